@@ -1,0 +1,5 @@
+"""``python -m cotune``."""
+
+from cotune.cli import main
+
+main()

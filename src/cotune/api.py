@@ -1,0 +1,211 @@
+"""Cotune from Python: :func:`run`, :func:`open_run` and what they return."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cotune.arguments import (
+    n_cores,
+    named,
+    positive,
+    read_dataset,
+    read_device,
+    read_seed,
+    read_space,
+    read_timeout,
+)
+from cotune.data import Dataset, prepare
+from cotune.enqueue import check_configurations
+from cotune.executors.base import Executor
+from cotune.executors.in_process import InProcessExecutor
+from cotune.executors.processes import ProcessExecutor
+from cotune.modelfile import Classifier, load_model
+from cotune.observer import Observer
+from cotune.report import build_report
+from cotune.results import FinalResult, Summary, Value
+from cotune.rundir import RunDirectory, default_path
+from cotune.signals import stop_request
+from cotune.space import Space
+from cotune.storage import OptunaStudy, load_study
+from cotune.study import DIRECTIONS, PRUNERS, SAMPLERS, PrunerLike, SamplerLike
+from cotune.tune import Options, Tuner, describe_run
+
+_CLOSING_SECONDS = 2.5  # test, report and exit after the final model
+
+
+class RunResult:
+    """A run that has ended, or one that is read while it goes on.
+
+    Attributes:
+        path: The run directory.
+        summary: State, seconds, counts, best trial and final model.
+    """
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._run = run
+        self.path = run.path
+        self.summary: Summary = run.summary()
+
+    @property
+    def best_params(self) -> dict[str, Value]:
+        """The hyperparameters of the trial that was chosen; empty when there is none."""
+        return dict(self.summary.best["params"]) if self.summary.best else {}
+
+    @property
+    def validation_accuracy(self) -> float | None:
+        """That trial's accuracy on the validation part, 0-1: optimistic, it was chosen by it."""
+        return self.summary.best["validation_accuracy"] if self.summary.best else None
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """The final model's accuracy on the sealed test set, 0-1; None when there is none."""
+        return self.summary.final["test_accuracy"] if self.summary.final else None
+
+    @property
+    def final(self) -> FinalResult | None:
+        """The final model's curve, confusion matrix and mistakes."""
+        return self._run.final()
+
+    @cached_property
+    def study(self) -> OptunaStudy:
+        """The Optuna study."""
+        return load_study(self._run.journal_path)
+
+    @cached_property
+    def model(self) -> Classifier:
+        """The final model, an ``nn.Module`` that takes rows as they are in the data."""
+        return load_model(self._run.best_path)
+
+    def show(self) -> None:
+        """Print what ``cotune show`` prints."""
+        from cotune.terminal import print_run
+
+        print_run(self._run)
+
+    def __repr__(self) -> str:
+        score = "" if self.test_accuracy is None else f", test_accuracy={self.test_accuracy:.4f}"
+        return f"RunResult({str(self.path)!r}, state={self.summary.state!r}{score})"
+
+
+def open_run(path: str | Path) -> RunResult:
+    """Read a run directory.
+
+    Raises:
+        UsageError: There is no run.
+    """
+    return RunResult(RunDirectory.open(path))
+
+
+def run(
+    data: str | Dataset | tuple[Any, Any],
+    *,
+    space: str | Path | Space | Mapping[str, Any] = "mlp",
+    sampler: SamplerLike = "tpe",
+    pruner: PrunerLike = "median",
+    metric: str = "accuracy",
+    n_trials: int | None = None,
+    timeout: str | float | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    device: str = "auto",
+    enqueue: Sequence[Mapping[str, Any]] = (),
+    validation: float = 0.2,
+    out: str | Path | None = None,
+    observer: Observer | None = None,
+    began: float | None = None,
+) -> RunResult:
+    """Tune a network: search, train the best configuration on all rows, test it once.
+
+    Args:
+        data: The name of a dataset (``cotune datasets``), a :class:`Dataset`, or a pair of arrays
+            ``(inputs [rows, ...], labels [rows])``, of which a fifth is sealed for the test.
+        space: A preset, a YAML file, or a mapping as in YAML.
+        sampler: ``tpe``, ``random``, ``grid``, ``qmc``, ``gp``, or an Optuna sampler.
+        pruner: ``median``, ``hyperband``, ``asha``, ``none``, or an Optuna pruner.
+        metric: ``accuracy``, ``loss`` or ``f1`` on the validation part.
+        n_trials: Trials to run.
+        timeout: Wall clock of everything: seconds, or ``"90s"``, ``"5m"``, ``"2h"``. Without it
+            5 minutes; no limit when ``n_trials`` is given.
+        seed: Decides the split, the sampler, the weights and the order of the rows.
+        workers: Processes on the CPU, one trial each; one per core by default.
+        device: ``auto`` (a GPU when there is one), ``cpu`` or ``cuda``.
+        enqueue: Configurations, or parts of them, that are tried first.
+        validation: Share of the training rows that trials are judged on, 0-1.
+        out: The run directory; by default ``runs/NAME-TIME``.
+        observer: Told how the run goes.
+        began: ``time.monotonic()`` when the timeout began to count; now by default.
+
+    Raises:
+        UsageError: An argument cannot be used, or the run directory exists.
+        DataError: The data cannot be learned from.
+        StorageError: The run directory cannot be written.
+        NoUsableTrialError: Every trial failed.
+        KeyboardInterrupt: A signal stopped the run; what was finished is kept.
+    """
+    began = time.monotonic() if began is None else began
+    options = Options(
+        space=read_space(space),
+        sampler=named(sampler, SAMPLERS, "sampler"),
+        pruner=named(pruner, PRUNERS, "pruner"),
+        metric=str(named(metric, tuple(DIRECTIONS), "metric")),
+        n_trials=positive(n_trials, "n_trials"),
+        timeout=read_timeout(timeout, n_trials),
+        seed=read_seed(seed),
+        enqueued=[dict(params) for params in enqueue],
+    )
+    check_configurations(options.enqueued, options.searched)
+    n_workers = positive(workers, "workers") or n_cores()
+    device = read_device(device)
+    with contextlib.ExitStack() as stack:
+        pool: ProcessExecutor | None = None
+        if device == "cpu":
+            # Started first, so that the workers import PyTorch while the data is read.
+            pool = stack.enter_context(ProcessExecutor(n_workers))
+        dataset = read_dataset(data)
+        training, preprocessing = prepare(dataset, validation=validation, seed=options.seed)
+        directory = RunDirectory.create(out or default_path(dataset.name))
+        stack.callback(directory.close)
+        directory.write_config(
+            describe_run(options, dataset, training, device, n_workers, validation)
+        )
+        executor: Executor
+        if pool is None:
+            executor = stack.enter_context(InProcessExecutor(training, options.seed, device))
+        else:
+            pool.load(training, options.seed)
+            executor = pool
+        observer = observer or Observer()
+        stop = stack.enter_context(stop_request())
+        stack.callback(build_report, directory)
+        stack.callback(observer.run_ended)
+        observer.run_started(directory, began, options.timeout)
+        tuner = Tuner(
+            dataset,
+            options,
+            directory,
+            training,
+            executor,
+            preprocessing,
+            observer,
+            stop,
+            began,
+            _CLOSING_SECONDS,
+        )
+        tuner.go()
+    if stop.signal is not None:
+        raise Stopped(stop.signal, directory.path)
+    return RunResult(directory)
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ended the run; its finished trials are in the run directory."""
+
+    def __init__(self, signal: int, path: Path) -> None:
+        super().__init__(f"stopped by signal {signal}; what was finished is in {path}")
+        self.signal = signal
+        self.path = path

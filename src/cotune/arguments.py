@@ -1,0 +1,97 @@
+"""A run's arguments, checked before anything is done."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import torch
+
+from cotune.data import Dataset, from_arrays
+from cotune.data import load as load_dataset
+from cotune.duration import parse_duration
+from cotune.exceptions import UsageError
+from cotune.presets import load_space
+from cotune.space import Space
+from cotune.space_yaml import space_from_dict
+
+DEFAULT_TIMEOUT: Final = 300.0
+
+T = TypeVar("T")
+
+
+def read_space(space: str | Path | Space | Mapping[str, Any]) -> Space:
+    """A preset's name, a YAML file, a mapping as in YAML, or a space."""
+    if isinstance(space, Space):
+        return space
+    if isinstance(space, Mapping):
+        return space_from_dict(dict(space))
+    return load_space(str(space))
+
+
+def read_dataset(data: str | Dataset | tuple[Any, Any]) -> Dataset:
+    """A named dataset, a pair of arrays, or a dataset."""
+    if isinstance(data, Dataset):
+        return data
+    if isinstance(data, str):
+        return load_dataset(data)
+    if isinstance(data, tuple) and len(data) == 2:
+        return from_arrays(*data)
+    raise UsageError(
+        "data: give the name of a dataset, a Dataset, or a pair of arrays (inputs, labels)"
+    )
+
+
+def named(value: str | T, names: tuple[str, ...], what: str) -> str | T:
+    """The value, if it is one of the names or an object."""
+    if not isinstance(value, str) or value in names:
+        return value
+    near = difflib.get_close_matches(value, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(names)}"
+    raise UsageError(f"{what}: {value!r} is unknown; {hint}")
+
+
+def positive(value: int | None, what: str) -> int | None:
+    """The value, if it is None or a whole number above 0."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UsageError(f"{what}: {value!r} is not a whole number above 0")
+    return value
+
+
+def read_seed(value: int) -> int:
+    """The seed, if it is a whole number from 0 to 2**32 - 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
+        raise UsageError(f"seed: {value!r} is not a whole number from 0 to {2**32 - 1}")
+    return value
+
+
+def read_timeout(timeout: str | float | None, n_trials: int | None) -> float | None:
+    """Seconds; without a timeout the default, or no limit when the trials are counted."""
+    if timeout is None:
+        return DEFAULT_TIMEOUT if n_trials is None else None
+    return parse_duration(timeout)
+
+
+def read_device(device: str) -> str:
+    """``cpu`` or ``cuda``."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"device: {device!r} is unknown; choose auto, cpu or cuda")
+    if device == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise UsageError("device: PyTorch finds no CUDA device here; use --device cpu")
+    return "cpu"
+
+
+def n_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,248 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cotune.exceptions import CotuneError, UsageError
+from cotune.version import VERSION
+
+_BEGAN = time.monotonic()  # before PyTorch is imported: --timeout is wall clock of everything
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(context_settings=_CONTEXT)
+@click.version_option(VERSION, prog_name="cotune")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cotune(debug: bool) -> None:
+    """Tune a PyTorch classifier: from labelled data to a tuned network and an honest score."""
+
+
+@cotune.command()
+@click.argument("data")
+@click.option(
+    "--timeout",
+    metavar="TIME",
+    help="Wall clock of everything: 90s, 5m, 2h.  [default: 5m; no limit with --n-trials]",
+)
+@click.option("--n-trials", type=click.IntRange(min=1), metavar="N", help="Trials to run.")
+@click.option(
+    "--space",
+    default="mlp",
+    show_default=True,
+    metavar="PRESET|FILE.yaml",
+    help="What is searched: mlp, mlp-per-layer, or a file.",
+)
+@click.option(
+    "--sampler",
+    default="tpe",
+    show_default=True,
+    metavar="NAME",
+    help="tpe, random, grid, qmc or gp.",
+)
+@click.option(
+    "--pruner",
+    default="median",
+    show_default=True,
+    metavar="NAME",
+    help="median, hyperband, asha or none.",
+)
+@click.option(
+    "--metric",
+    default="accuracy",
+    show_default=True,
+    metavar="NAME",
+    help="accuracy, loss or f1, on the validation part.",
+)
+@click.option(
+    "--enqueue",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.jsonl",
+    help="Configurations to try first, one JSON object a line.",
+)
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=int,
+    metavar="N",
+    help="Decides split, sampler, weights and order of rows.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Processes on the CPU.  [default: one per core]",
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="auto (a GPU when there is one), cpu or cuda.",
+)
+@click.option(
+    "--validation",
+    default=0.2,
+    show_default=True,
+    type=float,
+    metavar="SHARE",
+    help="Share of the training rows that trials are judged on.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The run directory.  [default: runs/NAME-TIME]",
+)
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+def run(data: str, enqueue: Path | None, space: str, quiet: bool, **options: Any) -> None:
+    """Search, train the best configuration on all rows, test it once.
+
+    DATA is the name of a dataset; `cotune datasets` lists them.
+    """
+    from cotune.api import run as run_api
+    from cotune.arguments import read_space
+    from cotune.enqueue import read_configurations
+    from cotune.terminal import make_observer
+
+    searched = read_space(space)
+    if options["sampler"] == "grid":
+        searched = searched.discretized()
+    enqueued = read_configurations(enqueue, searched) if enqueue else []
+    result = run_api(
+        data,
+        space=space,
+        enqueue=enqueued,
+        observer=make_observer(quiet),
+        began=_BEGAN,
+        **options,
+    )
+    if not quiet:
+        result.show()
+
+
+@cotune.command()
+@click.argument("run_directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(run_directory: Path, as_json: bool) -> None:
+    """Print where a run stands, or how it ended."""
+    from cotune.rundir import RunDirectory
+
+    directory = RunDirectory.open(run_directory)
+    if as_json:
+        click.echo(json.dumps(directory.summary().to_json(), indent=1))
+    else:
+        from cotune.terminal import print_run
+
+        print_run(directory)
+
+
+@cotune.command()
+@click.argument("run_directory", metavar="DIR", type=click.Path(path_type=Path))
+def report(run_directory: Path) -> None:
+    """Write a run's report.html anew."""
+    from cotune.report import build_report
+    from cotune.rundir import RunDirectory
+
+    click.echo(build_report(RunDirectory.open(run_directory)))
+
+
+@cotune.group(invoke_without_command=True)
+@click.pass_context
+def datasets(context: click.Context) -> None:
+    """List the named datasets."""
+    if context.invoked_subcommand is not None:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from cotune.data import entries
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("name", "rows", "test rows", "classes", "row", "where"):
+        table.add_column(column, overflow="fold")
+    for entry in entries():
+        table.add_row(
+            entry.name,
+            f"{entry.rows:,}",
+            f"{entry.test_rows:,}",
+            str(entry.classes),
+            " x ".join(map(str, entry.input_shape)),
+            entry.where,
+        )
+    Console(highlight=False).print(table)
+
+
+@datasets.command("show")
+@click.argument("name")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.png",
+    help="The picture.",
+)
+def datasets_show(name: str, output: Path) -> None:
+    """Draw the first 16 images of a dataset with their classes."""
+    from cotune.data import load
+    from cotune.data.pictures import draw_samples
+
+    draw_samples(load(name), output)
+    click.echo(output)
+
+
+@datasets.command("fetch")
+@click.argument("name")
+def datasets_fetch(name: str) -> None:
+    """Get a dataset that is not here yet."""
+    from cotune.data import entries, load
+
+    load(name)
+    click.echo(next(entry.where for entry in entries() if entry.name == name))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; errors are one line on stderr and an exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    try:
+        # --debug is understood anywhere on the line.
+        cotune.main([a for a in arguments if a != "--debug"], "cotune", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(UsageError.exit_code)
+    except click.Abort:
+        _fail("stopped", 130, debug)
+    except click.ClickException as error:
+        _fail(error.format_message(), UsageError.exit_code, debug)
+    except CotuneError as error:
+        _fail(str(error), error.exit_code, debug)
+    except KeyboardInterrupt as error:
+        # 128 + the signal's number, as a shell has it.
+        _fail(str(error) or "stopped", 128 + getattr(error, "signal", 2), debug)
+    except BrokenPipeError:
+        sys.exit(0)
+
+
+def _fail(message: str, code: int, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    line = " ".join(message.split())
+    click.echo(f"cotune: error: {line}" if code < 128 else f"cotune: {line}", err=True)
+    sys.exit(code)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    if issubclass(category, UserWarning):
+        click.echo(f"cotune: warning: {message}", err=True)

@@ -1,0 +1,182 @@
+"""Datasets from arrays in memory."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cotune.data.checks import check_class_counts, check_same_length
+from cotune.data.dataset import Dataset
+from cotune.data.splits import stratified_split
+from cotune.exceptions import DataError
+
+SEALED_SHARE = 0.2
+"""Share of the rows that is sealed as the test set where the data come without one."""
+
+SEAL_SEED = 20170825
+"""Always the same, whatever the run's seed: the sealed rows must not change between runs."""
+
+_CHUNK = 2**20  # values looked at at a time
+_MAX_NAME = 40  # characters of a label shown in a message
+_SHOWN = 5  # classes shown in a message
+
+
+def from_arrays(
+    inputs: ArrayLike,
+    labels: ArrayLike,
+    *,
+    test: tuple[ArrayLike, ArrayLike] | None = None,
+    classes: Sequence[str] | None = None,
+    name: str = "arrays",
+) -> Dataset:
+    """Make a dataset of arrays.
+
+    Args:
+        inputs: ``[rows, features]`` or images ``[rows, height, width(, 3)]`` of numbers.
+        labels: ``[rows]``, whole numbers or strings. With ``classes`` numbers are indices into
+            it and strings are its members; without, the classes are the distinct labels, sorted.
+        test: Inputs and labels of the test set. Without it a stratified fifth of the rows, at
+            least one of each class, is sealed: always the same rows for the same labels.
+        classes: Class names.
+        name: What messages begin with.
+
+    Raises:
+        DataError: Objects or other things that are not numbers, NaN or infinity (with the row),
+            rows and labels that differ in number, a missing or unknown label, a class with too
+            few rows to seal one, or a test set of another shape.
+    """
+    rows = _numbers(inputs, f"{name}: inputs")
+    if len(rows) == 0:
+        raise DataError(f"{name}: no rows; give data with at least two rows of each class")
+    raw = _labels(labels, f"{name}: labels")
+    check_same_length(rows, raw, name)
+    if classes is None:
+        known = np.unique(raw)
+        names = tuple(str(label) for label in known)
+    else:
+        names = tuple(classes)
+        if not names:
+            raise DataError(f"{name}: the list of classes is empty; name at least two")
+        if len(set(names)) < len(names):
+            twice = next(label for label in names if names.count(label) > 1)
+            raise DataError(f"{name}: class {twice!r} is listed twice; give distinct class names")
+        known = np.array(names) if raw.dtype.kind == "U" else np.arange(len(names))
+    indices = _indices(raw, known, names, f"{name}: labels")
+
+    if test is not None:
+        test_rows = _numbers(test[0], f"{name}: test inputs")
+        if len(test_rows) == 0:
+            raise DataError(f"{name}: the test set has no rows; give some, or no test set at all")
+        test_raw = _labels(test[1], f"{name}: test labels")
+        check_same_length(test_rows, test_raw, f"{name}: test set")
+        if test_rows.shape[1:] != rows.shape[1:]:
+            raise DataError(
+                f"{name}: test rows have shape {test_rows.shape[1:]}, the others "
+                f"{rows.shape[1:]}; give rows of one shape"
+            )
+        test_indices = _indices(test_raw, known, names, f"{name}: test labels")
+    else:
+        check_class_counts(
+            indices, names, at_least=3, parts="the training, validation and test part", name=name
+        )
+        kept, sealed = stratified_split(indices, SEALED_SHARE, SEAL_SEED, classes=names, name=name)
+        test_rows, test_indices = rows[sealed], indices[sealed]
+        rows, indices = rows[kept], indices[kept]
+    return Dataset(
+        name=name,
+        inputs=rows,
+        labels=indices,
+        classes=names,
+        open_test=lambda: (test_rows, test_indices),
+        n_test=len(test_rows),
+    )
+
+
+def check_numbers(inputs: NDArray[Any], what: str) -> None:
+    """Raise unless the array is ``[rows, ...]`` of finite numbers.
+
+    Args:
+        inputs: The array.
+        what: What the messages begin with; cells are counted from 0.
+
+    Raises:
+        DataError: Another type, no features, or a NaN or infinite cell (the first is named).
+    """
+    if inputs.dtype.kind not in "buif":
+        raise DataError(f"{what} are of type {inputs.dtype}; give an array of numbers")
+    if inputs.ndim < 2 or 0 in inputs.shape[1:]:
+        raise DataError(f"{what} have shape {inputs.shape}; give an array [rows, features]")
+    if inputs.dtype.kind != "f":
+        return
+    step = max(1, _CHUNK // int(np.prod(inputs.shape[1:])))
+    for start in range(0, len(inputs), step):
+        finite = np.isfinite(inputs[start : start + step])
+        if not finite.all():
+            cell = np.argwhere(~finite)[0]
+            cell[0] += start
+            position = ", ".join(str(index) for index in cell)
+            raise DataError(
+                f"{what}[{position}] is {inputs[tuple(cell)]}; fill the cell or drop row {cell[0]} "
+                "(counted from 0)"
+            )
+
+
+def _numbers(inputs: ArrayLike, what: str) -> NDArray[np.generic]:
+    array = _as_array(inputs, what)
+    check_numbers(array, what)
+    return array
+
+
+def _labels(labels: ArrayLike, what: str) -> NDArray[Any]:
+    """Labels as ``int64`` or as strings, ``[rows]``."""
+    array = _as_array(labels, what)
+    if array.ndim != 1:
+        raise DataError(f"{what} have shape {array.shape}; give one label a row")
+    if array.dtype.kind in "biu":
+        return array.astype(np.int64)
+    if array.dtype.kind == "O":  # strings, as pandas has them
+        for row, label in enumerate(array):
+            if label is None or label != label:
+                raise DataError(f"{what}[{row}] is missing; label the row or drop it")
+            if not isinstance(label, str):
+                kind = type(label).__name__
+                raise DataError(f"{what}[{row}] is of type {kind}; give whole numbers or strings")
+        array = array.astype(np.str_)
+    if array.dtype.kind != "U":
+        raise DataError(f"{what} are of type {array.dtype}; give whole numbers or strings")
+    empty = np.flatnonzero(array == "")
+    if len(empty):
+        raise DataError(f"{what}[{empty[0]}] is missing; label the row or drop it")
+    return array
+
+
+def _as_array(values: ArrayLike, what: str) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as error:  # rows of different lengths
+        raise DataError(f"{what} are no array: {error}") from error
+
+
+def _indices(
+    raw: NDArray[Any], known: NDArray[Any], names: tuple[str, ...], what: str
+) -> NDArray[np.int64]:
+    """The position of every label among the ``known`` ones, whose names are ``names``."""
+    if raw.dtype.kind != known.dtype.kind:
+        raise DataError(f"{what} are not of the type of the training labels; give one type")
+    order = np.argsort(known)
+    places = np.searchsorted(known, raw, sorter=order).clip(max=len(known) - 1)
+    indices: NDArray[np.int64] = order[places].astype(np.int64)
+    wrong = np.flatnonzero(known[indices] != raw)
+    if len(wrong):
+        row, label = wrong[0], str(raw[wrong[0]])
+        close = difflib.get_close_matches(label, names, 1) if raw.dtype.kind == "U" else []
+        shown = ", ".join(str(one) for one in known[:_SHOWN]) + (
+            ", …" if len(known) > _SHOWN else ""
+        )
+        advice = f"did you mean {close[0]!r}?" if close else f"give one of {shown}"
+        raise DataError(f"{what}[{row}] is {label[:_MAX_NAME]!r}, which is no class; {advice}")
+    return indices

@@ -1,0 +1,92 @@
+"""Whether a dataset can be learned from at all, said before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cotune.data.dataset import Dataset
+from cotune.exceptions import DataError
+
+_SHOWN = 5  # names in a message before "and N more"
+
+
+def check_learnable(dataset: Dataset) -> None:
+    """Raise unless every class has a row to train on and another to validate on.
+
+    Raises:
+        DataError: No rows, one row, a single class, rows and labels that differ in number, or a
+            class with fewer than two rows (its name is in the message).
+    """
+    name = dataset.name
+    check_same_length(dataset.inputs, dataset.labels, name)
+    if len(dataset) == 0:
+        raise DataError(f"{name}: no rows; give data with at least two rows of each class")
+    if len(dataset) == 1:
+        raise DataError(f"{name}: only one row; give at least two rows of each class")
+    present = np.unique(dataset.labels)
+    if len(present) == 1:
+        only = _class_name(int(present[0]), dataset.classes)
+        raise DataError(
+            f"{name}: all {len(dataset):,} rows are of class {only}; give rows of another class too"
+        )
+    check_class_counts(
+        dataset.labels,
+        dataset.classes,
+        at_least=2,
+        parts="the training and the validation part",
+        name=name,
+    )
+
+
+def check_class_counts(
+    labels: NDArray[np.int64],
+    classes: Sequence[str] | None,
+    *,
+    at_least: int,
+    parts: str,
+    name: str,
+) -> None:
+    """Raise unless every class has the rows it takes to be in all ``parts``.
+
+    Args:
+        labels: ``[rows]`` class indices.
+        classes: All of these are expected; without it, the labels that occur.
+        at_least: Rows a class has to have.
+        parts: What the message calls the parts.
+        name: What the message begins with.
+
+    Raises:
+        DataError: There are no rows, or classes are too rare; the message names them.
+    """
+    if len(labels) == 0:
+        raise DataError(f"{name}: no rows; give data with at least {at_least} rows of each class")
+    counts = np.bincount(labels, minlength=len(classes or ()))
+    rare = [
+        int(label)
+        for label in np.flatnonzero(counts < at_least)
+        if classes is not None or counts[label]
+    ]
+    if not rare:
+        return
+    shown = ", ".join(f"{_class_name(label, classes)} ({counts[label]})" for label in rare[:_SHOWN])
+    if len(rare) > _SHOWN:
+        shown += f" and {len(rare) - _SHOWN} more"
+    raise DataError(
+        f"{name}: too few rows of class {shown} to be in {parts}; give at least {at_least} rows "
+        "of each class, or leave the class out"
+    )
+
+
+def check_same_length(inputs: NDArray[np.generic], labels: NDArray[np.generic], name: str) -> None:
+    """Raise ``DataError`` unless there is one label a row."""
+    if len(inputs) != len(labels):
+        raise DataError(
+            f"{name}: {len(inputs):,} rows but {len(labels):,} labels; give one label a row"
+        )
+
+
+def _class_name(label: int, classes: Sequence[str] | None) -> str:
+    return repr(classes[label]) if classes is not None and label < len(classes) else str(label)

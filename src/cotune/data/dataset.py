@@ -1,0 +1,68 @@
+"""A labelled dataset as it was read, and the form of it that engines train on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled rows to tune on, and a sealed test set.
+
+    Attributes:
+        name: What the user calls it.
+        inputs: ``[rows, ...]`` as read, for images ``uint8 [rows, height, width]``.
+        labels: ``int64 [rows]``, an index into ``classes``.
+        classes: Class names.
+        open_test: Reads the sealed test set, ``(inputs, labels)``. Nothing but the final model's
+            one evaluation calls it.
+        n_test: Rows in the test set.
+    """
+
+    name: str
+    inputs: NDArray[np.generic]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    open_test: Callable[[], tuple[NDArray[np.generic], NDArray[np.int64]]]
+    n_test: int
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one row."""
+        return tuple(self.inputs.shape[1:])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of inputs, labels and class names, the test set left alone."""
+        digest = hashlib.sha256()
+        for array in (self.inputs, self.labels):
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        digest.update("\0".join(self.classes).encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What engines see: preprocessed rows, the training part first, then the validation part.
+
+    Attributes:
+        inputs: ``float32 [rows, features]``, contiguous.
+        labels: ``int64 [rows]``.
+        n_train: Rows of the training part; the rest is the validation part.
+        n_classes: Number of classes.
+    """
+
+    inputs: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    n_train: int
+    n_classes: int

@@ -1,0 +1,156 @@
+"""Pictures of rows: a grid of images with a title beneath each."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cotune.data.dataset import Dataset
+from cotune.exceptions import DataError, StorageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFont import FreeTypeFont, ImageFont
+
+_SAMPLES = 16
+_GAP = 20  # pixels between cells and around them
+_FONT_SIZE, _SMALL = 14, 12  # of a title's first line and of the others
+_LINE = 17  # pixels from one title line to the next
+_PAPER, _INK, _FAINT = "#ffffff", "#1f2328", "#656d76"
+_FRAME = "#d0d7de"
+_LONGEST = 200  # characters of a title line that are looked at
+
+
+def draw_grid(
+    images: Sequence[NDArray[np.generic]] | NDArray[np.generic],
+    titles: Sequence[str],
+    *,
+    columns: int = 4,
+    cell: int = 140,
+) -> Image:
+    """Draw images in rows of ``columns``, enlarged pixel by pixel, each with its title beneath.
+
+    Args:
+        images: ``[height, width]`` grey or ``[height, width, 3]`` colour. ``uint8`` is shown as it
+            is; other types are scaled so that the least value of all images is black and the
+            greatest white.
+        titles: One an image; lines after the first are drawn smaller and fainter. What does not
+            fit is cut with an ellipsis, which spares a percentage at the end.
+        columns: Images in a row of the grid.
+        cell: Side of the square, in pixels, that each image is fitted into.
+
+    Raises:
+        DataError: No images, images of another shape, or not one title an image.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    if len(images) == 0 or len(images) != len(titles):
+        raise DataError(f"{len(images)} images with {len(titles)} titles; give one title an image")
+    pixels = _to_uint8(images)
+    fonts = ImageFont.load_default(_FONT_SIZE), ImageFont.load_default(_SMALL)
+    texts = [_printable_lines(title) for title in titles]
+    columns = min(columns, len(pixels))
+    rows = -(-len(pixels) // columns)
+    height = cell + 6 + _LINE * max(len(lines) for lines in texts)
+    size = (_GAP + columns * (cell + _GAP), _GAP + rows * (height + _GAP))
+    grid = Image.new("RGB", size, _PAPER)
+    draw = ImageDraw.Draw(grid)
+    for index, (values, lines) in enumerate(zip(pixels, texts, strict=True)):
+        left = _GAP + index % columns * (cell + _GAP)
+        top = _GAP + index // columns * (height + _GAP)
+        picture = _fit(Image.fromarray(values), cell)
+        x, y = left + (cell - picture.width) // 2, top + (cell - picture.height) // 2
+        draw.rectangle((x - 1, y - 1, x + picture.width, y + picture.height), outline=_FRAME)
+        grid.paste(picture, (x, y))
+        for number, line in enumerate(lines):
+            font = fonts[min(number, 1)]
+            draw.text(
+                (left + cell / 2, top + cell + 6 + number * _LINE),
+                _shorten(line, font, cell + _GAP - 8),
+                font=font,
+                fill=_FAINT if number else _INK,
+                anchor="ma",
+            )
+    return grid
+
+
+def draw_samples(dataset: Dataset, path: str | os.PathLike[str] | None = None) -> bytes:
+    """The first 16 images of a dataset with their classes, as PNG; written to ``path`` if given.
+
+    Raises:
+        DataError: The rows are not images.
+        StorageError: The file cannot be written.
+    """
+    if len(dataset.input_shape) < 2:
+        raise DataError(f"{dataset.name}: the rows are not images; only images can be drawn")
+    titles = [dataset.classes[label] for label in dataset.labels[:_SAMPLES]]
+    png = to_png(draw_grid(dataset.inputs[:_SAMPLES], titles))
+    if path is not None:
+        try:
+            Path(path).write_bytes(png)
+        except OSError as error:
+            raise StorageError(
+                f"{os.fspath(path)}: cannot be written ({error.strerror}); choose another file"
+            ) from error
+    return png
+
+
+def to_png(image: Image) -> bytes:
+    """The image as the contents of a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _to_uint8(
+    images: Sequence[NDArray[np.generic]] | NDArray[np.generic],
+) -> list[NDArray[np.uint8]]:
+    arrays = [np.asarray(image) for image in images]
+    for array in arrays:
+        if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)) or array.size == 0:
+            raise DataError(
+                f"an image has shape {array.shape}; give [height, width] or [height, width, 3]"
+            )
+    if all(array.dtype == np.uint8 for array in arrays):
+        return arrays
+    low = min(float(array.min()) for array in arrays)
+    span = max(float(array.max()) for array in arrays) - low or 1.0
+    scaled = ((array.astype(np.float64) - low) * (255 / span) for array in arrays)
+    return [np.rint(array).astype(np.uint8) for array in scaled]
+
+
+def _fit(picture: Image, cell: int) -> Image:
+    """Enlarge by a whole factor, each pixel a crisp square; shrink smoothly what is too large."""
+    from PIL import Image
+
+    longest = max(picture.size)
+    if longest > cell:
+        width, height = (max(1, round(side * cell / longest)) for side in picture.size)
+        return picture.resize((width, height), Image.Resampling.LANCZOS)
+    factor = cell // longest
+    return picture.resize(
+        (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
+    )
+
+
+def _printable_lines(title: str) -> list[str]:
+    lines = [line[:_LONGEST] for line in title.split("\n")] or [""]
+    return ["".join(c if c.isprintable() else " " for c in line) for line in lines]
+
+
+def _shorten(line: str, font: FreeTypeFont | ImageFont, width: int) -> str:
+    if font.getlength(line) <= width:
+        return line
+    share = re.search(r" \d+(\.\d+)? ?%$", line)
+    end = "…" + (share.group() if share else "")
+    line = line[: share.start()] if share else line
+    while line and font.getlength(line + end) > width:
+        line = line[:-1]
+    return line.rstrip() + end

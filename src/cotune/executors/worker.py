@@ -1,0 +1,63 @@
+"""What a worker process runs: an engine at the end of a pipe.
+
+``python -m cotune.executors.worker PIPE_FD DATA_FD``; started by ``ProcessExecutor`` only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from multiprocessing.connection import Connection
+
+import numpy as np
+import torch
+
+from cotune.data.dataset import TrainingData
+from cotune.engine import Engine
+
+
+def main(pipe_fd: int, data_fd: int) -> None:
+    """Serve the driver until its end of the pipe closes."""
+    torch.set_num_threads(1)
+    # Subnormal numbers, which weights under strong decay reach, are many times slower.
+    torch.set_flush_denormal(True)
+    pipe = Connection(pipe_fd)
+    try:
+        _serve(pipe, data_fd)
+    except (EOFError, ConnectionError):
+        os._exit(0)  # the driver waits, and Python's own tidying up takes half a second
+    except Exception as error:
+        pipe.send(("error", f"{type(error).__name__}: {error}"))
+        raise
+
+
+def _serve(pipe: Connection, data_fd: int) -> None:
+    engine: Engine | None = None
+    while True:
+        # Wait for word only when no lane can be trained.
+        while engine is None or not engine.waiting or pipe.poll():
+            kind, content = pipe.recv()
+            if kind == "load":
+                shape, n_train, n_classes, seed = content
+                engine = Engine(_map_data(data_fd, shape, n_train, n_classes), seed)
+            elif engine is None:
+                raise RuntimeError(f"{kind!r} came before the dataset")
+            elif kind == "weights":
+                pipe.send(("weights", engine.weights(content)))
+            else:
+                getattr(engine, kind)(content)
+        # The driver writes to a worker in mid-epoch only to stop what it trains.
+        if reports := engine.step(cancelled=pipe.poll):
+            pipe.send(("reports", reports))
+
+
+def _map_data(fd: int, shape: tuple[int, int], n_train: int, n_classes: int) -> TrainingData:
+    # Private mappings of one file share its pages; "c" gives PyTorch the writable view it wants.
+    with os.fdopen(fd, "rb") as file:
+        inputs = np.memmap(file, np.float32, "c", 0, shape)
+        labels = np.memmap(file, np.int64, "c", inputs.nbytes, (shape[0],))
+    return TrainingData(np.asarray(inputs), np.asarray(labels), n_train, n_classes)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

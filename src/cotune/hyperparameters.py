@@ -1,0 +1,107 @@
+"""The hyperparameters that the trainer knows: their types, ranges and defaults."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cotune.exceptions import SpaceError
+from cotune.results import Value
+
+MAX_LAYERS: Final = 10
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a hyperparameter means to the trainer.
+
+    Attributes:
+        type: The values' type.
+        default: Used where a space leaves it out.
+        low, high: Smallest and largest value that makes sense (numbers).
+        choices: The values there are (otherwise).
+        fusible: May differ between lanes that are trained together.
+    """
+
+    type: type[bool | int | float | str]
+    default: Value
+    low: float = -math.inf
+    high: float = math.inf
+    choices: tuple[Value, ...] = ()
+    fusible: bool = False
+
+
+_PLAIN: Final = {
+    "n_layers": Known(int, 2, 1, MAX_LAYERS),
+    "width": Known(int, 256, 1, 65_536),
+    "batch_norm": Known(bool, True, choices=(True, False)),
+    "dropout": Known(float, 0.2, 0.0, 0.95, fusible=True),
+    "lr": Known(float, 1e-3, 1e-12, 100.0, fusible=True),
+    "optimizer": Known(str, "adamw", choices=("adam", "adamw", "sgd", "rmsprop")),
+    "momentum": Known(float, 0.9, 0.0, 0.9999, fusible=True),
+    "weight_decay": Known(float, 1e-4, 0.0, 100.0, fusible=True),
+    "batch_size": Known(int, 128, 2, 1_048_576),
+    "epochs": Known(int, 20, 1, 100_000, fusible=True),
+}
+
+
+def _known() -> dict[str, Known]:
+    known = dict(_PLAIN)
+    for layer in range(MAX_LAYERS):
+        known[f"width_{layer}"] = known["width"]
+        known[f"dropout_{layer}"] = known["dropout"]
+    return known
+
+
+KNOWN: Final[dict[str, Known]] = _known()
+"""Every hyperparameter that a space can name: ``width_3`` is the width of one layer."""
+
+DEFAULTS: Final[dict[str, Value]] = {name: known.default for name, known in _PLAIN.items()}
+"""The default configuration."""
+
+
+def known_value(name: str, value: Any, path: str) -> Value:
+    known = KNOWN[name]
+    if known.choices:
+        if not any(type(value) is type(choice) and value == choice for choice in known.choices):
+            listed = ", ".join(str(choice) for choice in known.choices)
+            raise SpaceError(f"{path}: {value!r} is not one of {listed}")
+        return value  # type: ignore[no-any-return]
+    number = read_integer(value, path) if known.type is int else read_number(value, path)
+    if not known.low <= number <= known.high:
+        raise SpaceError(f"{path}: {number:g} is outside {known.low:g} to {known.high:g}")
+    return number
+
+
+def read_number(value: Any, path: str) -> float:
+    # YAML 1.1 reads 1e-5 (no dot) as a string.
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            raise SpaceError(f"{path}: {value!r} is not a number") from None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise SpaceError(f"{path}: {value!r} is not a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise SpaceError(f"{path}: {number} is not a finite number")
+    return number
+
+
+def read_integer(value: Any, path: str) -> int:
+    number = read_number(value, path)
+    if not number.is_integer():
+        raise SpaceError(f"{path}: {number:g} is not a whole number")
+    return int(number)
+
+
+def close_name(name: str, names: Iterable[str]) -> str:
+    listed = list(names)
+    near = difflib.get_close_matches(name, listed, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(listed)}"

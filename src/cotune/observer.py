@@ -1,0 +1,43 @@
+"""What a run tells while it goes on: hooks that do nothing by default."""
+
+from __future__ import annotations
+
+from cotune.results import FinalResult, Report, TrialResult, TrialSpec
+from cotune.rundir import RunDirectory
+
+
+class Observer:
+    """Override what you want to see; every call comes from the thread that runs the search."""
+
+    def run_started(self, run: RunDirectory, began: float, timeout: float | None) -> None:
+        """The data is read and the search begins.
+
+        Args:
+            run: Its configuration is written.
+            began: When the timeout began to count, by ``time.monotonic()``.
+            timeout: Seconds for everything, or None.
+        """
+
+    def trial_started(self, spec: TrialSpec) -> None:
+        """A trial was handed to an engine."""
+
+    def trial_reported(self, report: Report, value: float) -> None:
+        """A trial ended an epoch; ``value`` is the run's metric."""
+
+    def trial_ended(self, trial: TrialResult, best: TrialResult | None) -> None:
+        """A trial is finished; ``best`` is the best complete one so far."""
+
+    def final_started(self, trial: TrialResult, spec: TrialSpec) -> None:
+        """The search is over and this trial's configuration is trained for good."""
+
+    def final_reported(self, report: Report) -> None:
+        """The final model ended an epoch."""
+
+    def final_ended(self, final: FinalResult) -> None:
+        """The final model was tested."""
+
+    def run_ended(self) -> None:
+        """Nothing more will be told, whether the run is complete or not."""
+
+    def tick(self) -> None:
+        """Called about ten times a second."""

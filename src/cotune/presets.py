@@ -1,0 +1,58 @@
+"""Search spaces by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from cotune.exceptions import SpaceError
+from cotune.hyperparameters import close_name
+from cotune.space import Space
+from cotune.space_yaml import read_space, space_from_dict
+
+
+def _mlp_common() -> dict[str, Any]:
+    return {
+        "batch_norm": {"type": "categorical", "choices": [True, False]},
+        "dropout": {"type": "float", "low": 0.0, "high": 0.5},
+        "lr": {"type": "float", "low": 1e-5, "high": 1e-1, "log": True},
+        "optimizer": {"type": "categorical", "choices": ["adam", "adamw", "sgd", "rmsprop"]},
+        "momentum": {"type": "float", "low": 0.0, "high": 0.99, "when": {"optimizer": "sgd"}},
+        "weight_decay": {"type": "float", "low": 1e-6, "high": 1e-2, "log": True},
+        "batch_size": {"type": "categorical", "choices": [16, 32, 64, 128]},
+        "epochs": {"type": "int", "low": 10, "high": 50, "step": 10},
+    }
+
+
+def _mlp() -> Space:
+    layers = {"type": "int", "low": 1, "high": 5}
+    width = {"type": "int", "low": 8, "high": 256, "step": 8}
+    return space_from_dict({"n_layers": layers, "width": width, **_mlp_common()})
+
+
+def _mlp_per_layer() -> Space:
+    data = {"n_layers": {"type": "int", "low": 1, "high": 5}, **_mlp_common()}
+    del data["dropout"]
+    for layer in range(5):
+        when = {"when": {"n_layers": list(range(layer + 1, 6))}} if layer else {}
+        data[f"width_{layer}"] = {"type": "int", "low": 8, "high": 256, "step": 8, **when}
+        data[f"dropout_{layer}"] = {"type": "float", "low": 0.0, "high": 0.5, **when}
+    return space_from_dict(data)
+
+
+PRESETS: Final[dict[str, Callable[[], Space]]] = {"mlp": _mlp, "mlp-per-layer": _mlp_per_layer}
+"""Spaces by name. ``mlp`` has one width for all hidden layers, ``mlp-per-layer`` one for each."""
+
+
+def load_space(name: str) -> Space:
+    """A preset by its name, or a space from a YAML file.
+
+    Raises:
+        SpaceError: It is neither, or the file holds no valid space.
+    """
+    if name in PRESETS:
+        return PRESETS[name]()
+    if Path(name).suffix in (".yaml", ".yml") or Path(name).exists():
+        return read_space(Path(name))
+    raise SpaceError(f"{name}: no such space{close_name(name, PRESETS)}")

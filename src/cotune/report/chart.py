@@ -1,0 +1,134 @@
+"""One chart of the report as plain data, safe to put inside an HTML page."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+BLUE = "#3f7fe0"
+GREY = "#8d96a5"
+RED = "#d9485f"
+ORANGE = "#f08c1d"
+
+HEIGHT = 380
+"""Pixels of a chart that stands alone in its row."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart, or the reason why there is none.
+
+    Attributes:
+        name: The chart's id in the page, letters and hyphens.
+        title: Shown above it.
+        figure: ``{"data": [...], "layout": {...}}`` of plotly.js without colours of text and grid,
+            which follow the reader's light or dark setting; None when there is no chart.
+        note: One sentence: how to read it, or why it is missing.
+        height: Pixels.
+        width: Least pixels; on a narrower screen the chart scrolls sideways.
+    """
+
+    name: str
+    title: str
+    figure: dict[str, Any] | None = None
+    note: str = ""
+    height: int = HEIGHT
+    width: int = 0
+
+
+def missing(name: str, title: str, why: str) -> Chart:
+    return Chart(name, title, note=why)
+
+
+def plain(figure: Any) -> dict[str, Any]:
+    """A plotly figure as plain data: its texts inert, its title and template left to the page."""
+    content: dict[str, Any] = figure.to_plotly_json()
+    content["layout"].pop("template", None)
+    content["layout"].pop("title", None)
+    inert: dict[str, Any] = _inert(content)
+    return inert
+
+
+def _inert(value: Any, key: str = "") -> Any:
+    """Escape what plotly.js would read as markup in any text; it shows ``&lt;`` as ``<``."""
+    if isinstance(value, str):
+        if key != "hovertemplate":
+            return html.escape(value, quote=False)
+        parts = re.split(r"(<br>|<extra></extra>)", value)
+        return "".join(
+            part if i % 2 else html.escape(part, quote=False) for i, part in enumerate(parts)
+        )
+    if isinstance(value, dict):
+        return {name: _inert(item, name) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_inert(item, key) for item in value]
+    return value
+
+
+def focus(
+    values: Iterable[float], maximize: bool, share: float = 0.9
+) -> tuple[list[float] | None, int]:
+    """The axis range that keeps a few hopeless values from flattening all others.
+
+    Returns:
+        The range ``[low, high]`` over the better ``share`` of ``values``, and how many lie outside
+        of it. The range is None, and all values are to be shown, unless it is less than half as
+        long as the range of all.
+    """
+    ranked = np.asarray([value for value in values if np.isfinite(value)], dtype=float)
+    if ranked.size < 10:
+        return None, 0
+    ranked = np.sort(ranked)[:: -1 if maximize else 1]
+    best, worst = ranked[0], ranked[-1]
+    limit = ranked[int(share * (ranked.size - 1))]
+    if best == limit or abs(best - limit) >= abs(best - worst) / 2:
+        return None, 0
+    margin = 0.06 * abs(best - limit)
+    low, high = sorted((float(best), float(limit)))
+    hidden = int((ranked < low - margin).sum() + (ranked > high + margin).sum())
+    return [low - margin, high + margin], hidden
+
+
+def outside(hidden: int, what: str = "trial") -> str:
+    """A sentence for what :func:`focus` left outside of the range, or ""."""
+    if hidden == 0:
+        return ""
+    verb = "lies" if hidden == 1 else "lie"
+    return f" {plural(hidden, what)} {verb} outside the drawn range; double-click shows all."
+
+
+def whole_ticks(low: float, high: float) -> dict[str, Any]:
+    """Ticks of an axis of whole numbers: none between them where few fit."""
+    return {"dtick": 1} if high - low <= 10 else {}
+
+
+def log_ticks(low: float, high: float) -> dict[str, Any]:
+    """Ticks of a logarithmic axis from ``low`` to ``high`` (above 0) that are written alike."""
+    decades = np.log10(high / low) if high > low else 0.0
+    steps = (1,) if decades > 2 else (1, 3) if decades > 1.2 else (1, 2, 5)
+    first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
+    ticks = [float(f"{step}e{power}") for power in range(first, last + 1) for step in steps]
+    return {
+        "tickmode": "array",
+        "tickangle": 0,
+        "tickvals": ticks,
+        "ticktext": [f"{value:g}" for value in ticks],
+    }
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def tick(name: str, longest: int = 18) -> str:
+    """A name cut to fit beside an axis."""
+    return name if len(name) <= longest else name[: longest - 1] + "…"
+
+
+def rounded(values: Sequence[float], digits: int = 5) -> list[float]:
+    return [round(float(value), digits) for value in values]

@@ -1,0 +1,325 @@
+"""Assemble the report: text, tables, pictures and charts into one HTML file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cotune.exceptions import StorageError
+from cotune.report import text
+from cotune.report.chart import Chart, plural
+from cotune.report.confusion_chart import confusion_chart
+from cotune.report.contents import METRICS, Contents, Row, gather
+from cotune.report.curve_charts import final_curve_charts, trial_curve_charts
+from cotune.report.study_charts import (
+    history_chart,
+    importances_chart,
+    parallel_chart,
+    slice_charts,
+)
+from cotune.rundir import RunDirectory
+
+MOST_ROWS = 50
+"""Trials in the table; ``trials.csv`` has all."""
+
+MOST_CLASS_NAMES = 60
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG inside the page.
+
+    Attributes:
+        url: ``data:`` address with the whole file.
+        width: Pixels.
+        height: Pixels.
+    """
+
+    url: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A headline number: what it is, the number, and one line that says how to read it."""
+
+    label: str
+    number: str
+    note: str
+
+
+def build_report(run: RunDirectory) -> Path:
+    """Write ``report.html`` into the run directory and return its path.
+
+    An earlier report is replaced at once, or stays whole when this one cannot be written. A run
+    that was interrupted, or whose trials all failed, gets a report of what there is.
+
+    Raises:
+        StorageError: The run cannot be read, or the report cannot be written.
+    """
+    page = render(gather(run), _picture(run.samples_path), _picture(run.mistakes_path))
+    path = run.report_path
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        try:
+            with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+                file.write(page)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return path
+
+
+def render(contents: Contents, samples: Picture | None, mistakes: Picture | None) -> str:
+    """The page's HTML."""
+    import jinja2
+    from markupsafe import Markup
+    from plotly.io.json import to_json_plotly
+    from plotly.offline import get_plotlyjs
+
+    history, importances = history_chart(contents), importances_chart(contents)
+    (slices, slices_note), parallel = slice_charts(contents), parallel_chart(contents)
+    curves, final_curves = trial_curve_charts(contents), final_curve_charts(contents)
+    confusion = confusion_chart(contents)
+    drawn: list[Chart] = [history, *curves, importances, *slices, parallel]
+    drawn += [*final_curves, confusion]
+    data = {
+        "charts": {chart.name: chart.figure for chart in drawn if chart.figure is not None},
+        "trials": _hover_labels(contents),
+    }
+    # Browsers normalise line ends before they hash an inline script, so do it first.
+    plotly_js = get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n")
+    page_js = _source("page.js")
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_source),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(value=text.value, duration=text.duration, percent=text.percent)
+    best = contents.summary.best or {}
+    return environment.get_template("page.html.j2").render(
+        title=_dataset_name(contents),
+        policy=_policy(plotly_js, page_js),
+        style=Markup(_source("page.css")),
+        plotly_js=Markup(plotly_js),
+        page_js=Markup(page_js),
+        data=Markup(_inert_json(to_json_plotly(data, engine="json"))),
+        banner=_banner(contents),
+        tiles=_tiles(contents),
+        best=best,
+        metric=METRICS[contents.metric],
+        final=contents.final,
+        samples=samples,
+        mistakes_picture=mistakes,
+        mistakes=_mistakes(contents),
+        history=history,
+        curves=curves,
+        importances=importances,
+        slices=slices,
+        slices_note=slices_note,
+        parallel=parallel,
+        final_curves=final_curves,
+        confusion=confusion,
+        rows=contents.ranked()[:MOST_ROWS],
+        columns=_columns(contents.ranked()[:MOST_ROWS]),
+        trials=len(contents.trials),
+        chosen=contents.best,
+        settings=_settings(contents),
+        command=str(contents.config.get("command") or ""),
+        config_text=yaml.safe_dump(contents.config, sort_keys=False, allow_unicode=True),
+    )
+
+
+def _source(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def _inert_json(content: str) -> str:
+    """JSON that cannot end the script element it stands in, whatever texts it holds."""
+    return content.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _policy(*scripts: str) -> str:
+    """A Content-Security-Policy: these scripts alone may run, and nothing may be fetched."""
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+        for script in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _picture(path: Path) -> Picture | None:
+    """A PNG to embed, or None when it is not there or is no PNG."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    if not content.startswith(_PNG) or len(content) < 24:
+        return None
+    return Picture(
+        url="data:image/png;base64," + base64.b64encode(content).decode(),
+        width=int.from_bytes(content[16:20], "big"),
+        height=int.from_bytes(content[20:24], "big"),
+    )
+
+
+def _hover_labels(contents: Contents) -> dict[int, str]:
+    """What a trial's points say on hover, in plotly.js's markup, everything else escaped."""
+    labels = {}
+    states = {row.number: row for row in contents.trials}
+    for number in sorted({*states, *contents.curves}):
+        row = states.get(number)
+        lines = [f"<b>trial {number}</b>"]
+        if row is not None:
+            lines[0] += f" {html.escape(row.state)}"
+            lines += [
+                html.escape(f"{name[:40]} {text.value(item)[:40]}", quote=False)
+                for name, item in row.params.items()
+            ]
+        labels[number] = "<br>".join(lines)
+    return labels
+
+
+def _dataset(contents: Contents) -> dict[str, Any]:
+    dataset = contents.config.get("dataset")
+    return dataset if isinstance(dataset, dict) else {"name": dataset} if dataset else {}
+
+
+def _dataset_name(contents: Contents) -> str:
+    return str(_dataset(contents).get("name") or "run")
+
+
+def _banner(contents: Contents) -> str:
+    """One or two sentences when the run has no final model, else ""."""
+    summary = contents.summary
+    if contents.final is not None:
+        return ""
+    message = f": {summary.message.rstrip('.')}" if summary.message else ""
+    if summary.state == "running":
+        lead = "This run is still going."
+    elif summary.state == "failed":
+        lead = f"This run failed{message}."
+    else:
+        lead = f"This run was interrupted{message}."
+    failure = contents.commonest_failure()
+    if failure is not None and not any(row.state == "complete" for row in contents.trials):
+        reason, count = failure
+        lead += (
+            f" The commonest reason a trial failed ({count} of {len(contents.trials)}): {reason}."
+        )
+    return f"{lead} There is no final model, so nothing was measured on the test set."
+
+
+def _tiles(contents: Contents) -> list[Tile]:
+    summary, final = contents.summary, contents.final
+    tiles = []
+    if final is not None:
+        rows = _dataset(contents).get("rows")
+        count = rows.get("test") if isinstance(rows, dict) else None
+        on = f" on {count:,} rows" if isinstance(count, int) else ""
+        note = f"95 % interval {text.interval(final.test_ci95)}; the final model, tested once{on}"
+        tiles.append(Tile("Test accuracy", text.percent(final.test_accuracy), note))
+    else:
+        tiles.append(Tile("Test accuracy", "–", "no final model was tested"))
+    best = summary.best or {}
+    if best.get("validation_accuracy") is not None:
+        note = f"best trial, {best.get('number')}; optimistic, as it was chosen on this data"
+        tiles.append(Tile("Validation accuracy", text.percent(best["validation_accuracy"]), note))
+    else:
+        tiles.append(Tile("Validation accuracy", "–", "no trial has a value"))
+    counts = {**summary.trials}
+    parts = [f"{counts.get(state, 0):,} {state}" for state in ("complete", "pruned", "failed")]
+    if counts.get("running"):
+        parts.append(f"{counts['running']:,} unfinished")
+    tiles.append(Tile("Trials", f"{sum(counts.values()):,}", ", ".join(parts)))
+    seconds = summary.seconds
+    spans = [
+        f"{label} {text.duration(seconds[key])}"
+        for key, label in (("search", "search"), ("final", "final model and test"))
+        if seconds.get(key)
+    ]
+    total = text.duration(seconds["total"]) if "total" in seconds else "–"
+    tiles.append(Tile("Wall clock", total, ", ".join(spans)))
+    return tiles
+
+
+def _mistakes(contents: Contents) -> list[dict[str, str]]:
+    """The final model's worst mistakes in words, worst first."""
+    if contents.final is None:
+        return []
+    return [
+        {
+            "row": f"{int(mistake['row'])}",
+            "true": contents.class_name(mistake["true"]),
+            "predicted": contents.class_name(mistake["predicted"]),
+            "probability": text.percent(mistake["probability"], 1),
+        }
+        for mistake in contents.final.mistakes
+        if {"row", "true", "predicted", "probability"} <= mistake.keys()
+    ]
+
+
+def _columns(rows: Iterable[Row]) -> list[str]:
+    """The hyperparameters that exist for any of the rows, in the order of ``trials.csv``."""
+    return list(dict.fromkeys(name for row in rows for name in row.params))
+
+
+def _settings(contents: Contents) -> list[tuple[str, str]]:
+    """How it was run, as label and value; what the configuration does not say is left out."""
+    config, dataset = contents.config, _dataset(contents)
+    rows, versions = dataset.get("rows"), config.get("versions")
+    names = contents.classes
+    listed = ", ".join(names[:MOST_CLASS_NAMES])
+    if len(names) > MOST_CLASS_NAMES:
+        listed += f" and {plural(len(names) - MOST_CLASS_NAMES, 'other')}"
+    timeout = config.get("timeout_seconds")
+    items: list[tuple[str, Any]] = [
+        ("Dataset", dataset.get("name")),
+        ("Fingerprint of the data", dataset.get("fingerprint")),
+        ("Rows", _counts(rows) if isinstance(rows, dict) else rows),
+        ("Shape of an input", text.value(dataset.get("input_shape") or "")),
+        (f"Classes ({len(names)})", listed),
+        ("Metric", METRICS[contents.metric]),
+        ("Sampler", config.get("sampler")),
+        ("Pruner", config.get("pruner")),
+        ("Seed", config.get("seed")),
+        ("Trials asked for", config.get("n_trials")),
+        ("Time limit", None if timeout is None else text.duration(timeout)),
+        ("Workers", config.get("workers")),
+        ("Device", config.get("device")),
+    ]
+    if isinstance(versions, dict):
+        items.append(("Versions", ", ".join(f"{name} {v}" for name, v in versions.items())))
+    study = contents.summary.seconds.get("study")
+    if study is not None:
+        items.append(("Time in Optuna and storage", text.duration(study)))
+    return [(label, str(item)) for label, item in items if item not in (None, "")]
+
+
+def _counts(rows: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{count:,} {part}" if isinstance(count, int) else f"{count} {part}"
+        for part, count in rows.items()
+    )

@@ -1,0 +1,158 @@
+"""What the driver and the engines say to each other, and what a run leaves behind: plain data.
+
+Every class is frozen, holds only numbers, strings, booleans and containers of them, and goes to
+JSON and back without loss (``to_json`` / ``from_json``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self
+
+Value = bool | int | float | str
+"""What a hyperparameter can be."""
+
+Part = Literal["train", "all"]
+"""The rows a trial is fitted on: the training part, or training and validation parts together."""
+
+State = Literal["complete", "pruned", "failed"]
+"""How a trial ended, with Optuna's meaning."""
+
+
+class _Json:
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)  # type: ignore[call-overload, no-any-return]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**data)
+
+
+@dataclass(frozen=True)
+class TrialSpec(_Json):
+    """What an engine needs to train one trial.
+
+    Attributes:
+        number: The trial's number in the study; the final model's training has number -1.
+        params: Hyperparameters by name, ``epochs`` among them.
+        seed: Seeds the weights and the dropout of this trial; the order of the minibatches
+            depends on the run's seed and the epoch alone.
+        part: The rows to fit. With ``"all"`` there is nothing left to validate on.
+    """
+
+    number: int
+    params: dict[str, Value]
+    seed: int
+    part: Part = "train"
+
+    @property
+    def epochs(self) -> int:
+        return int(self.params["epochs"])
+
+
+@dataclass(frozen=True)
+class Report(_Json):
+    """What one lane did in one epoch.
+
+    Attributes:
+        number: The trial's number.
+        epoch: The epoch that just ended, from 1.
+        train_loss: Mean cross-entropy over the epoch's minibatches, dropout on.
+        train_accuracy: Share of the epoch's training rows classified right, 0-1, dropout on.
+        scores: ``loss``, ``accuracy`` (0-1) and ``f1`` (macro, 0-1) on the validation part; empty
+            when the trial is fitted on all rows.
+        seconds: Wall clock of this epoch, its evaluation included, divided by the lanes that
+            shared it.
+        steps: Minibatches in the epoch.
+        error: Why the lane failed in this epoch, or None.
+    """
+
+    number: int
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    scores: dict[str, float]
+    seconds: float
+    steps: int
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Verdict(_Json):
+    """What the driver decided about a lane after its report: ``stop`` frees the lane's place."""
+
+    number: int
+    stop: bool
+
+
+@dataclass(frozen=True)
+class TrialResult(_Json):
+    """A finished trial: one row of ``trials.csv``.
+
+    Attributes:
+        value: The run's metric on the validation part after the last epoch; None when failed
+            before the first report.
+        epochs: Epochs that were trained.
+        reason: Why it was pruned or failed, else "".
+        seconds: Wall clock the engine spent on it.
+    """
+
+    number: int
+    state: State
+    value: float | None
+    epochs: int
+    params: dict[str, Value]
+    seconds: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class FinalResult(_Json):
+    """The model that was trained on training + validation data, and its one look at the test set.
+
+    Attributes:
+        test_accuracy: Share of the test rows classified right, 0-1.
+        test_ci95: Wilson 95 % interval of that share.
+        epochs: Epochs trained.
+        parameters: Number of trainable weights.
+        curve: Training loss and accuracy of every epoch, ``{"loss": [...], "accuracy": [...]}``.
+        confusion: ``[classes][classes]`` counts on the test set, true class by row.
+        mistakes: The test rows that were most surely misclassified, worst first: ``{"row",
+            "true", "predicted", "probability"}`` with class indices.
+    """
+
+    test_accuracy: float
+    test_ci95: tuple[float, float]
+    epochs: int
+    parameters: int
+    curve: dict[str, list[float]] = field(default_factory=dict)
+    confusion: list[list[int]] = field(default_factory=list)
+    mistakes: list[dict[str, float]] = field(default_factory=list)
+
+
+RunState = Literal["running", "complete", "interrupted", "failed"]
+"""``complete``: a final model was tested. ``interrupted``: stopped by a signal before that.
+``failed``: ended by an error."""
+
+
+@dataclass(frozen=True)
+class Summary(_Json):
+    """What ``cotune show`` prints: where a run stands, or how it ended.
+
+    Attributes:
+        seconds: Wall clock: ``total``, ``search``, ``final`` (the final model and its test) and
+            ``study`` (the part of the search spent in Optuna and storage).
+        trials: Counts: ``complete``, ``pruned``, ``failed``, ``running``.
+        best: ``number``, ``params`` and ``validation_accuracy`` (and ``value`` where the metric
+            is not accuracy) of the trial that was chosen; None before the first report.
+        final: ``test_accuracy``, ``test_ci95``, ``epochs`` and ``parameters`` of the final model.
+        message: One line on why the run ended as it did, or "".
+    """
+
+    state: RunState
+    seconds: dict[str, float]
+    trials: dict[str, int]
+    best: dict[str, Any] | None = None
+    final: dict[str, Any] | None = None
+    message: str = ""

@@ -1,0 +1,216 @@
+"""The search space: named hyperparameters, their distributions and conditions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from cotune.exceptions import SpaceError
+from cotune.hyperparameters import DEFAULTS, KNOWN, close_name
+from cotune.results import Value
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """A searched hyperparameter.
+
+    Attributes:
+        distribution: What it is drawn from.
+        when: It exists only if every hyperparameter named here has one of the listed values.
+    """
+
+    distribution: BaseDistribution
+    when: Mapping[str, tuple[Value, ...]]
+
+
+class Space:
+    """Hyperparameters that are searched, and constants.
+
+    Args:
+        searched: By name, every one after those that its condition names.
+        constants: Values that all trials share.
+    """
+
+    def __init__(
+        self, searched: Mapping[str, Hyperparameter], constants: Mapping[str, Value] | None = None
+    ) -> None:
+        self.searched = dict(searched)
+        self.constants = dict(constants or {})
+
+    def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Value]:
+        """Draw a configuration through the trial; what does not exist for it is not drawn."""
+        params: dict[str, Value] = {}
+        for name, hyperparameter in self.searched.items():
+            if self._exists(name, params):
+                params[name] = _suggest(trial, name, hyperparameter.distribution)
+        return params
+
+    def complete(self, params: Mapping[str, Value]) -> dict[str, Value]:
+        """The configuration with constants and defaults: all that the trainer needs."""
+        full = {**DEFAULTS, **self.constants, **params}
+        if full["optimizer"] != "sgd" and "momentum" not in params:
+            del full["momentum"]
+        return full
+
+    def default(self) -> dict[str, Value]:
+        """The default configuration, each value moved to the nearest that the space allows."""
+        params: dict[str, Value] = {}
+        for name, hyperparameter in self.searched.items():
+            if self._exists(name, params):
+                params[name] = nearest(hyperparameter.distribution, KNOWN[name].default)
+        return params
+
+    def check(self, params: Mapping[str, Any]) -> dict[str, Value]:
+        """The configuration, if it (or a part of one) lies in the space.
+
+        Raises:
+            SpaceError: A name is unknown, a value is out of range or of the wrong type, or a
+                hyperparameter is set where it does not exist.
+        """
+        for name, value in params.items():
+            if name not in self.searched:
+                if name in self.constants:
+                    raise SpaceError(f"{name}: is the constant {self.constants[name]!r} here")
+                raise SpaceError(f"{name}: unknown hyperparameter{close_name(name, self.searched)}")
+            distribution = self.searched[name].distribution
+            if not contains(distribution, value):
+                raise SpaceError(f"{name}: {value!r} is not in {describe(distribution)}")
+            for parent, values in self.searched[name].when.items():
+                if {**self.constants, **params}.get(parent) not in values:
+                    wanted = " or ".join(str(value) for value in values)
+                    raise SpaceError(
+                        f"{name}: exists only where {parent} is {wanted}; set that too"
+                    )
+        return dict(params)
+
+    def discretized(self, points: int = 3) -> Space:
+        """The space for a grid: ``points`` values of each numeric range, the default one of them.
+
+        Ranges with few values keep them all.
+        """
+        searched = {}
+        for name, hyperparameter in self.searched.items():
+            values = _grid(hyperparameter.distribution, KNOWN[name].default, points)
+            searched[name] = Hyperparameter(CategoricalDistribution(values), hyperparameter.when)
+        return Space(searched, self.constants)
+
+    def _exists(self, name: str, params: Mapping[str, Value]) -> bool:
+        when = self.searched[name].when
+        known = {**self.constants, **params}
+        return all(known.get(parent) in values for parent, values in when.items())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The space as YAML writes it; ``space_from_dict`` reads it back."""
+        data: dict[str, Any] = dict(self.constants)
+        for name, hyperparameter in self.searched.items():
+            distribution = hyperparameter.distribution
+            if isinstance(distribution, CategoricalDistribution):
+                entry: dict[str, Any] = {
+                    "type": "categorical",
+                    "choices": list(distribution.choices),
+                }
+            elif isinstance(distribution, (IntDistribution, FloatDistribution)):
+                kind = "int" if isinstance(distribution, IntDistribution) else "float"
+                entry = {"type": kind, "low": distribution.low, "high": distribution.high}
+                if distribution.log:
+                    entry["log"] = True
+                elif distribution.step not in (None, 1):
+                    entry["step"] = distribution.step
+            if hyperparameter.when:
+                entry["when"] = {
+                    parent: values[0] if len(values) == 1 else list(values)
+                    for parent, values in hyperparameter.when.items()
+                }
+            data[name] = entry
+        return data
+
+
+def _suggest(trial: optuna.trial.BaseTrial, name: str, distribution: BaseDistribution) -> Value:
+    if isinstance(distribution, CategoricalDistribution):
+        choice = trial.suggest_categorical(name, distribution.choices)
+        assert choice is not None
+        return choice
+    if isinstance(distribution, IntDistribution):
+        low, high = distribution.low, distribution.high
+        return trial.suggest_int(name, low, high, step=distribution.step, log=distribution.log)
+    assert isinstance(distribution, FloatDistribution)
+    return trial.suggest_float(
+        name,
+        distribution.low,
+        distribution.high,
+        step=distribution.step,
+        log=distribution.log,
+    )
+
+
+def describe(distribution: BaseDistribution) -> str:
+    """The distribution for people: ``1e-05 to 0.1 (log)``, ``8 to 256 in steps of 8``."""
+    if isinstance(distribution, CategoricalDistribution):
+        return ", ".join(str(choice) for choice in distribution.choices)
+    assert isinstance(distribution, (IntDistribution, FloatDistribution))
+    text = f"{distribution.low:g} to {distribution.high:g}"
+    if distribution.log:
+        return f"{text} (log)"
+    if distribution.step not in (None, 1):
+        return f"{text} in steps of {distribution.step:g}"
+    return text
+
+
+def contains(distribution: BaseDistribution, value: Any) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return any(
+            type(value) is type(choice) and value == choice for choice in distribution.choices
+        )
+    assert isinstance(distribution, (IntDistribution, FloatDistribution))
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return False
+    if isinstance(distribution, IntDistribution) and not isinstance(value, int):
+        return False
+    if not distribution.low <= value <= distribution.high:
+        return False
+    if distribution.step is None:
+        return True
+    steps = (value - distribution.low) / distribution.step
+    return abs(steps - round(steps)) < 1e-8
+
+
+def nearest(distribution: BaseDistribution, value: Value) -> Value:
+    if isinstance(distribution, CategoricalDistribution):
+        choices = [choice for choice in distribution.choices if choice is not None]
+        return value if value in choices else choices[0]
+    assert isinstance(distribution, (IntDistribution, FloatDistribution))
+    number = min(max(float(value), distribution.low), distribution.high)
+    if distribution.step is not None:
+        steps = round((number - distribution.low) / distribution.step)
+        number = distribution.low + steps * distribution.step
+    return int(number) if isinstance(distribution, IntDistribution) else number
+
+
+def _grid(distribution: BaseDistribution, default: Value, points: int) -> list[Value]:
+    if isinstance(distribution, CategoricalDistribution):
+        return [choice for choice in distribution.choices if choice is not None]
+    assert isinstance(distribution, (IntDistribution, FloatDistribution))
+    low, high = float(distribution.low), float(distribution.high)
+    shares = [i / (points - 1) for i in range(points)] if points > 1 else []
+    if isinstance(distribution, IntDistribution) and not distribution.log:
+        values = range(distribution.low, distribution.high + 1, distribution.step)
+        if len(values) <= 5:
+            return list(values)
+    if distribution.log:
+        numbers = [low * (high / low) ** share for share in shares]
+    else:
+        numbers = [low + (high - low) * share for share in shares]
+    grid = [nearest(distribution, number) for number in numbers]
+    default = nearest(distribution, default)
+    others = {value for value in grid if not math.isclose(float(value), float(default))}
+    return sorted([default, *others], key=float)

@@ -1,0 +1,214 @@
+"""Spaces from YAML, checked key by key.
+
+A space names some or all of the hyperparameters that the trainer knows; those it leaves out keep
+their default. A hyperparameter is a constant or a mapping::
+
+    lr: {type: float, low: 1.0e-5, high: 0.1, log: true}
+    optimizer: {type: categorical, choices: [adam, sgd]}
+    momentum: {type: float, low: 0.0, high: 0.99, when: {optimizer: sgd}}
+    epochs: 20
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from cotune.exceptions import SpaceError
+from cotune.hyperparameters import KNOWN, close_name, known_value, read_integer, read_number
+from cotune.results import Value
+from cotune.space import Hyperparameter, Space, contains
+
+
+def space_from_dict(data: Any) -> Space:
+    """A space from what YAML or JSON reads.
+
+    Raises:
+        SpaceError: With the path of the key that is wrong.
+    """
+    if not isinstance(data, dict) or not data:
+        raise SpaceError("a space maps hyperparameters to distributions; none is there")
+    searched: dict[str, Hyperparameter] = {}
+    constants: dict[str, Value] = {}
+    for name in data:
+        if name not in KNOWN:
+            raise SpaceError(f"{name}: unknown hyperparameter{close_name(str(name), KNOWN)}")
+    for name, entry in data.items():
+        if not isinstance(entry, dict):
+            constants[name] = known_value(name, entry, name)
+    waiting = {name: entry for name, entry in data.items() if isinstance(entry, dict)}
+    while waiting:
+        # Parents come before their children, whatever the order in the file.
+        ready = [n for n, e in waiting.items() if not set(_parents(e)) & set(waiting)]
+        if not ready:
+            raise SpaceError(f"{next(iter(waiting))}.when: conditions go round in a circle")
+        for name in ready:
+            searched[name] = _hyperparameter(name, waiting.pop(name), searched, constants)
+    if not searched:
+        raise SpaceError("nothing to search: every hyperparameter is a constant")
+    order = [name for name in data if name in searched]
+    ordered = order if _parents_first(order, searched) else list(searched)
+    return Space({name: searched[name] for name in ordered}, constants)
+
+
+def read_space(path: Path) -> Space:
+    """A space from a YAML file.
+
+    Raises:
+        SpaceError: The file cannot be read, is not YAML, or holds no valid space.
+    """
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except OSError as error:
+        raise SpaceError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SpaceError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError:
+        raise SpaceError(f"{path}: is nested too deeply") from None
+    try:
+        return space_from_dict(data)
+    except SpaceError as error:
+        raise SpaceError(f"{path}: {error}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice, where PyYAML keeps the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if not isinstance(key, str):
+                continue
+            if keys.count(key) > 1:
+                line = node.start_mark.line + 1
+                raise yaml.YAMLError(f"line {line}: the key {key!r} is there twice")
+        return super().construct_mapping(node, deep)
+
+
+def _parents(entry: Mapping[str, Any]) -> list[str]:
+    when = entry.get("when")
+    return list(when) if isinstance(when, dict) else []
+
+
+def _parents_first(order: list[str], searched: Mapping[str, Hyperparameter]) -> bool:
+    return all(
+        order.index(parent) < i
+        for i, name in enumerate(order)
+        for parent in searched[name].when
+        if parent in searched
+    )
+
+
+def _hyperparameter(
+    name: str,
+    entry: dict[str, Any],
+    searched: Mapping[str, Hyperparameter],
+    constants: Mapping[str, Value],
+) -> Hyperparameter:
+    kind = entry.get("type")
+    allowed = {
+        "int": {"type", "low", "high", "step", "log", "when"},
+        "float": {"type", "low", "high", "step", "log", "when"},
+        "categorical": {"type", "choices", "when"},
+    }
+    if not isinstance(kind, str) or kind not in allowed:
+        raise SpaceError(f"{name}.type: {kind!r} is not one of int, float, categorical")
+    for key in entry:
+        if key not in allowed[kind]:
+            raise SpaceError(f"{name}.{key}: unknown key{close_name(str(key), allowed[kind])}")
+    distribution = (
+        _choices(name, entry) if kind == "categorical" else _range(name, entry, kind == "int")
+    )
+    return Hyperparameter(distribution, _condition(name, entry, searched, constants))
+
+
+def _range(name: str, entry: dict[str, Any], integer: bool) -> BaseDistribution:
+    known = KNOWN[name]
+    if known.type not in (int, float) or (integer and known.type is float):
+        raise SpaceError(f"{name}.type: {name} is a {known.type.__name__}, not {entry['type']}")
+    if known.type is int and not integer:
+        raise SpaceError(f"{name}.type: {name} is a whole number; use int")
+    convert = read_integer if integer else read_number
+    for key in ("low", "high"):
+        if key not in entry:
+            raise SpaceError(f"{name}.{key}: is missing")
+    low = convert(entry["low"], f"{name}.low")
+    high = convert(entry["high"], f"{name}.high")
+    log = entry.get("log", False)
+    if not isinstance(log, bool):
+        raise SpaceError(f"{name}.log: {log!r} is not true or false")
+    if low > high:
+        raise SpaceError(f"{name}.low: {low:g} is above high, {high:g}")
+    if log and low <= 0:
+        raise SpaceError(f"{name}.low: {low:g} with log: true; a log range starts above 0")
+    for key, bound in (("low", low), ("high", high)):
+        if not known.low <= bound <= known.high:
+            raise SpaceError(
+                f"{name}.{key}: {bound:g} is outside of what {name} can be, "
+                f"{known.low:g} to {known.high:g}"
+            )
+    step = convert(entry["step"], f"{name}.step") if "step" in entry else None
+    if step is not None and log:
+        raise SpaceError(f"{name}.step: a log range has no step")
+    if step is not None and step <= 0:
+        raise SpaceError(f"{name}.step: {step:g} is not above 0")
+    if step is not None:
+        # Optuna would move the upper bound down with a warning.
+        steps = math.floor((high - low) / step + 1e-9)
+        high = low + steps * step
+    if integer:
+        return IntDistribution(int(low), int(high), log=log, step=int(step or 1))
+    return FloatDistribution(low, high, log=log, step=step)
+
+
+def _choices(name: str, entry: dict[str, Any]) -> BaseDistribution:
+    choices = entry.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise SpaceError(f"{name}.choices: needs a list of at least one value")
+    values = [known_value(name, c, f"{name}.choices[{i}]") for i, c in enumerate(choices)]
+    for i, value in enumerate(values):
+        if value in values[:i]:
+            raise SpaceError(f"{name}.choices[{i}]: {value!r} is there twice")
+    return CategoricalDistribution(values)
+
+
+def _condition(
+    name: str,
+    entry: dict[str, Any],
+    searched: Mapping[str, Hyperparameter],
+    constants: Mapping[str, Value],
+) -> dict[str, tuple[Value, ...]]:
+    when = entry.get("when", {})
+    if not isinstance(when, dict):
+        raise SpaceError(f"{name}.when: maps hyperparameters to values, as in {{optimizer: sgd}}")
+    condition: dict[str, tuple[Value, ...]] = {}
+    for parent, wanted in when.items():
+        path = f"{name}.when.{parent}"
+        if parent not in searched and parent not in constants:
+            raise SpaceError(
+                f"{path}: is not in this space{close_name(str(parent), [*searched, *constants])}"
+            )
+        values = wanted if isinstance(wanted, list) else [wanted]
+        if not values:
+            raise SpaceError(f"{path}: needs at least one value")
+        values = [known_value(parent, value, path) for value in values]
+        for value in values:
+            possible = (
+                contains(searched[parent].distribution, value)
+                if parent in searched
+                else constants[parent] == value
+            )
+            if not possible:
+                raise SpaceError(f"{path}: {parent} is never {value!r} in this space")
+        condition[parent] = tuple(values)
+    return condition

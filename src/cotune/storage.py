@@ -1,0 +1,84 @@
+"""The study's journal on disk, with a single writer.
+
+Optuna's default lock is a symbolic link that outlives a killed holder. A run has one writer, which
+holds the lock of its run directory, so the journal itself needs none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalStorage
+
+from cotune.exceptions import StorageError
+
+OptunaStudy = optuna.Study
+
+STUDY_NAME = "cotune"
+
+
+class _HeldByRunDirectory(JournalFileOpenLock):
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+class Journal(JournalFileBackend):
+    """Optuna's journal, synced to the disk when asked to instead of at every record.
+
+    A record is with the operating system once it is written, so it survives a killed process;
+    :meth:`sync` makes it survive a power loss. Synced at each of a trial's dozens of records, the
+    journal took a quarter of the wall clock of a search over small networks.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path = path.absolute()
+        super().__init__(str(path), lock_obj=_HeldByRunDirectory(str(path)))
+        self._path = path
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write records, one JSON object a line."""
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        with open(self._path, "ab", buffering=0) as file:
+            file.write(lines.encode())
+
+    def sync(self) -> None:
+        """Make what was written survive a power loss."""
+        with open(self._path, "ab") as file:
+            os.fsync(file.fileno())
+
+
+def open_storage(journal: Journal) -> JournalStorage:
+    """The storage on a journal, its records replayed.
+
+    Raises:
+        StorageError: It is damaged.
+    """
+    try:
+        return JournalStorage(journal)
+    except ValueError as error:
+        raise StorageError(f"the study's journal is damaged: {error}") from error
+
+
+def load_study(journal_path: Path) -> OptunaStudy:
+    """The study of a run, to read from.
+
+    Raises:
+        StorageError: There is no journal, it is damaged, or it holds no study.
+    """
+    if not journal_path.is_file():
+        raise StorageError(f"{journal_path}: there is no study")
+    try:
+        storage = open_storage(Journal(journal_path))
+    except OSError as error:
+        raise StorageError(f"{journal_path}: cannot be read: {error.strerror}") from error
+    names = [study.study_name for study in storage.get_all_studies()]
+    if not names:
+        raise StorageError(f"{journal_path}: holds no study")
+    return optuna.load_study(study_name=names[0], storage=storage)

@@ -1,0 +1,188 @@
+"""The Optuna study of a run: asks for trials, takes their reports, prunes, tells how they end."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Literal
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import (
+    BasePruner,
+    HyperbandPruner,
+    MedianPruner,
+    NopPruner,
+    SuccessiveHalvingPruner,
+)
+from optuna.samplers import (
+    BaseSampler,
+    BruteForceSampler,
+    GPSampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
+from optuna.trial import TrialState
+
+from cotune.exceptions import StorageError
+from cotune.results import State, TrialSpec, Value
+from cotune.space import Space
+from cotune.storage import STUDY_NAME, Journal, open_storage
+
+SAMPLERS: Final = ("tpe", "random", "grid", "qmc", "gp")
+PRUNERS: Final = ("median", "hyperband", "asha", "none")
+DIRECTIONS: Final[dict[str, Literal["maximize", "minimize"]]] = {
+    "accuracy": "maximize",
+    "f1": "maximize",
+    "loss": "minimize",
+}
+"""Metrics, and which way is better."""
+
+SamplerLike = str | BaseSampler
+"""A name in :data:`SAMPLERS`, or an Optuna sampler."""
+
+PrunerLike = str | BasePruner
+"""A name in :data:`PRUNERS`, or an Optuna pruner."""
+
+OPTUNA_VERSION: Final = optuna.__version__
+
+_STATES: Final[dict[State, TrialState]] = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+
+
+class Study:
+    """The search's memory: an Optuna study in the run's journal.
+
+    Args:
+        journal_path: Where the journal is made.
+        space: What is searched; finite for a grid.
+        sampler: One of :data:`SAMPLERS`, or an Optuna sampler.
+        pruner: One of :data:`PRUNERS`, or an Optuna pruner.
+        metric: One of :data:`DIRECTIONS`.
+        seed: Seeds the sampler and the trials.
+
+    Attributes:
+        seconds: Wall clock spent in Optuna and in the journal.
+        exhausted: A grid has no configuration left.
+    """
+
+    def __init__(
+        self,
+        journal_path: Path,
+        space: Space,
+        sampler: SamplerLike = "tpe",
+        pruner: PrunerLike = "median",
+        metric: str = "accuracy",
+        seed: int = 0,
+    ) -> None:
+        self.seconds = 0.0
+        self.exhausted = False
+        self._seed = seed
+        self._space = space
+        self._running: dict[int, optuna.Trial] = {}
+        with self._timed():
+            self._journal = Journal(journal_path)
+            self._study = optuna.create_study(
+                study_name=STUDY_NAME,
+                storage=open_storage(self._journal),
+                direction=DIRECTIONS[metric],
+                sampler=make_sampler(sampler, seed) if isinstance(sampler, str) else sampler,
+                pruner=make_pruner(pruner) if isinstance(pruner, str) else pruner,
+            )
+            self._study.set_metric_names([metric])
+        # BruteForceSampler ends a search by study.stop(), which Optuna allows in optimize() only.
+        self._study.stop = self._exhaust  # type: ignore[method-assign]
+
+    def enqueue(self, params: Mapping[str, Value]) -> None:
+        """Try this configuration, or part of one, before the sampler's own."""
+        with self._timed():
+            self._study.enqueue_trial(dict(params))
+
+    def ask(self) -> TrialSpec:
+        """The next trial; it counts as running until :meth:`tell`."""
+        with self._timed():
+            trial = self._study.ask()
+            params = self._space.suggest(trial)
+        self._running[trial.number] = trial
+        # Large odd factors keep the seeds of neighbouring runs and trials apart.
+        seed = (self._seed * 1_000_003 + trial.number * 7_919 + 1) % 2**63
+        return TrialSpec(trial.number, self._space.complete(params), seed)
+
+    def params(self, number: int) -> dict[str, Value]:
+        """A running trial's searched hyperparameters."""
+        return dict(self._running[number].params)
+
+    def report(self, number: int, epoch: int, value: float) -> bool:
+        """Record a running trial's value after an epoch; whether the pruner wants it stopped."""
+        with self._timed():
+            trial = self._running[number]
+            trial.report(value, epoch)
+            return trial.should_prune()
+
+    def tell(self, number: int, state: State, value: float | None, reason: str = "") -> None:
+        """End a running trial."""
+        with self._timed():
+            trial = self._running.pop(number)
+            if reason:
+                trial.set_user_attr("reason", reason)
+            # Optuna takes a pruned trial's value from its last report.
+            values = value if state == "complete" else None
+            self._study.tell(trial, values, state=_STATES[state])
+            self._journal.sync()
+
+    def _exhaust(self) -> None:
+        self.exhausted = True
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = time.perf_counter()
+        verbosity = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                yield
+        except OSError as error:
+            raise StorageError(f"the study's journal cannot be written: {error}") from error
+        finally:
+            optuna.logging.set_verbosity(verbosity)
+            self.seconds += time.perf_counter() - began
+
+
+def make_sampler(name: str, seed: int) -> BaseSampler:
+    """An Optuna sampler by its name in :data:`SAMPLERS`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        if name == "tpe":
+            # Grouped, so that a conditional hyperparameter is modelled with the others it occurs
+            # with; otherwise it would be drawn on its own.
+            return TPESampler(seed=seed, group=True)
+        if name == "random":
+            return RandomSampler(seed=seed)
+        if name == "grid":
+            return BruteForceSampler(seed=seed)
+        if name == "qmc":
+            return QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
+        if name == "gp":
+            return GPSampler(seed=seed)
+    raise ValueError(f"sampler: {name!r} is not one of {', '.join(SAMPLERS)}")
+
+
+def make_pruner(name: str) -> BasePruner:
+    """An Optuna pruner by its name in :data:`PRUNERS`."""
+    if name == "median":
+        return MedianPruner(n_startup_trials=4, n_warmup_steps=1)
+    if name == "hyperband":
+        return HyperbandPruner(min_resource=1, max_resource=50, reduction_factor=3)
+    if name == "asha":
+        return SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
+    if name == "none":
+        return NopPruner()
+    raise ValueError(f"pruner: {name!r} is not one of {', '.join(PRUNERS)}")
