@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from signal import SIGINT, Signals
 from typing import Any
 
 from cotune.arguments import (
@@ -206,6 +207,7 @@ class Stopped(KeyboardInterrupt):
     """A signal ended the run; its finished trials are in the run directory."""
 
     def __init__(self, signal: int, path: Path) -> None:
-        super().__init__(f"stopped by signal {signal}; what was finished is in {path}")
+        cause = "Ctrl-C" if signal == SIGINT else Signals(signal).name
+        super().__init__(f"stopped by {cause}; what was finished is in {path}")
         self.signal = signal
         self.path = path

@@ -222,15 +222,14 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         sys.exit(UsageError.exit_code)
-    except click.Abort:
-        _fail("stopped", 130, debug)
+    except click.Abort as error:
+        # What click makes of a KeyboardInterrupt. 128 + the signal's number, as a shell has it.
+        cause = error.__cause__
+        _fail(str(cause or "") or "stopped", 128 + getattr(cause, "signal", 2), debug)
     except click.ClickException as error:
         _fail(error.format_message(), UsageError.exit_code, debug)
     except CotuneError as error:
         _fail(str(error), error.exit_code, debug)
-    except KeyboardInterrupt as error:
-        # 128 + the signal's number, as a shell has it.
-        _fail(str(error) or "stopped", 128 + getattr(error, "signal", 2), debug)
     except BrokenPipeError:
         sys.exit(0)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cotune.data.dataset import TrainingData
 from cotune.lanes import Cohort, export, key_of, merge, select, start
 from cotune.results import Report, TrialSpec, Verdict
-from cotune.runner import DeviceData, evaluate, train_epoch
+from cotune.runner import DeviceData, all_finite, evaluate, train_epoch
 from cotune.scheduler import Scheduler, Ticket
 
 
@@ -46,7 +46,7 @@ class Engine:
         """Take in fresh trials."""
         for spec in specs:
             key = key_of(spec, self._data.inputs.shape[1], self._data.n_classes)
-            self._cohorts.append(start(spec, key, self._device))
+            self._cohorts.append(start(spec, key, self._device, self._data.inputs.dtype))
             self._scheduler.add(Ticket(spec.number, key, 0))
 
     @property
@@ -88,6 +88,7 @@ class Engine:
         scores = {}
         if cohort.key.part == "train":
             scores = {name: value.tolist() for name, value in evaluate(cohort, self._data).items()}
+        finite = all_finite(cohort).tolist()
         losses, accuracies = loss.tolist(), accuracy.tolist()  # waits for the device
         seconds = (time.perf_counter() - began) / len(cohort)
         reports = []
@@ -103,8 +104,10 @@ class Engine:
                     scores=lane_scores,
                     seconds=seconds,
                     steps=steps,
-                    # A NaN in a gradient or weight stays there, so the epoch's sums show it.
-                    error=None if all(map(math.isfinite, watched)) else _DIVERGED,
+                    # A NaN in a gradient stays in the weight. The losses alone would not show
+                    # it in the last step when nothing is validated, nor a bias of -inf before
+                    # a ReLU.
+                    error=None if finite[lane] and all(map(math.isfinite, watched)) else _DIVERGED,
                 )
             )
         self._drop({report.number for report in reports if report.error})
@@ -125,6 +128,7 @@ class Engine:
         return self._cohorts[-1]
 
     def _drop(self, numbers: set[int]) -> None:
+        self._scheduler.discard(numbers)
         cohorts = []
         for cohort in self._cohorts:
             kept = [i for i, spec in enumerate(cohort.specs) if spec.number not in numbers]

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from cotune.data.dataset import Dataset
 from cotune.data.preprocess import Standardize
-from cotune.exceptions import NoUsableTrialError
 from cotune.executors.base import Executor
 from cotune.lanes import key_of
 from cotune.modelfile import Classifier, module_from_weights
@@ -24,6 +23,10 @@ FINAL_NUMBER = -1
 _POLL_SECONDS = 0.1
 _TEST_ROWS = 2048
 _MISTAKES = 16
+
+
+class DivergedError(Exception):
+    """The final model of a trial failed in training; another trial's may not."""
 
 
 def train_final(
@@ -46,16 +49,14 @@ def train_final(
         The model and a report for each epoch, or None when the user stopped it.
 
     Raises:
-        NoUsableTrialError: It diverged.
+        DivergedError: Its loss or weights became NaN or infinite.
     """
     executor.submit([spec])
     reports: list[Report] = []
     while not stopped():
         for report in executor.reports(_POLL_SECONDS):
             if report.error:
-                raise NoUsableTrialError(
-                    f"the final model failed in epoch {report.epoch}: {report.error}"
-                )
+                raise DivergedError(f"epoch {report.epoch} of its final model: {report.error}")
             reports.append(report)
             observer.final_reported(report)
             too_late = deadline is not None and time.monotonic() + report.seconds > deadline

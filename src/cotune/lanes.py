@@ -20,7 +20,10 @@ from cotune.models.mlp import (
     init_parameters,
 )
 from cotune.optim import MOMENTS
-from cotune.results import TrialSpec
+from cotune.results import TrialSpec, Value
+
+_RATES = ("lr", "weight_decay", "momentum")
+_NOISE = 0x6E6F6973
 
 
 @dataclass(frozen=True)
@@ -93,13 +96,20 @@ def key_of(spec: TrialSpec, n_inputs: int, n_classes: int) -> CohortKey:
     )
 
 
-def start(spec: TrialSpec, key: CohortKey, device: torch.device) -> Cohort:
+def start(
+    spec: TrialSpec, key: CohortKey, device: torch.device, dtype: torch.dtype = torch.float32
+) -> Cohort:
     """A fresh lane; its weights depend on the trial's seed alone."""
+
+    def lane(rate: Value) -> Tensor:
+        return torch.tensor([float(rate)], device=device, dtype=dtype)
+
     generator = torch.Generator().manual_seed(spec.seed)
     weights = torch.cat(
         [value.flatten() for value in init_parameters(key.shape, generator).values()]
-    ).to(device)
-    noise = torch.Generator(device).manual_seed(spec.seed)
+    ).to(device, dtype)
+    # Another seed than the weights', or the dropout would be made of their random numbers.
+    noise = torch.Generator(device).manual_seed(spec.seed ^ _NOISE)
     return Cohort(
         key=key,
         specs=(spec,),
@@ -107,12 +117,11 @@ def start(spec: TrialSpec, key: CohortKey, device: torch.device) -> Cohort:
         weights=weights,
         gradient=torch.zeros_like(weights),
         moments={name: torch.zeros_like(weights) for name in MOMENTS[key.optimizer]},
-        buffers={name: value[None].to(device) for name, value in init_buffers(key.shape).items()},
-        rates={
-            name: torch.tensor([float(spec.params.get(name, 0.0))], device=device)
-            for name in ("lr", "weight_decay", "momentum")
+        buffers={
+            name: value[None].to(device, dtype) for name, value in init_buffers(key.shape).items()
         },
-        dropout=[torch.tensor([rate], device=device) for rate in dropout_rates(spec.params)],
+        rates={name: lane(spec.params.get(name, 0.0)) for name in _RATES},
+        dropout=[lane(rate) for rate in dropout_rates(spec.params)],
         steps=torch.zeros(1, device=device),
         generators=[noise],
     )
@@ -136,7 +145,7 @@ def select(cohort: Cohort, lanes: Sequence[int]) -> Cohort:
         rates={name: value[index] for name, value in cohort.rates.items()},
         dropout=[value[index] for value in cohort.dropout],
         steps=cohort.steps[index],
-        generators=[cohort.generators[i] for i in lanes],
+        generators=[cohort.generators[i].clone_state() for i in lanes],
     )
 
 

@@ -65,7 +65,7 @@ def train_epoch(
         name: view.detach().requires_grad_() for name, view in cohort.views(cohort.weights).items()
     }
     leaves = list(parameters.values())
-    loss_sum = torch.zeros(len(cohort), device=data.inputs.device)
+    loss_sum = torch.zeros(len(cohort), dtype=torch.float64, device=data.inputs.device)
     correct = torch.zeros(len(cohort), device=data.inputs.device)
     rows = data.inputs.new_empty(batch_size, data.inputs.shape[1])
     for index in order[: n_steps * batch_size].view(n_steps, batch_size):
@@ -103,6 +103,12 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     targets = labels[:, None].expand(batch, lanes).reshape(-1)
     losses = F.cross_entropy(logits.reshape(-1, classes), targets, reduction="none")
     return losses.view(batch, lanes).mean(0)
+
+
+def all_finite(cohort: Cohort) -> Tensor:
+    """Whether every weight and statistic of a lane is neither NaN nor infinite, ``[lanes]``."""
+    tensors = [*cohort.views(cohort.weights).values(), *cohort.buffers.values()]
+    return torch.stack([value.flatten(1).isfinite().all(1) for value in tensors]).all(0)
 
 
 @torch.no_grad()

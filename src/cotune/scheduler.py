@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 
 
@@ -40,6 +40,10 @@ class Scheduler:
     def add(self, ticket: Ticket) -> None:
         """Let a lane wait for its next epoch."""
         self._waiting.append(ticket)
+
+    def discard(self, numbers: Collection[int]) -> None:
+        """Forget lanes that are gone; those that do not wait are passed over."""
+        self._waiting = [ticket for ticket in self._waiting if ticket.number not in numbers]
 
     def next_cohort(self) -> list[int]:
         """Take the numbers of the lanes that train the next epoch together, [] when none wait."""

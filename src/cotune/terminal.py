@@ -17,7 +17,7 @@ from cotune.observer import Observer
 from cotune.results import FinalResult, Report, Summary, TrialResult, TrialSpec
 from cotune.rundir import RunDirectory
 
-_LINE_SECONDS = 5.0  # between two plain lines on the final model's epochs
+_LINE_SECONDS = 2.0  # between two plain lines, unless a trial is the best so far
 _SHOWN_RUNNING = 8
 
 
@@ -63,17 +63,24 @@ class _Counting(Observer):
 
 
 class PlainObserver(_Counting):
-    """One line a finished trial, for logs and pipes."""
+    """Lines for logs and pipes: every new best trial, and others as they end, not too many."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self._said = 0.0
 
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._said >= _LINE_SECONDS
+
     def _say(self, line: str) -> None:
+        self._said = time.monotonic()
         self._console.print(line, markup=False, soft_wrap=True)
 
     def trial_ended(self, trial: TrialResult, best: TrialResult | None) -> None:
         super().trial_ended(trial, best)
+        is_best = best is not None and best.number == trial.number
+        if not is_best and not self._is_due():
+            return
         leader = f", best {self._score(best.value)} (trial {best.number})" if best else ""
         why = f" ({trial.reason})" if trial.state == "failed" else ""
         self._say(
@@ -85,8 +92,7 @@ class PlainObserver(_Counting):
         self._say(_final_line(trial, spec))
 
     def final_reported(self, report: Report) -> None:
-        if time.monotonic() - self._said >= _LINE_SECONDS:
-            self._said = time.monotonic()
+        if self._is_due():
             self._say(
                 f"final model: epoch {report.epoch}, training loss {report.train_loss:.4f}, "
                 f"{self._time_left}"

@@ -19,10 +19,17 @@ from cotune.data.pictures import draw_grid, draw_samples, to_png
 from cotune.data.preprocess import Standardize
 from cotune.exceptions import CotuneError, NoUsableTrialError, StorageError
 from cotune.executors.base import Executor
-from cotune.final import FINAL_NUMBER, TestReading, final_result, read_test_set, train_final
-from cotune.modelfile import save_model
+from cotune.final import (
+    FINAL_NUMBER,
+    DivergedError,
+    TestReading,
+    final_result,
+    read_test_set,
+    train_final,
+)
+from cotune.modelfile import Classifier, save_model
 from cotune.observer import Observer
-from cotune.results import FinalResult, RunState, Summary, TrialResult, TrialSpec, Value
+from cotune.results import FinalResult, Report, RunState, Summary, TrialResult, TrialSpec, Value
 from cotune.rundir import RunDirectory
 from cotune.search import Search
 from cotune.signals import StopRequest
@@ -31,6 +38,7 @@ from cotune.study import OPTUNA_VERSION, PrunerLike, SamplerLike, Study
 from cotune.version import VERSION
 
 _FINAL_SLACK = 1.1  # epochs of the final model vary in length by about so much
+_GRACE_SECONDS = 0.5  # the search ends when the best trial just fits, and a little later
 _SUMMARY_SECONDS = 2.0  # between two writings of summary.json
 
 
@@ -208,44 +216,60 @@ class Tuner:
             raise
 
     def _finish(self) -> Summary:
-        trial = self._choose()
-        spec = TrialSpec(
-            number=FINAL_NUMBER,
-            params={**self._options.searched.complete(trial.params), "epochs": trial.epochs},
-            seed=self._options.seed,
-            part="all",
-        )
-        self._observer.final_started(trial, spec)
-        trained = train_final(
-            spec,
-            self._executor,
-            self._dataset,
-            self._preprocessing,
-            self._observer,
-            self._deadline,
-            lambda: bool(self._stop),
-        )
-        if trained is None:
-            return self._end("interrupted", "stopped by the user", trial)
-        model, reports = trained
+        candidates = self._candidates()
+        if not candidates:
+            raise NoUsableTrialError(self._why_none())
+        diverged: list[str] = []
+        for trial in candidates:
+            spec = TrialSpec(
+                number=FINAL_NUMBER,
+                params={**self._options.searched.complete(trial.params), "epochs": trial.epochs},
+                seed=self._options.seed,
+                part="all",
+            )
+            self._observer.final_started(trial, spec)
+            try:
+                trained = train_final(
+                    spec,
+                    self._executor,
+                    self._dataset,
+                    self._preprocessing,
+                    self._observer,
+                    self._deadline,
+                    lambda: bool(self._stop),
+                )
+            except DivergedError as error:
+                diverged.append(f"trial {trial.number} was passed over: {error}")
+                continue
+            if trained is None:
+                return self._end("interrupted", "stopped by the user", trial)
+            return self._test(trial, spec, *trained, diverged)
+        raise NoUsableTrialError("; ".join(diverged))
+
+    def _test(
+        self,
+        trial: TrialResult,
+        spec: TrialSpec,
+        model: Classifier,
+        reports: list[Report],
+        diverged: list[str],
+    ) -> Summary:
         save_model(self._run.best_path, model, spec.params, VERSION)
         reading = read_test_set(model, self._dataset)
         final = final_result(model, reports, reading)
         self._run.write_final(final)
         self._draw_mistakes(reading)
         self._observer.final_ended(final)
-        return self._end("complete", self._remarks(trial, final), trial, final)
+        remarks = "; ".join(diverged or self._remarks(trial, final))
+        return self._end("complete", remarks, trial, final)
 
-    def _choose(self) -> TrialResult:
-        """The best trial whose final model can still be trained in time; else simply the best."""
+    def _candidates(self) -> list[TrialResult]:
+        """Trials to make the final model of: the best whose training fits the time, then others."""
         ranked = self._search.ranked()
-        if not ranked:
-            raise NoUsableTrialError(self._why_none())
         if self._deadline is None:
-            return ranked[0]
-        left = self._deadline - time.monotonic()
-        fitting = (trial for trial in ranked if self._final_seconds(trial) <= left)
-        return next(fitting, ranked[0])
+            return ranked
+        left = self._deadline - time.monotonic() + _GRACE_SECONDS
+        return sorted(ranked, key=lambda trial: self._final_seconds(trial) > left)
 
     def _why_none(self) -> str:
         failed = [trial for trial in self._search.finished if trial.state == "failed"]
@@ -255,7 +279,7 @@ class Tuner:
         commonest = max(set(reasons), key=reasons.count)
         return f"all {len(failed)} trials that ended failed, most of them because {commonest}"
 
-    def _remarks(self, trial: TrialResult, final: FinalResult) -> str:
+    def _remarks(self, trial: TrialResult, final: FinalResult) -> list[str]:
         best = self._search.ranked()[0]
         remarks = []
         if best.number != trial.number:
@@ -269,7 +293,7 @@ class Tuner:
             remarks.append(
                 f"the final model has {final.epochs} of {trial.epochs} epochs: time was up"
             )
-        return "; ".join(remarks)
+        return remarks
 
     def _final_seconds(self, trial: TrialResult) -> float:
         """What training a trial's configuration on all rows will take, about."""

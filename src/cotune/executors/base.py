@@ -40,7 +40,7 @@ class Executor(ABC):
 
     @abstractmethod
     def weights(self, number: int) -> dict[str, NDArray]:  # type: ignore[type-arg]
-        """The weights of a trial that was reported and not stopped."""
+        """The weights of a trial that waits for its verdict, as its module twin names them."""
 
     @abstractmethod
     def close(self) -> None:

@@ -56,8 +56,9 @@ class ProcessExecutor(Executor):
             StorageError: The temporary folder has no room for it.
         """
         try:
-            self._file.write(np.ascontiguousarray(data.inputs).data)
+            # The labels first, as all that follows 8-byte numbers is aligned.
             self._file.write(np.ascontiguousarray(data.labels).data)
+            self._file.write(np.ascontiguousarray(data.inputs).data)
             self._file.flush()
         except OSError as error:
             raise StorageError(
@@ -65,7 +66,8 @@ class ProcessExecutor(Executor):
                 f"{error.strerror}; set TMPDIR to a folder with more room"
             ) from error
         for worker in self._workers:
-            worker.send("load", (data.inputs.shape, data.n_train, data.n_classes, seed))
+            shape, dtype = data.inputs.shape, data.inputs.dtype.str
+            worker.send("load", (shape, dtype, data.n_train, data.n_classes, seed))
 
     @property
     def places(self) -> int:
@@ -117,9 +119,11 @@ class ProcessExecutor(Executor):
 class _Worker:
     def __init__(self, data_fd: int) -> None:
         self.pipe, theirs = Pipe()
-        paths = os.pathsep.join(path for path in sys.path if path)
+        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        command = [sys.executable, "-P", "-m", "cotune.executors.worker"]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "cotune.executors.worker", str(theirs.fileno()), str(data_fd)],
+            # -P: it imports what the driver would, and no numpy.py that lies in this folder.
+            [*command, str(theirs.fileno()), str(data_fd)],
             env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": paths},
             pass_fds=(theirs.fileno(), data_fd),
             stdin=subprocess.DEVNULL,

@@ -38,8 +38,8 @@ def _serve(pipe: Connection, data_fd: int) -> None:
         while engine is None or not engine.waiting or pipe.poll():
             kind, content = pipe.recv()
             if kind == "load":
-                shape, n_train, n_classes, seed = content
-                engine = Engine(_map_data(data_fd, shape, n_train, n_classes), seed)
+                shape, dtype, n_train, n_classes, seed = content
+                engine = Engine(_map_data(data_fd, shape, dtype, n_train, n_classes), seed)
             elif engine is None:
                 raise RuntimeError(f"{kind!r} came before the dataset")
             elif kind == "weights":
@@ -51,11 +51,13 @@ def _serve(pipe: Connection, data_fd: int) -> None:
             pipe.send(("reports", reports))
 
 
-def _map_data(fd: int, shape: tuple[int, int], n_train: int, n_classes: int) -> TrainingData:
+def _map_data(
+    fd: int, shape: tuple[int, int], dtype: str, n_train: int, n_classes: int
+) -> TrainingData:
     # Private mappings of one file share its pages; "c" gives PyTorch the writable view it wants.
     with os.fdopen(fd, "rb") as file:
-        inputs = np.memmap(file, np.float32, "c", 0, shape)
-        labels = np.memmap(file, np.int64, "c", inputs.nbytes, (shape[0],))
+        labels = np.memmap(file, np.int64, "c", 0, (shape[0],))
+        inputs = np.memmap(file, dtype, "c", labels.nbytes, shape)
     return TrainingData(np.asarray(inputs), np.asarray(labels), n_train, n_classes)
 
 

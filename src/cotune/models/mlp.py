@@ -157,12 +157,18 @@ def _linear(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _dropout(hidden: Tensor, rates: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-    if not rates.any():
+    drops = (rates > 0.0).tolist()
+    if not any(drops):
         return hidden
     batch, lanes, width = hidden.shape
     noise = torch.empty(lanes, batch, width, device=hidden.device, dtype=hidden.dtype)
     for lane, generator in enumerate(generators):
-        noise[lane].uniform_(generator=generator)
+        # A lane without dropout here draws nothing, as when it is alone: what it draws for its
+        # next layers must not depend on its neighbours.
+        if drops[lane]:
+            noise[lane].uniform_(generator=generator)
+        else:
+            noise[lane] = 1.0
     kept = (noise >= rates.view(lanes, 1, 1)).to(hidden.dtype) / (1.0 - rates).view(lanes, 1, 1)
     return hidden * kept.transpose(0, 1)
 

@@ -1,0 +1,1 @@
+"""What tests compare Cotune with; nothing else of Cotune imports it."""

@@ -1,0 +1,205 @@
+"""The search loop with a real study and a real engine on the digits."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cotune.data import load, prepare
+from cotune.executors.in_process import InProcessExecutor
+from cotune.observer import Observer
+from cotune.results import TrialResult, Value
+from cotune.rundir import RunDirectory
+from cotune.search import Search
+from cotune.space_yaml import space_from_dict
+from cotune.study import Study
+
+SMALL = {
+    "width": {"type": "int", "low": 8, "high": 64, "step": 8},
+    "lr": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True},
+    "n_layers": 1,
+    "epochs": 3,
+}
+
+
+class Build:
+    """A search on the digits, ready to go; the parts are there to look at."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.space = space_from_dict(SMALL)
+        self.metric = "accuracy"
+        self.pruner = "none"
+        self.places = 2
+        self.n_trials: int | None = None
+        self.deadline: float | None = None
+        self.final_seconds: Callable[[TrialResult], float] = lambda trial: 0.0
+        self.stopped: Callable[[], bool] = lambda: False
+        self.enqueued: list[dict[str, Value]] = []
+        self.ticks = 0
+
+    def __call__(self, observer: Observer | None = None) -> Search:
+        training, _ = prepare(load("digits"), seed=0)
+        self.run = RunDirectory.create(self.path / "run")
+        self.run.start_tables(self.space.searched)
+        self.study = Study(
+            self.run.journal_path, self.space, "random", self.pruner, self.metric, seed=0
+        )
+        for params in self.enqueued:
+            self.study.enqueue(params)
+        self.executor = InProcessExecutor(training, 0, "cpu", self.places)
+        return Search(
+            self.study,
+            self.executor,
+            self.run,
+            self.metric,
+            observer or Observer(),
+            self._tick,
+            self.n_trials,
+            self.deadline,
+            self.final_seconds,
+            self.stopped,
+        )
+
+    def _tick(self) -> None:
+        self.ticks += 1
+
+    def rows(self) -> list[dict[str, str]]:
+        with open(self.run.trials_path, newline="") as file:
+            return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Iterator[Build]:
+    build = Build(tmp_path)
+    yield build
+    build.run.close()
+
+
+def test_it_runs_the_trials_asked_for(build: Build) -> None:
+    build.n_trials = 5
+    search = build()
+    search.go()
+    assert [trial.state for trial in search.finished] == ["complete"] * 5
+    assert sorted(trial.number for trial in search.finished) == [0, 1, 2, 3, 4]
+    assert all(trial.epochs == 3 for trial in search.finished)
+    assert search.running == 0
+    rows = build.rows()
+    assert [int(row["number"]) for row in rows] == [t.number for t in search.finished]
+    assert [float(row["value"]) for row in rows] == [t.value for t in search.finished]
+    assert [row["width"] for row in rows] == [str(t.params["width"]) for t in search.finished]
+    curves = build.run.curves()
+    assert {number: len(reports) for number, reports in curves.items()} == dict.fromkeys(
+        range(5), 3
+    )
+    for trial in search.finished:
+        assert curves[trial.number][-1].scores["accuracy"] == trial.value
+        assert search.accuracies[trial.number] == trial.value
+
+
+def test_all_places_are_busy(build: Build) -> None:
+    class Most(Observer):
+        most = 0
+
+        def trial_reported(self, report: object, value: float) -> None:
+            self.most = max(self.most, search.running)
+
+    build.n_trials, build.places = 6, 3
+    observer = Most()
+    search = build(observer)
+    search.go()
+    assert observer.most == 3
+
+
+def test_the_best_comes_first_by_the_metrics_direction(build: Build) -> None:
+    build.n_trials, build.metric = 4, "loss"
+    search = build()
+    search.go()
+    losses = [trial.value for trial in search.ranked()]
+    assert losses == sorted(losses)  # type: ignore[type-var]
+    assert all(value is not None and value > 0 for value in losses)
+
+
+def test_a_pruned_trial_is_never_ranked_before_a_complete_one(build: Build) -> None:
+    build.n_trials, build.pruner = 12, "median"
+    search = build()
+    search.go()
+    states = {trial.state for trial in search.finished}
+    assert states == {"complete", "pruned"}
+    assert all(trial.state == "complete" for trial in search.ranked())
+    pruned = [trial for trial in search.finished if trial.state == "pruned"]
+    assert all(trial.epochs < 3 and trial.reason == "pruned" for trial in pruned)
+
+
+def test_the_deadline_leaves_time_for_the_final_model(build: Build) -> None:
+    build.deadline = time.monotonic() + 6.0
+    build.final_seconds = lambda trial: 4.0
+    search = build()
+    search.go()
+    left = build.deadline - time.monotonic()
+    assert 3.0 < left <= 4.0
+    assert search.ranked()
+
+
+def test_what_is_in_training_at_the_deadline_is_cut_short(build: Build) -> None:
+    build.space = space_from_dict({**SMALL, "epochs": 100_000})
+    build.deadline = time.monotonic() + 2.0
+    search = build()
+    search.go()
+    assert [trial.state for trial in search.finished] == ["pruned", "pruned"]
+    assert all("time was up after epoch" in trial.reason for trial in search.finished)
+    # With nothing complete, the best of those cut short is what there is.
+    assert search.ranked()[0].value == max(trial.value or 0 for trial in search.finished)
+    assert build.executor._engine.waiting == 0
+
+
+def test_a_stop_ends_it_at_once(build: Build) -> None:
+    class StopAfterTwo(Observer):
+        ended = 0
+
+        def trial_ended(self, trial: TrialResult, best: TrialResult | None) -> None:
+            self.ended += 1
+
+    observer = StopAfterTwo()
+    build.stopped = lambda: observer.ended >= 2
+    search = build(observer)
+    search.go()
+    complete = [trial for trial in search.finished if trial.state == "complete"]
+    assert len(complete) == 2
+    assert all(t.reason.startswith("stopped by the user") for t in search.finished[2:])
+    assert build.rows()[0]["state"] == "complete"
+
+
+def test_a_failed_trial_frees_its_place_and_is_never_best(build: Build) -> None:
+    build.space = space_from_dict(
+        {**SMALL, "lr": {"type": "float", "low": 1e-4, "high": 100.0, "log": True}}
+        | {"optimizer": "sgd", "batch_norm": False, "momentum": 0.99, "n_layers": 3}
+    )
+    build.enqueued = [{"lr": lr, "width": 64} for lr in (100.0, 100.0, 0.001)]
+    build.n_trials = 3
+    search = build()
+    search.go()
+    by_number = {trial.number: trial for trial in search.finished}
+    assert [by_number[i].state for i in range(3)] == ["failed", "failed", "complete"]
+    assert by_number[0].reason.startswith("epoch 1: ")
+    assert [trial.number for trial in search.ranked()] == [2]
+
+
+def test_a_finished_row_never_changes(build: Build) -> None:
+    class Watch(Observer):
+        def __init__(self) -> None:
+            self.rows: list[dict[str, str]] = []
+
+        def trial_ended(self, trial: TrialResult, best: TrialResult | None) -> None:
+            rows = build.rows()
+            assert rows[: len(self.rows)] == self.rows
+            self.rows = rows
+
+    build.n_trials = 4
+    watch = Watch()
+    build(watch).go()
+    assert len(watch.rows) == 4
