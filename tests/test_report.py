@@ -401,8 +401,12 @@ def test_a_run_of_one_trial(tmp_path: Path) -> None:
 
 def test_a_run_that_wrote_little_more_than_its_config(tmp_path: Path) -> None:
     run = RunDirectory.create(tmp_path / "run")
-    run.write_config({"dataset": "digits"})
-    run.write_summary(Summary("interrupted", {}, {}, message="stopped by SIGINT"))
+    rows = {"train": 8, "validation": 2, "test": 2}
+    dataset = {"name": "digits", "rows": rows, "classes": ["0", "1"]}
+    run.write_config({"dataset": dataset, "metric": "accuracy", "device": "cpu"})
+    seconds = {"total": 0.5, "search": 0.0, "final": 0.0, "study": 0.0}
+    counts = {"complete": 0, "pruned": 0, "failed": 0, "running": 0}
+    run.write_summary(Summary("interrupted", seconds, counts, message="stopped by SIGINT"))
     run.close()
     text = text_of(build_report(run).read_text(encoding="utf-8"))
     assert "This run was interrupted: stopped by SIGINT." in text

@@ -1,24 +1,28 @@
-"""A run's arguments, checked before anything is done."""
+"""A run's arguments, checked before anything is done.
+
+PyTorch is imported only where it has to be asked.
+"""
 
 from __future__ import annotations
 
 import difflib
+import numbers
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import torch
-
 from cotune.data import Dataset, from_arrays
 from cotune.data import load as load_dataset
 from cotune.duration import parse_duration
 from cotune.exceptions import UsageError
+from cotune.hyperparameters import shown
 from cotune.presets import load_space
 from cotune.space import Space
 from cotune.space_yaml import space_from_dict
 
 DEFAULT_TIMEOUT: Final = 300.0
+DEVICES: Final = ("auto", "cpu", "cuda")
 
 T = TypeVar("T")
 
@@ -49,25 +53,30 @@ def named(value: str | T, names: tuple[str, ...], what: str) -> str | T:
     """The value, if it is one of the names or an object."""
     if not isinstance(value, str) or value in names:
         return value
-    near = difflib.get_close_matches(value, names, n=1)
+    near = difflib.get_close_matches(value.lower(), names, n=1, cutoff=0.7)  # gpu is not cpu
     hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(names)}"
-    raise UsageError(f"{what}: {value!r} is unknown; {hint}")
+    raise UsageError(f"{what}: {shown(value)} is unknown; {hint}")
 
 
 def positive(value: int | None, what: str) -> int | None:
     """The value, if it is None or a whole number above 0."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UsageError(f"{what}: {value!r} is not a whole number above 0")
-    return value
+    if not _is_whole(value) or value < 1:
+        raise UsageError(f"{what}: {shown(value)} is not a whole number above 0")
+    return int(value)
 
 
 def read_seed(value: int) -> int:
     """The seed, if it is a whole number from 0 to 2**32 - 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
-        raise UsageError(f"seed: {value!r} is not a whole number from 0 to {2**32 - 1}")
-    return value
+    if not _is_whole(value) or not 0 <= value < 2**32:
+        raise UsageError(f"seed: {shown(value)} is not a whole number from 0 to {2**32 - 1}")
+    return int(value)
+
+
+def _is_whole(value: object) -> bool:
+    """Whether it is a whole number, NumPy's among them."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def read_timeout(timeout: str | float | None, n_trials: int | None) -> float | None:
@@ -78,11 +87,13 @@ def read_timeout(timeout: str | float | None, n_trials: int | None) -> float | N
 
 
 def read_device(device: str) -> str:
-    """``cpu`` or ``cuda``."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"device: {device!r} is unknown; choose auto, cpu or cuda")
+    """``cpu`` or ``cuda``, from these or ``auto``."""
+    if device not in DEVICES:
+        raise UsageError(f"device: {shown(device)} is unknown; choose auto, cpu or cuda")
     if device == "cpu":
         return "cpu"
+    import torch
+
     if torch.cuda.is_available():
         return "cuda"
     if device == "cuda":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 import time
 import traceback
@@ -12,7 +14,7 @@ from typing import Any
 
 import click
 
-from cotune.exceptions import CotuneError, UsageError
+from cotune.exceptions import CotuneError, StorageError, UsageError
 from cotune.version import VERSION
 
 _BEGAN = time.monotonic()  # before PyTorch is imported: --timeout is wall clock of everything
@@ -93,7 +95,7 @@ def cotune(debug: bool) -> None:
     "--validation",
     default=0.2,
     show_default=True,
-    type=float,
+    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
     metavar="SHARE",
     help="Share of the training rows that trials are judged on.",
 )
@@ -109,18 +111,20 @@ def run(data: str, enqueue: Path | None, space: str, quiet: bool, **options: Any
 
     DATA is the name of a dataset; `cotune datasets` lists them.
     """
-    from cotune.api import run as run_api
+    _check_names(data, **options)
     from cotune.arguments import read_space
     from cotune.enqueue import read_configurations
-    from cotune.terminal import make_observer
 
     searched = read_space(space)
-    if options["sampler"] == "grid":
-        searched = searched.discretized()
-    enqueued = read_configurations(enqueue, searched) if enqueue else []
+    seen = searched.discretized() if options["sampler"] == "grid" else searched
+    enqueued = read_configurations(enqueue, seen) if enqueue else []
+
+    from cotune.api import run as run_api
+    from cotune.terminal import make_observer
+
     result = run_api(
         data,
-        space=space,
+        space=searched,
         enqueue=enqueued,
         observer=make_observer(quiet),
         began=_BEGAN,
@@ -128,6 +132,36 @@ def run(data: str, enqueue: Path | None, space: str, quiet: bool, **options: Any
     )
     if not quiet:
         result.show()
+
+
+def _check_names(
+    data: str,
+    sampler: str,
+    pruner: str,
+    metric: str,
+    device: str,
+    timeout: str | None,
+    n_trials: int | None,
+    seed: int,
+    out: Path | None,
+    **_: Any,
+) -> None:
+    """Say what is plainly wrong before the seconds that importing PyTorch takes."""
+    from cotune.arguments import DEVICES, named, read_seed, read_timeout
+    from cotune.data import entries, load
+    from cotune.rundir import check_free
+    from cotune.study import DIRECTIONS, PRUNERS, SAMPLERS
+
+    named(sampler, SAMPLERS, "sampler")
+    named(pruner, PRUNERS, "pruner")
+    named(metric, tuple(DIRECTIONS), "metric")
+    named(device, DEVICES, "device")
+    read_timeout(timeout, n_trials)
+    read_seed(seed)
+    if data not in [entry.name for entry in entries()]:
+        load(data)  # raises an error that says what there is
+    if out is not None:
+        check_free(out)
 
 
 @cotune.command()
@@ -179,7 +213,7 @@ def datasets(context: click.Context) -> None:
             " x ".join(map(str, entry.input_shape)),
             entry.where,
         )
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False, emoji=False).print(table)
 
 
 @datasets.command("show")
@@ -216,6 +250,10 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     warnings.showwarning = _show_warning  # type: ignore[assignment]
+    for stream in (sys.stdout, sys.stderr):
+        # A path may hold bytes that are no text, and a terminal may know ASCII alone.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         # --debug is understood anywhere on the line.
         cotune.main([a for a in arguments if a != "--debug"], "cotune", standalone_mode=False)
@@ -231,7 +269,11 @@ def main(arguments: list[str] | None = None) -> None:
     except CotuneError as error:
         _fail(str(error), error.exit_code, debug)
     except BrokenPipeError:
-        sys.exit(0)
+        # Nobody reads on, as in `cotune datasets | head -1`; nothing is left to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}", StorageError.exit_code, debug)
 
 
 def _fail(message: str, code: int, debug: bool) -> None:

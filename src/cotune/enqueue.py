@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from cotune.exceptions import SpaceError
+from cotune.hyperparameters import shown_key
 from cotune.results import Value
 from cotune.space import Space
+from cotune.space_yaml import read_text
+
+_MAX_BYTES = 1 << 24
 
 
 def read_configurations(path: Path, space: Space) -> list[dict[str, Value]]:
@@ -19,16 +23,13 @@ def read_configurations(path: Path, space: Space) -> list[dict[str, Value]]:
         SpaceError: With file and line: no JSON object, an unknown hyperparameter, or a value that
             the space does not have.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise SpaceError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SpaceError(f"{path}: is not UTF-8 (byte {error.start})") from error
-    configurations = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            configurations.append(_read_line(line, f"{path}:{number}", space))
+    # Not splitlines(): it splits at characters that JSON allows in a string.
+    lines = read_text(path, _MAX_BYTES).split("\n")
+    configurations = [
+        _read_line(line, f"{path}:{number}", space)
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
     if not configurations:
         raise SpaceError(f"{path}: holds no configuration; write one JSON object a line")
     return configurations
@@ -54,8 +55,14 @@ def check_configurations(
 def _read_line(line: str, where: str, space: Space) -> dict[str, Value]:
     try:
         params = json.loads(line, object_pairs_hook=_no_duplicates)
-    except (ValueError, RecursionError) as error:
-        raise SpaceError(f"{where}: is not JSON: {error}") from None
+    except SpaceError as error:
+        raise SpaceError(f"{where}: {error}") from None
+    except json.JSONDecodeError as error:
+        raise SpaceError(f"{where}:{error.colno}: is not JSON: {error.msg}") from None
+    except ValueError:  # Python reads no more than 4,300 digits
+        raise SpaceError(f"{where}: holds a number of thousands of digits") from None
+    except RecursionError:
+        raise SpaceError(f"{where}: is nested too deeply") from None
     if not isinstance(params, dict):
         raise SpaceError(f'{where}: is not a JSON object such as {{"lr": 0.001}}')
     try:
@@ -65,8 +72,9 @@ def _read_line(line: str, where: str, space: Space) -> dict[str, Value]:
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"{name} is there twice")
-    return dict(pairs)
+    params: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in params:
+            raise SpaceError(f"{shown_key(name)}: is there twice")
+        params[name] = value
+    return params

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from cotune.exceptions import SpaceError
 from cotune.results import Value
 
 MAX_LAYERS: Final = 10
+_SHOWN: Final = 60  # characters of a wrong value in an error message
 
 
 @dataclass(frozen=True)
@@ -64,29 +65,38 @@ DEFAULTS: Final[dict[str, Value]] = {name: known.default for name, known in _PLA
 
 
 def known_value(name: str, value: Any, path: str) -> Value:
+    """The value in the hyperparameter's own type.
+
+    Raises:
+        SpaceError: The trainer cannot use it; ``path`` says where it stands.
+    """
     known = KNOWN[name]
     if known.choices:
         if not any(type(value) is type(choice) and value == choice for choice in known.choices):
-            listed = ", ".join(str(choice) for choice in known.choices)
-            raise SpaceError(f"{path}: {value!r} is not one of {listed}")
+            listed = ", ".join(shown_value(choice) for choice in known.choices)
+            raise SpaceError(f"{path}: {shown(value)} is not one of {listed}")
         return value  # type: ignore[no-any-return]
     number = read_integer(value, path) if known.type is int else read_number(value, path)
     if not known.low <= number <= known.high:
-        raise SpaceError(f"{path}: {number:g} is outside {known.low:g} to {known.high:g}")
+        raise SpaceError(
+            f"{path}: {shown_value(number)} is outside {shown_value(known.low)} to "
+            f"{shown_value(known.high)}"
+        )
     return number
 
 
 def read_number(value: Any, path: str) -> float:
-    # YAML 1.1 reads 1e-5 (no dot) as a string.
+    """A finite number; a string of one too, as YAML 1.1 reads 1e-5 (no dot) as a string."""
+    number = value
     if isinstance(value, str):
         try:
-            value = float(value)
+            number = float(value)
         except ValueError:
-            raise SpaceError(f"{path}: {value!r} is not a number") from None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise SpaceError(f"{path}: {value!r} is not a number")
+            raise SpaceError(f"{path}: {shown(value)} is not a number") from None
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise SpaceError(f"{path}: {shown(value)} is not a number")
     try:
-        number = float(value)
+        number = float(number)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
@@ -95,13 +105,46 @@ def read_number(value: Any, path: str) -> float:
 
 
 def read_integer(value: Any, path: str) -> int:
+    """A whole number; ``20.0`` is one too."""
     number = read_number(value, path)
     if not number.is_integer():
-        raise SpaceError(f"{path}: {number:g} is not a whole number")
+        raise SpaceError(f"{path}: {shown_value(number)} is not a whole number")
     return int(number)
 
 
-def close_name(name: str, names: Iterable[str]) -> str:
-    listed = list(names)
-    near = difflib.get_close_matches(name, listed, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(listed)}"
+def shown(value: object) -> str:
+    """Any value in an error message: short and on one line, whatever a file put there."""
+    if value is None:
+        return "an empty value"
+    if isinstance(value, (list, tuple, set)):
+        return "a list"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def shown_key(key: object) -> str:
+    """A key in an error message, without quotes where that is safe."""
+    if isinstance(key, str) and key.isprintable() and len(key) <= _SHOWN:
+        return key
+    return shown(key)
+
+
+def shown_value(value: object) -> str:
+    """A hyperparameter's value for people: as in YAML, floats to six figures."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def close_name(name: str, names: Iterable[str], listed: Iterable[str] | None = None) -> str:
+    """The name that was meant, or else all there are (or those ``listed``)."""
+    known = list(names)
+    near = difflib.get_close_matches(name.lower()[:_SHOWN], known, n=1)
+    if near:
+        return f"; did you mean {near[0]}?"
+    return f"; there are {', '.join(known if listed is None else listed)}"

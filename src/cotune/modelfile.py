@@ -21,11 +21,14 @@ from torch import Tensor, nn
 
 from cotune.data.preprocess import Standardize
 from cotune.exceptions import ModelFileError, StorageError
+from cotune.hyperparameters import MAX_LAYERS, shown
 from cotune.models.mlp import MLP, MLPShape, init_buffers
 
 _VERSION: Final = 1
 _JSON_BYTES: Final = 16 << 20
+_HEADER_BYTES: Final = 1 << 20  # more than safetensors' header takes for any of our models
 _FLOAT_BYTES: Final = 4
+_MAX_COUNT: Final = 1 << 48
 
 
 class Classifier(nn.Module):
@@ -116,42 +119,53 @@ def load_model(folder: str | Path) -> Classifier:
         ModelFileError: There is none, or it is damaged, altered or of another version.
     """
     folder = Path(folder)
-    if not (folder / "model.json").exists() and (folder / "best" / "model.json").exists():
+    if not os.path.exists(folder / "model.json") and os.path.exists(folder / "best"):
         folder = folder / "best"
     card = _read_card(folder / "model.json")
     try:
-        architecture = card["architecture"]
-        if architecture["family"] != "mlp":
-            raise ModelFileError(f"{folder}: unknown family {architecture['family']!r}")
-        shape = MLPShape(
-            _count(architecture["n_inputs"]),
-            tuple(_count(width) for width in architecture["widths"]),
-            bool(architecture["batch_norm"]),
-            _count(architecture["n_classes"]),
-        )
-        dropout = [float(rate) for rate in architecture["dropout"]]
-        classes = tuple(str(name) for name in card["classes"])
+        shape, dropout = _architecture(card["architecture"])
+        classes = _class_names(card["classes"])
         preprocessing = Standardize.from_json(card["preprocessing"])
         checksum = str(card["weights"]["sha256"])
-        consistent = (
-            len(dropout) == len(shape.widths)
-            and len(classes) == shape.n_classes
-            and preprocessing.features == shape.n_inputs
-            and all(0.0 <= rate < 1.0 for rate in dropout)
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, ModelFileError):
-            raise
+    except ModelFileError as error:
+        raise ModelFileError(f"{folder / 'model.json'}: {error}") from None
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelFileError(f"{folder / 'model.json'}: is incomplete or damaged") from error
-    if not consistent:
+    if len(classes) != shape.n_classes or preprocessing.features != shape.n_inputs:
         raise ModelFileError(f"{folder / 'model.json'}: its parts contradict each other")
     state = _read_weights(folder / "model.safetensors", checksum, shape)
     network = MLP(shape, dropout)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise ModelFileError(f"{folder}: the weights do not fit the architecture") from error
+        raise ModelFileError(
+            f"{folder / 'model.safetensors'}: the weights do not fit the architecture"
+        ) from error
     return Classifier(network, preprocessing, classes).eval()
+
+
+def _architecture(data: Mapping[str, Any]) -> tuple[MLPShape, list[float]]:
+    """The tensors' shapes, and the dropout rate after each hidden layer."""
+    if data["family"] != "mlp":
+        raise ModelFileError(f"unknown family {shown(data['family'])}; a newer Cotune may read it")
+    if type(data["batch_norm"]) is not bool or len(data["widths"]) > MAX_LAYERS:
+        raise ValueError("not a switch, or too many layers")
+    shape = MLPShape(
+        _count(data["n_inputs"]),
+        tuple(_count(width) for width in data["widths"]),
+        data["batch_norm"],
+        _count(data["n_classes"]),
+    )
+    dropout = [float(rate) for rate in data["dropout"]]
+    if len(dropout) != len(shape.widths) or not all(0.0 <= rate < 1.0 for rate in dropout):
+        raise ValueError("not one rate a layer")
+    return shape, dropout
+
+
+def _class_names(data: Any) -> tuple[str, ...]:
+    if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
+        raise TypeError("not a list of names")
+    return tuple(data)
 
 
 def _read_card(path: Path) -> dict[str, Any]:
@@ -171,17 +185,19 @@ def _read_card(path: Path) -> dict[str, Any]:
         raise ModelFileError(f"{path}: is not a Cotune model")
     if card.get("version") != _VERSION:
         raise ModelFileError(
-            f"{path}: is of version {card.get('version')!r}, this Cotune reads {_VERSION}"
+            f"{path}: is of version {shown(card.get('version'))}, this Cotune reads {_VERSION}"
         )
     return card
 
 
 def _read_weights(path: Path, checksum: str, shape: MLPShape) -> dict[str, Tensor]:
-    sizes = [math.prod(size) for size in shape.parameter_shapes().values()]
+    needed = _FLOAT_BYTES * sum(math.prod(size) for size in shape.parameter_shapes().values())
     try:
-        # A description that asks for more than the file holds must not get to allocate it.
-        if sum(sizes) * _FLOAT_BYTES > path.stat().st_size:
-            raise ModelFileError(f"{path}: is shorter than its architecture needs")
+        # Neither a description that asks for more than the file holds nor a file that holds more
+        # than the description asks for gets to fill the memory.
+        size = path.stat().st_size
+        if not needed <= size <= 2 * needed + _HEADER_BYTES:
+            raise ModelFileError(f"{path}: has {size:,} bytes, its architecture {needed:,}")
         content = path.read_bytes()
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read: {error.strerror}") from error
@@ -189,8 +205,8 @@ def _read_weights(path: Path, checksum: str, shape: MLPShape) -> dict[str, Tenso
         raise ModelFileError(f"{path}: is damaged or was altered (its SHA-256 differs)")
     try:
         return safetensors.torch.load(content)
-    except SafetensorError as error:
-        raise ModelFileError(f"{path}: is not a safetensors file: {error}") from error
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelFileError(f"{path}: is not a safetensors file of weights") from error
 
 
 def module_from_weights(shape: MLPShape, dropout: list[float], weights: Mapping[str, Any]) -> MLP:
@@ -204,8 +220,8 @@ def module_from_weights(shape: MLPShape, dropout: list[float], weights: Mapping[
 
 
 def _count(value: Any) -> int:
-    if type(value) is not int or value < 1:
-        raise ValueError("not a positive whole number")
+    if type(value) is not int or not 1 <= value <= _MAX_COUNT:
+        raise ValueError("not a positive whole number, or absurdly large")
     return value
 
 

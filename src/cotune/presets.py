@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from cotune.exceptions import SpaceError
-from cotune.hyperparameters import close_name
+from cotune.hyperparameters import close_name, shown_key
 from cotune.space import Space
 from cotune.space_yaml import read_space, space_from_dict
 
@@ -53,6 +54,8 @@ def load_space(name: str) -> Space:
     """
     if name in PRESETS:
         return PRESETS[name]()
-    if Path(name).suffix in (".yaml", ".yml") or Path(name).exists():
+    if Path(name).suffix in (".yaml", ".yml") or os.path.exists(name):
         return read_space(Path(name))
-    raise SpaceError(f"{name}: no such space{close_name(name, PRESETS)}")
+    raise SpaceError(
+        f"{shown_key(name)}: there is no such preset or file{close_name(name, PRESETS)}"
+    )

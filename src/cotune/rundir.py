@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import io
 import json
 import os
+import re
 import socket
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -39,6 +41,26 @@ _CURVE_COLUMNS = (
     "f1",
     "seconds",
 )
+
+# What Cotune itself needs of the files it reads back: keys and the types of their values.
+_CONFIG = {
+    "dataset": {
+        "name": str,
+        "rows": {"train": int, "validation": int, "test": int},
+        "classes": list,
+    },
+    "metric": str,
+    "device": str,
+}
+_SUMMARY = {
+    "state": str,
+    "seconds": {"total": float, "search": float, "final": float, "study": float},
+    "trials": {"complete": int, "pruned": int, "failed": int, "running": int},
+    "message": str,
+}
+_SUMMARY_BEST = {"number": int, "params": dict, "validation_accuracy": float}
+_FINAL = {"test_accuracy": float, "test_ci95": [float, float], "epochs": int, "parameters": int}
+_FINAL_FILE = {**_FINAL, "curve": dict, "confusion": list, "mistakes": list}
 
 
 class RunDirectory:
@@ -95,20 +117,16 @@ class RunDirectory:
             StorageError: The directory cannot be made or written to.
         """
         path = Path(path).absolute()
+        check_free(path)
+        run = cls(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
-                raise UsageError(
-                    f"{path}: a run or other files are there already; choose another --out DIR"
-                )
-            run = cls(path)
             run._lock = open(path / "lock", "w")  # noqa: SIM115 - held until close()
             fcntl.flock(run._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             run._lock.write(f"{os.getpid()} {socket.gethostname()}\n")
             run._lock.flush()
-        except FileExistsError:
-            raise UsageError(f"{path}: is a file; choose another --out DIR") from None
         except OSError as error:
+            run.close()
             raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
         return run
 
@@ -193,54 +211,69 @@ class RunDirectory:
     def config(self) -> dict[str, Any]:
         try:
             config = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except Exception as error:  # PyYAML lets a ValueError or KeyError through
             raise StorageError(f"{self.config_path}: cannot be read: {_line(error)}") from error
-        if not isinstance(config, dict):
-            raise StorageError(f"{self.config_path}: is not a run's configuration")
-        return config
+        _check(config, _CONFIG, self.config_path)
+        return config  # type: ignore[no-any-return]
 
     def summary(self) -> Summary:
         """Where the run stands. A run whose writer was killed reads as interrupted."""
         path = self.path / "summary.json"
+        # Before the summary is read: a run that ends in between has written its last one by then.
+        is_locked = self._is_locked()
         data = _read_json(path)
-        try:
-            summary = Summary.from_json(data)
-        except TypeError as error:
-            raise StorageError(f"{path}: is not a run's summary: {error}") from error
-        if summary.state == "running" and not self._is_locked():
+        _check(data, _SUMMARY, path)
+        if data.get("best") is not None:
+            _check(data["best"], _SUMMARY_BEST, path, "best.")
+        if data.get("final") is not None:
+            _check(data["final"], _FINAL, path, "final.")
+        if data["state"] == "running" and not is_locked:
             data["state"] = "interrupted"
             data["message"] = "the process that ran it was killed"
-            summary = Summary.from_json(data)
-        return summary
+            data["trials"]["running"] = 0
+        try:
+            return Summary.from_json(data)
+        except TypeError as error:
+            raise StorageError(f"{path}: is not a run's summary: {error}") from error
 
     def final(self) -> FinalResult | None:
         """The final model's result, or None when the run did not get that far."""
         path = self.path / "final.json"
         if not path.exists():
             return None
+        data = _read_json(path)
+        _check(data, _FINAL_FILE, path)
         try:
-            return FinalResult.from_json(_read_json(path))
+            return FinalResult.from_json(data)
         except TypeError as error:
             raise StorageError(f"{path}: is not a final result: {error}") from error
 
     def curves(self) -> dict[int, list[Report]]:
-        """Every trial's reports by trial number, in order of epochs."""
+        """Every trial's reports by trial number, in order of epochs.
+
+        A last line that was cut off, by a power loss or a full disk, is left out.
+        """
         curves: dict[int, list[Report]] = {}
+        line = 1
         try:
-            with open(self.curves_path, newline="", encoding="utf-8") as file:
-                for row in csv.DictReader(file):
-                    report = Report(
-                        number=int(row["number"]),
-                        epoch=int(row["epoch"]),
-                        train_loss=float(row["train_loss"]),
-                        train_accuracy=float(row["train_accuracy"]),
-                        scores={k: float(row[k]) for k in ("loss", "accuracy", "f1") if row[k]},
-                        seconds=float(row["seconds"]),
-                        steps=0,
-                    )
-                    curves.setdefault(report.number, []).append(report)
-        except (OSError, KeyError, TypeError, ValueError) as error:
+            text = self.curves_path.read_text(encoding="utf-8")
+            whole = text[: text.rfind("\n") + 1]
+            for row in csv.DictReader(io.StringIO(whole)):
+                line += 1
+                report = Report(
+                    number=int(row["number"]),
+                    epoch=int(row["epoch"]),
+                    train_loss=float(row["train_loss"]),
+                    train_accuracy=float(row["train_accuracy"]),
+                    scores={k: float(row[k]) for k in ("loss", "accuracy", "f1") if row[k]},
+                    seconds=float(row["seconds"]),
+                    steps=0,
+                )
+                curves.setdefault(report.number, []).append(report)
+        except (OSError, UnicodeDecodeError) as error:
             raise StorageError(f"{self.curves_path}: cannot be read: {_line(error)}") from error
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise StorageError(f"{self.curves_path}:{line}: is damaged") from error
         return curves
 
     def _is_locked(self) -> bool:
@@ -254,9 +287,27 @@ class RunDirectory:
         return False
 
 
+def check_free(path: Path) -> None:
+    """Make sure that a new run would overwrite nothing.
+
+    Raises:
+        UsageError: Something is there already.
+        StorageError: That cannot be found out.
+    """
+    try:
+        if os.path.lexists(path) and not path.is_dir():
+            raise UsageError(f"{path}: is a file; choose another --out DIR")
+        if path.is_dir() and any(path.iterdir()):
+            raise UsageError(
+                f"{path}: a run or other files are there already; choose another --out DIR"
+            )
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
 def default_path(name: str) -> Path:
     """``runs/NAME-TIME``, with a number added where two runs begin in one second."""
-    stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    stem = re.sub(r"[^\w.-]+", "-", name) + f"-{datetime.now():%Y%m%d-%H%M%S}"
     path, count = Path("runs") / stem, 1
     while path.exists():
         count += 1
@@ -264,15 +315,32 @@ def default_path(name: str) -> Path:
     return path
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> Any:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise StorageError(f"{path}: cannot be read: {_line(error)}") from error
-    if not isinstance(data, dict):
-        raise StorageError(f"{path}: is not a JSON object")
-    return data
+
+
+def _check(data: Any, expected: Any, path: Path, key: str = "") -> None:
+    """Raise a StorageError where data lack what ``expected`` shows (more keys are fine)."""
+    if isinstance(expected, dict):
+        fits = isinstance(data, dict) and all(name in data for name in expected)
+        names: Iterable[Any] = expected
+    elif isinstance(expected, list):
+        fits = isinstance(data, list) and len(data) == len(expected)
+        names = range(len(expected))
+    else:
+        # A whole number is a float too; True is no number.
+        kinds = (int, float) if expected is float else expected
+        fits, names = isinstance(data, kinds) and not isinstance(data, bool), ()
+    if not fits:
+        where = f" ({key[:-1]})" if key else ""
+        raise StorageError(f"{path}: is damaged, or not what a run writes there{where}")
+    for name in names:
+        _check(data[name], expected[name], path, f"{key}{name}.")
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())[:200]

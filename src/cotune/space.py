@@ -16,8 +16,10 @@ from optuna.distributions import (
 )
 
 from cotune.exceptions import SpaceError
-from cotune.hyperparameters import DEFAULTS, KNOWN, close_name
+from cotune.hyperparameters import DEFAULTS, KNOWN, close_name, shown, shown_key, shown_value
 from cotune.results import Value
+
+_KEPT = 5  # a grid keeps all values of a range that has no more
 
 
 @dataclass(frozen=True)
@@ -77,21 +79,25 @@ class Space:
             SpaceError: A name is unknown, a value is out of range or of the wrong type, or a
                 hyperparameter is set where it does not exist.
         """
+        checked: dict[str, Value] = {}
         for name, value in params.items():
             if name not in self.searched:
                 if name in self.constants:
-                    raise SpaceError(f"{name}: is the constant {self.constants[name]!r} here")
-                raise SpaceError(f"{name}: unknown hyperparameter{close_name(name, self.searched)}")
+                    constant = shown_value(self.constants[name])
+                    raise SpaceError(f"{name}: is the constant {constant} in this space")
+                near = close_name(str(name), self.searched)
+                raise SpaceError(f"{shown_key(name)}: unknown hyperparameter{near}")
             distribution = self.searched[name].distribution
             if not contains(distribution, value):
-                raise SpaceError(f"{name}: {value!r} is not in {describe(distribution)}")
+                raise SpaceError(f"{name}: {shown(value)} is not in {describe(distribution)}")
             for parent, values in self.searched[name].when.items():
                 if {**self.constants, **params}.get(parent) not in values:
-                    wanted = " or ".join(str(value) for value in values)
+                    wanted = " or ".join(shown_value(value) for value in values)
                     raise SpaceError(
                         f"{name}: exists only where {parent} is {wanted}; set that too"
                     )
-        return dict(params)
+            checked[name] = float(value) if KNOWN[name].type is float else value
+        return checked
 
     def discretized(self, points: int = 3) -> Space:
         """The space for a grid: ``points`` values of each numeric range, the default one of them.
@@ -124,7 +130,7 @@ class Space:
                 entry = {"type": kind, "low": distribution.low, "high": distribution.high}
                 if distribution.log:
                     entry["log"] = True
-                elif distribution.step not in (None, 1):
+                elif _has_step(distribution):
                     entry["step"] = distribution.step
             if hyperparameter.when:
                 entry["when"] = {
@@ -156,27 +162,37 @@ def _suggest(trial: optuna.trial.BaseTrial, name: str, distribution: BaseDistrib
 def describe(distribution: BaseDistribution) -> str:
     """The distribution for people: ``1e-05 to 0.1 (log)``, ``8 to 256 in steps of 8``."""
     if isinstance(distribution, CategoricalDistribution):
-        return ", ".join(str(choice) for choice in distribution.choices)
+        return ", ".join(shown_value(choice) for choice in distribution.choices)
     assert isinstance(distribution, (IntDistribution, FloatDistribution))
-    text = f"{distribution.low:g} to {distribution.high:g}"
+    text = f"{shown_value(distribution.low)} to {shown_value(distribution.high)}"
     if distribution.log:
         return f"{text} (log)"
-    if distribution.step not in (None, 1):
-        return f"{text} in steps of {distribution.step:g}"
+    if _has_step(distribution):
+        return f"{text} in steps of {shown_value(distribution.step)}"
     return text
 
 
+def _has_step(distribution: IntDistribution | FloatDistribution) -> bool:
+    """Whether a step was asked for; whole numbers always have one of 1."""
+    return distribution.step is not None and not (
+        isinstance(distribution, IntDistribution) and distribution.step == 1
+    )
+
+
 def contains(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether the value, of whatever type, can be drawn; a whole number is a float too."""
     if isinstance(distribution, CategoricalDistribution):
         return any(
-            type(value) is type(choice) and value == choice for choice in distribution.choices
+            value == choice
+            and (type(value) is type(choice) or (type(value), type(choice)) == (int, float))
+            for choice in distribution.choices
         )
     assert isinstance(distribution, (IntDistribution, FloatDistribution))
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     if isinstance(distribution, IntDistribution) and not isinstance(value, int):
         return False
-    if not distribution.low <= value <= distribution.high:
+    if not distribution.low <= value <= distribution.high:  # NaN is not either
         return False
     if distribution.step is None:
         return True
@@ -185,14 +201,18 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
 
 
 def nearest(distribution: BaseDistribution, value: Value) -> Value:
+    """The value that can be drawn and is nearest; without an order, the first choice."""
     if isinstance(distribution, CategoricalDistribution):
         choices = [choice for choice in distribution.choices if choice is not None]
-        return value if value in choices else choices[0]
+        if value in choices or isinstance(value, (bool, str)):
+            return value if value in choices else choices[0]
+        return min(choices, key=lambda choice: abs(float(choice) - value))
     assert isinstance(distribution, (IntDistribution, FloatDistribution))
     number = min(max(float(value), distribution.low), distribution.high)
     if distribution.step is not None:
         steps = round((number - distribution.low) / distribution.step)
-        number = distribution.low + steps * distribution.step
+        # 3 * 0.1 is above 0.3.
+        number = min(distribution.low + steps * distribution.step, distribution.high)
     return int(number) if isinstance(distribution, IntDistribution) else number
 
 
@@ -202,10 +222,10 @@ def _grid(distribution: BaseDistribution, default: Value, points: int) -> list[V
     assert isinstance(distribution, (IntDistribution, FloatDistribution))
     low, high = float(distribution.low), float(distribution.high)
     shares = [i / (points - 1) for i in range(points)] if points > 1 else []
-    if isinstance(distribution, IntDistribution) and not distribution.log:
-        values = range(distribution.low, distribution.high + 1, distribution.step)
-        if len(values) <= 5:
-            return list(values)
+    if distribution.step is not None and not distribution.log:
+        count = round((high - low) / distribution.step) + 1
+        if count <= _KEPT:
+            return [nearest(distribution, low + i * distribution.step) for i in range(count)]
     if distribution.log:
         numbers = [low * (high / low) ** share for share in shares]
     else:

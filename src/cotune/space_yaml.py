@@ -11,7 +11,7 @@ their default. A hyperparameter is a constant or a mapping::
 
 from __future__ import annotations
 
-import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,22 @@ from optuna.distributions import (
 )
 
 from cotune.exceptions import SpaceError
-from cotune.hyperparameters import KNOWN, close_name, known_value, read_integer, read_number
+from cotune.hyperparameters import (
+    DEFAULTS,
+    KNOWN,
+    close_name,
+    known_value,
+    read_integer,
+    read_number,
+    shown,
+    shown_key,
+    shown_value,
+)
 from cotune.results import Value
 from cotune.space import Hyperparameter, Space, contains
+
+_MAX_BYTES = 1 << 16  # a space that names everything takes a few thousand
+_MAX_STEPS = 10**9
 
 
 def space_from_dict(data: Any) -> Space:
@@ -42,7 +55,8 @@ def space_from_dict(data: Any) -> Space:
     constants: dict[str, Value] = {}
     for name in data:
         if name not in KNOWN:
-            raise SpaceError(f"{name}: unknown hyperparameter{close_name(str(name), KNOWN)}")
+            near = close_name(str(name), KNOWN, DEFAULTS)
+            raise SpaceError(f"{shown_key(name)}: unknown hyperparameter{near}")
     for name, entry in data.items():
         if not isinstance(entry, dict):
             constants[name] = known_value(name, entry, name)
@@ -67,32 +81,67 @@ def read_space(path: Path) -> Space:
     Raises:
         SpaceError: The file cannot be read, is not YAML, or holds no valid space.
     """
+    text = read_text(path, _MAX_BYTES)
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except OSError as error:
-        raise SpaceError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SpaceError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
+        data = yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise SpaceError(f"{path}{where}: is not YAML: {_line(error.problem)}") from error
     except RecursionError:
         raise SpaceError(f"{path}: is nested too deeply") from None
+    except Exception as error:  # PyYAML lets a ValueError or KeyError through, as of "!!int x"
+        raise SpaceError(f"{path}: is not YAML: {_line(error)}") from error
     try:
         return space_from_dict(data)
     except SpaceError as error:
         raise SpaceError(f"{path}: {error}") from None
 
 
+def read_text(path: Path, max_bytes: int) -> str:
+    """The text of a small file.
+
+    Raises:
+        SpaceError: It cannot be read, has more than ``max_bytes`` bytes, or is not UTF-8.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read(max_bytes + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise SpaceError(f"{path}: cannot be read: {why}") from error
+    if len(content) > max_bytes:
+        raise SpaceError(f"{path}: is larger than {max_bytes:,} bytes")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SpaceError(f"{path}: is not UTF-8 (byte {error.start})") from None
+
+
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, where PyYAML keeps the last one."""
+    """Safe YAML that refuses what PyYAML would let pass in silence.
+
+    A key given twice, of which PyYAML keeps the last; and merge keys, of which a short file can
+    make one that fills the memory.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if not isinstance(key, str):
-                continue
-            if keys.count(key) > 1:
-                line = node.start_mark.line + 1
-                raise yaml.YAMLError(f"line {line}: the key {key!r} is there twice")
+        seen = set()
+        for key, _ in node.value:
+            problem = None
+            if key.tag == "tag:yaml.org,2002:merge":
+                problem = "merge keys (<<) are not read here; write the keys out"
+            elif isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    problem = f"the key {shown_key(key.value)} is there twice"
+                seen.add(key.value)
+            if problem:
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
         return super().construct_mapping(node, deep)
+
+
+def _line(text: object) -> str:
+    return " ".join(str(text).split())[:200]
 
 
 def _parents(entry: Mapping[str, Any]) -> list[str]:
@@ -117,15 +166,18 @@ def _hyperparameter(
 ) -> Hyperparameter:
     kind = entry.get("type")
     allowed = {
-        "int": {"type", "low", "high", "step", "log", "when"},
-        "float": {"type", "low", "high", "step", "log", "when"},
-        "categorical": {"type", "choices", "when"},
+        "int": ("type", "low", "high", "step", "log", "when"),
+        "float": ("type", "low", "high", "step", "log", "when"),
+        "categorical": ("type", "choices", "when"),
     }
     if not isinstance(kind, str) or kind not in allowed:
-        raise SpaceError(f"{name}.type: {kind!r} is not one of int, float, categorical")
+        near = close_name(str(kind), allowed) if isinstance(kind, str) else ""
+        near = near or f"; there are {', '.join(allowed)}"
+        raise SpaceError(f"{name}.type: {shown(kind)} is no type{near}")
     for key in entry:
         if key not in allowed[kind]:
-            raise SpaceError(f"{name}.{key}: unknown key{close_name(str(key), allowed[kind])}")
+            near = close_name(str(key), allowed[kind])
+            raise SpaceError(f"{name}.{shown_key(key)}: unknown key{near}")
     distribution = (
         _choices(name, entry) if kind == "categorical" else _range(name, entry, kind == "int")
     )
@@ -146,29 +198,30 @@ def _range(name: str, entry: dict[str, Any], integer: bool) -> BaseDistribution:
     high = convert(entry["high"], f"{name}.high")
     log = entry.get("log", False)
     if not isinstance(log, bool):
-        raise SpaceError(f"{name}.log: {log!r} is not true or false")
+        raise SpaceError(f"{name}.log: {shown(log)} is not true or false")
     if low > high:
-        raise SpaceError(f"{name}.low: {low:g} is above high, {high:g}")
+        raise SpaceError(f"{name}.low: {shown_value(low)} is above high, {shown_value(high)}")
     if log and low <= 0:
-        raise SpaceError(f"{name}.low: {low:g} with log: true; a log range starts above 0")
+        raise SpaceError(
+            f"{name}.low: {shown_value(low)} with log: true; a log range starts above 0"
+        )
     for key, bound in (("low", low), ("high", high)):
-        if not known.low <= bound <= known.high:
-            raise SpaceError(
-                f"{name}.{key}: {bound:g} is outside of what {name} can be, "
-                f"{known.low:g} to {known.high:g}"
-            )
-    step = convert(entry["step"], f"{name}.step") if "step" in entry else None
-    if step is not None and log:
-        raise SpaceError(f"{name}.step: a log range has no step")
-    if step is not None and step <= 0:
-        raise SpaceError(f"{name}.step: {step:g} is not above 0")
-    if step is not None:
-        # Optuna would move the upper bound down with a warning.
-        steps = math.floor((high - low) / step + 1e-9)
-        high = low + steps * step
-    if integer:
-        return IntDistribution(int(low), int(high), log=log, step=int(step or 1))
-    return FloatDistribution(low, high, log=log, step=step)
+        known_value(name, bound, f"{name}.{key}")
+    step = None
+    if "step" in entry:
+        step = convert(entry["step"], f"{name}.step")
+        if log:
+            raise SpaceError(f"{name}.step: a log range has no step")
+        if step <= 0:
+            raise SpaceError(f"{name}.step: {shown_value(step)} is not above 0")
+        if (high - low) / step > _MAX_STEPS:
+            raise SpaceError(f"{name}.step: {shown_value(step)} is too small for the range")
+    with warnings.catch_warnings():
+        # Optuna moves an upper bound that no step meets down, and warns.
+        warnings.simplefilter("ignore", UserWarning)
+        if integer:
+            return IntDistribution(int(low), int(high), log=log, step=int(step or 1))
+        return FloatDistribution(low, high, log=log, step=step)
 
 
 def _choices(name: str, entry: dict[str, Any]) -> BaseDistribution:
@@ -178,7 +231,7 @@ def _choices(name: str, entry: dict[str, Any]) -> BaseDistribution:
     values = [known_value(name, c, f"{name}.choices[{i}]") for i, c in enumerate(choices)]
     for i, value in enumerate(values):
         if value in values[:i]:
-            raise SpaceError(f"{name}.choices[{i}]: {value!r} is there twice")
+            raise SpaceError(f"{name}.choices[{i}]: {shown(value)} is there twice")
     return CategoricalDistribution(values)
 
 
@@ -193,11 +246,10 @@ def _condition(
         raise SpaceError(f"{name}.when: maps hyperparameters to values, as in {{optimizer: sgd}}")
     condition: dict[str, tuple[Value, ...]] = {}
     for parent, wanted in when.items():
-        path = f"{name}.when.{parent}"
+        path = f"{name}.when.{shown_key(parent)}"
         if parent not in searched and parent not in constants:
-            raise SpaceError(
-                f"{path}: is not in this space{close_name(str(parent), [*searched, *constants])}"
-            )
+            near = close_name(str(parent), [*searched, *constants])
+            raise SpaceError(f"{path}: is not in this space{near}")
         values = wanted if isinstance(wanted, list) else [wanted]
         if not values:
             raise SpaceError(f"{path}: needs at least one value")
@@ -209,6 +261,6 @@ def _condition(
                 else constants[parent] == value
             )
             if not possible:
-                raise SpaceError(f"{path}: {parent} is never {value!r} in this space")
+                raise SpaceError(f"{path}: {parent} is never {shown_value(value)} in this space")
         condition[parent] = tuple(values)
     return condition

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -19,14 +20,20 @@ from cotune.rundir import RunDirectory
 
 _LINE_SECONDS = 2.0  # between two plain lines, unless a trial is the best so far
 _SHOWN_RUNNING = 8
+_LABEL_WIDTH = 21
 
 
 def make_observer(quiet: bool) -> Observer:
     """A live display on a terminal, plain lines elsewhere, nothing when quiet."""
     if quiet:
         return Observer()
-    console = Console(stderr=True, highlight=False)
+    console = make_console(stderr=True)
     return LiveObserver(console) if console.is_terminal else PlainObserver(console)
+
+
+def make_console(stderr: bool = False) -> Console:
+    """A console that prints text as it is: names from data may look like rich's markup."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 class _Counting(Observer):
@@ -39,13 +46,16 @@ class _Counting(Observer):
         self._metric = "accuracy"
         self._began = time.monotonic()
         self._timeout: float | None = None
+        self._n_trials: int | None = None
 
     def run_started(self, run: RunDirectory, began: float, timeout: float | None) -> None:
         config = run.config()
-        self._metric = config["metric"]
+        self._metric, self._n_trials = config["metric"], config.get("n_trials")
         self._began, self._timeout = began, timeout
-        self._console.print(_headline(config), markup=False)
-        self._console.print(f"writing to {run.path}", style="dim", markup=False, soft_wrap=True)
+        # A log's lines stay whole.
+        self._console.print(_data_line(config), soft_wrap=not self._console.is_terminal)
+        where = f"{_where(config)}, writing to {run.path}"
+        self._console.print(where, style="dim", soft_wrap=True)
 
     def trial_ended(self, trial: TrialResult, best: TrialResult | None) -> None:
         self._counts[trial.state] += 1
@@ -74,7 +84,7 @@ class PlainObserver(_Counting):
 
     def _say(self, line: str) -> None:
         self._said = time.monotonic()
-        self._console.print(line, markup=False, soft_wrap=True)
+        self._console.print(line, soft_wrap=True)
 
     def trial_ended(self, trial: TrialResult, best: TrialResult | None) -> None:
         super().trial_ended(trial, best)
@@ -107,6 +117,7 @@ class LiveObserver(_Counting):
         self._live: Live | None = None
         self._running: dict[int, tuple[TrialSpec, Report | None, float | None]] = {}
         self._final: tuple[TrialSpec, Report | None] | None = None
+        self._rows = 0
 
     def run_started(self, run: RunDirectory, began: float, timeout: float | None) -> None:
         super().run_started(run, began, timeout)
@@ -130,7 +141,7 @@ class LiveObserver(_Counting):
 
     def final_started(self, trial: TrialResult, spec: TrialSpec) -> None:
         self._final = (spec, None)
-        self._console.print(_final_line(trial, spec), markup=False)
+        self._console.print(_final_line(trial, spec))
 
     def final_reported(self, report: Report) -> None:
         if self._final:
@@ -145,66 +156,76 @@ class LiveObserver(_Counting):
             self._live = None
 
     def _render(self) -> RenderableType:
-        elapsed = time.monotonic() - self._began
-        counts = ", ".join(f"{count} {state}" for state, count in self._counts.items())
-        head = Table.grid(padding=(0, 2))
-        bar = ProgressBar(total=self._timeout, completed=elapsed, width=30)
-        head.add_row(bar if self._timeout else Text(), Text(self._time_left), Text(counts))
-        parts: list[RenderableType] = [head]
-        if self._best:
-            parts.append(
-                Text(
-                    f"best {self._metric} {self._score(self._best.value)}, "
-                    f"trial {self._best.number}: {format_params(self._best.params)}",
-                    style="green",
-                )
-            )
-        if self._running and not self._final:
-            parts.append(self._running_table())
         if self._final:
-            spec, report = self._final
-            epoch, loss = (report.epoch, report.train_loss) if report else (0, float("nan"))
-            row = Table.grid(padding=(0, 2))
-            row.add_row(
-                "final model",
-                ProgressBar(total=spec.epochs, completed=epoch, width=20),
-                f"epoch {epoch} of {spec.epochs}",
-                f"training loss {loss:.4f}" if report else "",
-            )
-            parts.append(row)
-        return Group(*parts)
+            return self._final_bar(*self._final)
+        parts: list[RenderableType] = [self._progress_line()]
+        if self._best:
+            score = f"best {self._metric} {self._score(self._best.value)}, "
+            params = format_params(self._best.params)
+            parts.append(Text(f"{score}trial {self._best.number}: {params}", style="green"))
+        return Group(*parts, self._running_table())
+
+    def _progress_line(self) -> RenderableType:
+        """A bar for the time or the trials that are gone, whichever is further, and counts."""
+        shares = [0.0]
+        if self._timeout:
+            shares.append((time.monotonic() - self._began) / self._timeout)
+        if self._n_trials:
+            shares.append(sum(self._counts.values()) / self._n_trials)
+        counts = ", ".join(f"{count} {state}" for state, count in self._counts.items())
+        return self._bar_line(max(shares), 1.0, f"{self._time_left}  {counts}")
+
+    def _final_bar(self, spec: TrialSpec, report: Report | None) -> RenderableType:
+        epoch = report.epoch if report else 0
+        loss = f", training loss {report.train_loss:.4f}" if report else ""
+        text = f"{self._time_left}  final model: epoch {epoch} of {spec.epochs}{loss}"
+        return self._bar_line(epoch, spec.epochs, text)
+
+    def _bar_line(self, completed: float, total: float, text: str) -> RenderableType:
+        line = Table.grid(padding=(0, 2))
+        bar = ProgressBar(total=total, completed=completed, width=self._console.width // 4)
+        line.add_row(bar, Text(text, no_wrap=True, overflow="ellipsis"))
+        return line
 
     def _running_table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        for column in ("trial", "epoch", self._metric, "hyperparameters"):
-            table.add_column(column, no_wrap=True, overflow="ellipsis")
-        for number, (spec, report, value) in list(self._running.items())[:_SHOWN_RUNNING]:
+        # Fixed widths, so that nothing moves from one picture to the next.
+        for column, width in (("trial", 5), ("epoch", 7), (self._metric, 8)):
+            table.add_column(column, width=width, justify="right", no_wrap=True)
+        table.add_column("hyperparameters")
+        shown = list(self._running.items())[:_SHOWN_RUNNING]
+        for number, (spec, report, value) in shown:
+            params = {name: v for name, v in spec.params.items() if name != "epochs"}
             table.add_row(
                 str(number),
                 f"{report.epoch if report else 0}/{spec.epochs}",
                 self._score(value),
-                Text(format_params(spec.params)),
+                Text(format_params(params), no_wrap=True, overflow="ellipsis"),
             )
         hidden = len(self._running) - _SHOWN_RUNNING
         if hidden > 0:
             table.add_row("", "", "", f"and {hidden} more")
+        # A place is empty for an instant between two trials; the display keeps its height.
+        self._rows = max(self._rows, table.row_count)
+        for _ in range(self._rows - table.row_count):
+            table.add_row()
         return table
 
 
 def print_run(run: RunDirectory, console: Console | None = None) -> None:
-    """Print where a run stands or how it ended: best trial, counts, scores, files."""
-    console = console or Console(highlight=False)
+    """Print where a run stands or how it ended: data, best trial, counts, scores, files."""
+    console = console or make_console()
     config, summary = run.config(), run.summary()
-    console.print(_headline(config), markup=False, soft_wrap=True)
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in _rows(config, summary):
-        table.add_row(name, Text(value))
-    table.add_row("files", Text(_files(run)))
-    console.print(table)
+    rows = [*_rows(config, summary), *_files(run)]
     if summary.message:
-        console.print(f"note: {summary.message}", markup=False, soft_wrap=True)
+        rows.append(("note", summary.message))
+    # Wrapped for people; in a pipe every line stays whole.
+    width = max(20, console.width - _LABEL_WIDTH) if console.is_terminal else 1_000_000
+    for label, value in rows:
+        lines = textwrap.wrap(value, width, break_long_words=False, break_on_hyphens=False)
+        text = Text(label.ljust(_LABEL_WIDTH), style="dim")
+        text.append(f"\n{' ' * _LABEL_WIDTH}".join(lines), style="not dim")
+        console.print(text, soft_wrap=True)
 
 
 def format_params(params: Mapping[str, Any]) -> str:
@@ -221,7 +242,7 @@ def format_value(value: Any) -> str:
 
 def _rows(config: Mapping[str, Any], summary: Summary) -> list[tuple[str, str]]:
     counts, seconds = summary.trials, summary.seconds
-    rows: list[tuple[str, str]] = [("state", summary.state)]
+    rows: list[tuple[str, str]] = [("state", summary.state), ("data", _data_line(config))]
     trials = ", ".join(f"{counts[state]} {state}" for state in ("complete", "pruned", "failed"))
     rows.append(
         ("trials", trials + (f", {counts['running']} running" if counts["running"] else ""))
@@ -239,7 +260,7 @@ def _rows(config: Mapping[str, Any], summary: Summary) -> list[tuple[str, str]]:
         rows += [(f"  {name}", format_value(value)) for name, value in best["params"].items()]
         accuracy = f"{best['validation_accuracy']:.2%} (optimistic: it was chosen by this data)"
         if config["metric"] != "accuracy":
-            rows.append((f"validation {config['metric']}", f"{best['value']:.4f}"))
+            rows.append((f"validation {config['metric']}", format_value(best.get("value", ""))))
             accuracy = f"{best['validation_accuracy']:.2%}"
         rows.append(("validation accuracy", accuracy))
     if summary.final:
@@ -262,30 +283,31 @@ def _rows(config: Mapping[str, Any], summary: Summary) -> list[tuple[str, str]]:
     return rows
 
 
-def _files(run: RunDirectory) -> str:
-    lines = [f"{run.path}"]
+def _files(run: RunDirectory) -> list[tuple[str, str]]:
+    rows = [("folder", str(run.path))]
     for path, what in (
-        (run.report_path, "the report"),
-        (run.best_path / "model.safetensors", "the model"),
+        (run.report_path, "report"),
+        (run.best_path / "model.safetensors", "model"),
         (run.trials_path, "all trials"),
-        (run.journal_path, "the study, for optuna-dashboard"),
+        (run.journal_path, "Optuna study"),
     ):
         if path.exists():
-            lines.append(f"  {path.relative_to(run.path)}  {what}")
-    return "\n".join(lines)
+            rows.append((f"  {what}", str(path.relative_to(run.path))))
+    return rows
 
 
-def _headline(config: Mapping[str, Any]) -> str:
-    rows, data = config["dataset"]["rows"], config["dataset"]
-    where = (
-        "the GPU"
-        if config["device"] == "cuda"
-        else f"{config['workers']} worker process{'es' if config['workers'] != 1 else ''}"
-    )
+def _data_line(config: Mapping[str, Any]) -> str:
+    data, rows = config["dataset"], config["dataset"]["rows"]
     return (
-        f"{data['name']}: {rows['train']:,} rows to train on, {rows['validation']:,} to validate, "
-        f"{rows['test']:,} sealed for the test; {len(data['classes'])} classes; {where}"
+        f"{data['name']}: {len(data['classes'])} classes, {rows['train']:,} rows to train on, "
+        f"{rows['validation']:,} to validate, {rows['test']:,} sealed for the test"
     )
+
+
+def _where(config: Mapping[str, Any]) -> str:
+    if config["device"] == "cuda":
+        return "the GPU"
+    return f"{config['workers']} worker process" + ("" if config["workers"] == 1 else "es")
 
 
 def _final_line(trial: TrialResult, spec: TrialSpec) -> str:

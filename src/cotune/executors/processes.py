@@ -8,6 +8,7 @@ leaves nothing behind, however the processes end. A worker ends when its pipe do
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -113,7 +114,8 @@ class ProcessExecutor(Executor):
         for worker in self._workers:
             worker.end()
         self._workers = []
-        self._file.close()
+        with contextlib.suppress(OSError):  # what a full disk had no room for is tried once more
+            self._file.close()
 
 
 class _Worker:

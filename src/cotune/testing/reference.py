@@ -79,7 +79,7 @@ def train_reference(
             logits = network(inputs[rows])
             loss = nn.functional.cross_entropy(logits, labels[rows])
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             losses.append(loss.item())
             hits += int((logits.argmax(1) == labels[rows]).sum())

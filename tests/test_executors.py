@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cotune.data.dataset import TrainingData
+from cotune.exceptions import StorageError
+from cotune.executors.base import Executor
+from cotune.executors.in_process import InProcessExecutor
+from cotune.executors.processes import ProcessExecutor
+from tests.executor_contract import (
+    DATA,
+    QUICK_SECONDS,
+    RUN_SEED,
+    SECONDS,
+    ExecutorContract,
+    collect,
+    long_spec,
+    run,
+    spec,
+    stop,
+    told,
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """As in a worker process, where the bits of a sum depend on it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class TestInProcess(ExecutorContract):
+    @staticmethod
+    def make() -> Executor:
+        return InProcessExecutor(DATA, RUN_SEED, "cpu", places=2)
+
+
+def processes(workers: int) -> ProcessExecutor:
+    executor = ProcessExecutor(workers)
+    executor.load(DATA, RUN_SEED)
+    return executor
+
+
+class TestOneWorker(ExecutorContract):
+    @staticmethod
+    def make() -> Executor:
+        return processes(1)
+
+    @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+    def test_tells_the_same_as_in_process(self, executor, optimizer):
+        """Bit for bit: one engine, one thread each."""
+        trial = spec(optimizer=optimizer, batch_norm=False, weight_decay=1e-3, momentum=0.5)
+        theirs = run(executor, trial, 4)
+        with InProcessExecutor(DATA, RUN_SEED, "cpu") as in_process:
+            ours = run(in_process, trial, 4)
+        assert [told(report) for report in theirs] == [told(report) for report in ours]
+
+
+class TestTwoWorkers(ExecutorContract):
+    @staticmethod
+    def make() -> Executor:
+        return processes(2)
+
+    def test_has_no_place_for_a_third_trial(self, executor):
+        trials = [spec(), spec()]
+        executor.submit(trials)
+        with pytest.raises(ValueError, match="all 2 workers are busy"):
+            executor.submit([spec()])
+        collect(executor, 2)
+        stop(executor, *(trial.number for trial in trials))
+
+
+def workers_of(pid: int) -> list[int]:
+    """Worker processes that were started by a process and live."""
+    workers = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, parent = stat(int(folder.name))
+            command = (folder / "cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if parent == pid and state != "Z" and b"cotune.executors.worker" in command:
+            workers.append(int(folder.name))
+    return workers
+
+
+def stat(pid: int) -> tuple[str, int]:
+    """State and parent."""
+    # After the name in brackets, which may hold anything.
+    state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    return state, int(parent)
+
+
+def lives(pid: int) -> bool:
+    try:
+        return stat(pid)[0] != "Z"  # an orphan's new parent may be slow to bury it
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def children() -> set[int]:
+    """Of this process, dead ones that nobody has waited for included."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for task in tasks for pid in task.read_text().split()}
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not in {seconds} s"
+        time.sleep(0.02)
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+
+
+@needs_proc
+class TestProcesses:
+    def test_nothing_is_left_of_it(self, tmp_path, monkeypatch):
+        """No process, no file: after the end, and after whatever may end it."""
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        before, descriptors = children(), len(os.listdir("/proc/self/fd"))
+        executor = ProcessExecutor(2)
+        assert len(workers_of(os.getpid())) == 2
+        executor.load(DATA, RUN_SEED)
+        reported = spec()
+        executor.submit([reported])
+        collect(executor, 1)
+        executor.submit([long_spec()])  # in mid-epoch when the end comes
+        assert list(tmp_path.iterdir()) == []
+        time.sleep(0.3)
+        began = time.monotonic()
+        executor.close()
+        executor.close()
+        assert time.monotonic() - began < QUICK_SECONDS
+        assert children() == before
+        assert len(os.listdir("/proc/self/fd")) == descriptors
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_killed_worker_is_named_by_its_signal(self):
+        with ProcessExecutor(2) as executor:
+            executor.load(DATA, RUN_SEED)
+            executor.submit([spec(), spec()])
+            for report in collect(executor, 2):
+                stop(executor, report.number)
+            executor.submit([long_spec(), long_spec()])
+            time.sleep(0.2)
+            for pid in workers_of(os.getpid()):
+                os.kill(pid, signal.SIGKILL)
+            with pytest.raises(StorageError, match="signal 9"):
+                collect(executor, 1, QUICK_SECONDS)
+        assert workers_of(os.getpid()) == []
+
+    def test_a_worker_that_was_killed_while_idle(self):
+        with ProcessExecutor(1) as executor:
+            (pid,) = workers_of(os.getpid())
+            os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: not lives(pid), QUICK_SECONDS)
+            with pytest.raises(StorageError, match="signal 9"):
+                executor.load(DATA, RUN_SEED)
+
+    def test_imports_nothing_from_the_working_folder(self, tmp_path, monkeypatch):
+        """Where a user keeps data and scripts, of whatever name."""
+        for name in ("numpy", "torch", "struct", "cotune"):
+            (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong one')")
+        monkeypatch.chdir(tmp_path)
+        with ProcessExecutor(1) as executor:
+            executor.load(DATA, RUN_SEED)
+            run(executor, spec(), 1)
+
+    @pytest.mark.parametrize("missing_bytes", [300_000, 100])
+    def test_a_dataset_that_does_not_fit_the_temporary_folder(self, missing_bytes):
+        room = DATA.inputs.nbytes + DATA.labels.nbytes - missing_bytes
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        executor = ProcessExecutor(1)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+            with pytest.raises(StorageError, match="set TMPDIR"), executor:
+                executor.load(DATA, RUN_SEED)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert workers_of(os.getpid()) == []
+
+    def test_the_dataset_is_shared(self):
+        """Workers map its 100 MB and own no copy of it."""
+        rows, features = 25_000, 1024
+        generator = np.random.default_rng(1)
+        large = TrainingData(
+            generator.standard_normal((rows, features), dtype=np.float32),
+            generator.integers(0, 10, rows),
+            20_000,
+            10,
+        )
+        small = replace(
+            large,
+            inputs=np.ascontiguousarray(large.inputs[:5000]),
+            labels=large.labels[:5000],
+            n_train=4000,
+        )
+        kib = []
+        for data in (small, large):
+            with ProcessExecutor(2) as executor:
+                executor.load(data, RUN_SEED)
+                executor.submit([spec(width=4, batch_size=1000) for _ in range(2)])
+                collect(executor, 2)  # all rows have been read, in training or validation
+                kib.append([memory(pid) for pid in workers_of(os.getpid())])
+        mapped = large.inputs.nbytes // 1024
+        more = (large.inputs.nbytes - small.inputs.nbytes) // 1024
+        for little, much in zip(*kib, strict=True):
+            assert much["Rss"] > mapped
+            # Anonymous memory is a process's own: its heap, and pages of the mapping that it wrote.
+            assert much["Anonymous"] - little["Anonymous"] < more / 4
+
+
+def memory(pid: int) -> dict[str, int]:
+    """KiB by kind."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    return {line.split(":")[0]: int(line.split()[1]) for line in lines}
+
+
+# As a user's script: with no __main__ guard. The trial's epoch takes half a minute.
+DRIVER = """
+    import os, signal, sys, time
+    from cotune.executors.processes import ProcessExecutor
+    from tests.executor_contract import DATA, RUN_SEED, collect, long_spec, spec, stop
+    from tests.test_executors import workers_of
+
+    asked = []
+    signal.signal(signal.SIGINT, lambda *_: asked.append(1))
+    executor = ProcessExecutor(2)
+    executor.load(DATA, RUN_SEED)
+    executor.submit([spec(), spec()])
+    first, second = collect(executor, 2)
+    stop(executor, first.number)
+    executor.submit([long_spec()])
+    print(*workers_of(os.getpid()), flush=True)
+    while not asked:
+        time.sleep(0.01)
+    stop(executor, second.number)
+    executor.submit([spec()])
+    (report,) = collect(executor, 1)
+    print("went on:", report.error, flush=True)
+    executor.close()
+    print("left:", workers_of(os.getpid()), flush=True)
+"""
+
+
+@needs_proc
+class TestDriver:
+    """A driver of its own, as signals are sent to it."""
+
+    @pytest.fixture
+    def driver(self, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+        script = tmp_path / "driver.py"
+        script.write_text(textwrap.dedent(DRIVER))
+        (tmp_path / "tmp").mkdir()
+        process = subprocess.Popen(
+            [sys.executable, str(script)],
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path]),
+                "TMPDIR": str(tmp_path / "tmp"),
+            },
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        with process:
+            yield process
+            process.kill()
+
+    @staticmethod
+    def workers(driver: subprocess.Popen[str]) -> list[int]:
+        assert driver.stdout
+        pids = [int(pid) for pid in driver.stdout.readline().split()]
+        assert len(pids) == 2
+        assert all(map(lives, pids))
+        return pids
+
+    def test_killed_leaves_no_orphans(self, driver, tmp_path):
+        """One worker is in the middle of an epoch, the other waits for a verdict."""
+        pids = self.workers(driver)
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+        wait_until(lambda: not any(map(lives, pids)), 5.0)
+        assert list((tmp_path / "tmp").iterdir()) == []
+
+    def test_ctrl_c_is_for_the_driver_alone(self, driver):
+        """A terminal sends it to the whole process group; the driver decides what it means."""
+        pids = self.workers(driver)
+        os.killpg(driver.pid, signal.SIGINT)
+        output, _ = driver.communicate(timeout=SECONDS)
+        assert output.splitlines() == ["went on: None", "left: []"]
+        assert driver.returncode == 0
+        assert not any(map(lives, pids))
