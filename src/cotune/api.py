@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from signal import SIGINT, Signals
@@ -22,6 +23,7 @@ from cotune.arguments import (
 )
 from cotune.data import Dataset, prepare
 from cotune.enqueue import check_configurations
+from cotune.exceptions import StorageError
 from cotune.executors.base import Executor
 from cotune.executors.in_process import InProcessExecutor
 from cotune.executors.processes import ProcessExecutor
@@ -157,9 +159,8 @@ def run(
         n_trials=positive(n_trials, "n_trials"),
         timeout=read_timeout(timeout, n_trials),
         seed=read_seed(seed),
-        enqueued=[dict(params) for params in enqueue],
     )
-    check_configurations(options.enqueued, options.searched)
+    options = replace(options, enqueued=check_configurations(enqueue, options.searched))
     n_workers = positive(workers, "workers") or n_cores()
     device = read_device(device)
     with contextlib.ExitStack() as stack:
@@ -182,7 +183,7 @@ def run(
             executor = pool
         observer = observer or Observer()
         stop = stack.enter_context(stop_request())
-        stack.callback(build_report, directory)
+        stack.callback(_report, directory)
         stack.callback(observer.run_ended)
         observer.run_started(directory, began, options.timeout)
         tuner = Tuner(
@@ -201,6 +202,12 @@ def run(
     if stop.signal is not None:
         raise Stopped(stop.signal, directory.path)
     return RunResult(directory)
+
+
+def _report(directory: RunDirectory) -> None:
+    """Write the report of a run, whichever way it ends; what ended it is the error to tell."""
+    with contextlib.suppress(StorageError):
+        build_report(directory)
 
 
 class Stopped(KeyboardInterrupt):

@@ -45,6 +45,8 @@ def check_configurations(
     """
     checked = []
     for number, params in enumerate(configurations):
+        if not isinstance(params, Mapping):
+            raise SpaceError(f"enqueue[{number}]: is not a mapping of hyperparameters to values")
         try:
             checked.append(space.check(params))
         except SpaceError as error:

@@ -130,6 +130,11 @@ class FinalResult(_Json):
     confusion: list[list[int]] = field(default_factory=list)
     mistakes: list[dict[str, float]] = field(default_factory=list)
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        low, high = data["test_ci95"]
+        return super().from_json({**data, "test_ci95": (low, high)})
+
 
 RunState = Literal["running", "complete", "interrupted", "failed"]
 """``complete``: a final model was tested. ``interrupted``: stopped by a signal before that.
