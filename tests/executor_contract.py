@@ -34,7 +34,11 @@ def digits() -> TrainingData:
     bunch = load_digits()
     pixels = bunch.data[:1501, :63] / 16
     return TrainingData(
-        np.ascontiguousarray(pixels.astype(np.float32)), bunch.target[:1501].astype(int), 1201, 10
+        np.ascontiguousarray(pixels.astype(np.float32)),
+        bunch.target[:1501].astype(int),
+        1201,
+        10,
+        (63,),
     )
 
 
@@ -79,6 +83,20 @@ def go_on(executor: Executor, *numbers: int) -> None:
 
 def stop(executor: Executor, *numbers: int) -> None:
     executor.apply([Verdict(number, stop=True) for number in numbers])
+
+
+def groups(executor: Executor, **params: Value) -> list[list[TrialSpec]]:
+    """Submit as many trials as there is room for; a group for each engine."""
+    submitted = []
+    for size in executor.openings():
+        submitted.append([spec(**params) for _ in range(size)])
+        executor.submit(submitted[-1])
+    assert executor.openings() == []
+    return submitted
+
+
+def numbers_of(submitted: list[list[TrialSpec]]) -> list[int]:
+    return [trial.number for group in submitted for trial in group]
 
 
 def run(executor: Executor, trial: TrialSpec, epochs: int) -> list[Report]:
@@ -142,42 +160,119 @@ class ExecutorContract:
         assert last.scores["accuracy"] > 0.8
         assert last.scores["f1"] > 0.8
 
-    def test_all_places_train(self, executor):
-        for submitted_at_once in (True, False):
-            trials = [spec() for _ in range(executor.places)]
-            numbers = [trial.number for trial in trials]
-            if submitted_at_once:
-                executor.submit(trials)
-            else:
-                for trial in trials:
-                    executor.submit([trial])
-            for epoch in (1, 2):
-                reports = collect(executor, len(trials))
-                assert sorted((r.number, r.epoch) for r in reports) == [(n, epoch) for n in numbers]
-                if epoch == 1:
-                    go_on(executor, *numbers)
+    def test_openings(self, executor):
+        """One for each engine, where at least half of its lanes are free; the most first."""
+        lanes, everywhere = executor.lanes, executor.openings()
+        assert everywhere == [lanes] * len(everywhere)
+        (full, *rest) = groups(executor)
+        collect(executor, lanes * len(everywhere))
+        half = (lanes + 1) // 2
+        stop(executor, *(trial.number for trial in full[: half - 1]))
+        assert executor.openings() == []
+        stop(executor, full[half - 1].number)
+        assert executor.openings() == [half]
+        for group in rest:
+            stop(executor, *(trial.number for trial in group))
+        assert executor.openings() == sorted([half, *(lanes for _ in rest)], reverse=True)
+        # Groups that are submitted in this order fit.
+        again = numbers_of(groups(executor))
+        reports = collect(executor, len(again))
+        assert sorted(report.number for report in reports) == again
+        stop(executor, *again, *(trial.number for trial in full[half:]))
+        assert executor.openings() == everywhere
+
+    def test_a_group_is_trained_together(self, executor):
+        submitted = groups(executor)
+        numbers = numbers_of(submitted)
+        for epoch in (1, 2, 3):
+            reports = collect(executor, len(numbers))
+            assert sorted((r.number, r.epoch) for r in reports) == [(n, epoch) for n in numbers]
+            assert {report.lanes for report in reports} == {executor.lanes}
+            # Those of one cohort come together.
+            order = [report.number for report in reports]
+            for group in submitted:
+                places = [order.index(trial.number) for trial in group]
+                assert max(places) - min(places) == len(group) - 1
+            if epoch < 3:
+                go_on(executor, *numbers)
+        stop(executor, *numbers)
+
+    def test_reports_of_a_cohort_come_at_once(self, executor):
+        left = numbers_of(groups(executor))
+        while left:
+            numbers = [report.number for report in executor.reports(0.1)]
+            assert len(numbers) % executor.lanes == 0
+            left = [number for number in left if number not in numbers]
             stop(executor, *numbers)
+
+    def test_there_is_room_for_as_many_as_there_are_lanes(self, executor):
+        everywhere = len(executor.openings())
+        trials = [spec() for _ in range(executor.lanes * everywhere)]
+        for trial in trials:
+            executor.submit([trial])
+        numbers = [trial.number for trial in trials]
+        assert sorted(r.number for r in collect(executor, len(numbers))) == numbers
+        with pytest.raises(ValueError, match="room for 1 trials"):
+            executor.submit([spec()])
+        stop(executor, numbers[0])
+        with pytest.raises(ValueError, match="room for 2 trials"):
+            executor.submit([spec(), spec()])
+        stop(executor, *numbers[1:])
 
     def test_stop_frees_the_place(self, executor):
         for _ in range(3):
-            trials = [spec() for _ in range(executor.places)]
-            executor.submit(trials)
-            collect(executor, len(trials))
-            stop(executor, *(trial.number for trial in trials))
+            numbers = numbers_of(groups(executor))
+            collect(executor, len(numbers))
+            stop(executor, *numbers)
 
-    def test_stop_before_the_first_report(self, executor):
+    def test_stopping_one_leaves_the_others(self, executor):
+        trials = [spec(width=8 + 8 * (i % 2)) for i in range(executor.lanes)]
+        if len(trials) == 1:
+            return
+        expected = [
+            run(executor, replace(trial, number=1000 + i), 3)[-1].scores["loss"]
+            for i, trial in enumerate(trials)
+        ]
+        executor.submit(trials)
+        first, *others = (trial.number for trial in trials)
+        for epoch in (1, 2, 3):
+            numbers = [first, *others] if epoch == 1 else others
+            reports = {r.number: r for r in collect(executor, len(numbers))}
+            assert sorted(reports) == numbers
+            assert {(r.epoch, r.lanes) for r in reports.values()} == {(epoch, len(numbers))}
+            if epoch == 1:
+                stop(executor, first)
+            if epoch < 3:
+                go_on(executor, *others)
+        losses = [reports[n].scores["loss"] for n in others]
+        assert losses == pytest.approx(expected[1:], rel=1e-4)
+        stop(executor, *others)
+
+    def test_clear_ends_an_epoch_at_once(self, executor):
         """In mid-epoch, where the executor trains while the driver does other things."""
-        long = [long_spec() for _ in range(executor.places)]
-        executor.submit(long)
+        for size in executor.openings():
+            executor.submit([long_spec() for _ in range(size)])
         time.sleep(0.5)
         began = time.monotonic()
-        stop(executor, *(trial.number for trial in long))
-        quick = [spec() for _ in range(executor.places)]
-        executor.submit(quick)
+        executor.clear()
+        assert executor.openings()[0] == executor.lanes
+        quick = numbers_of(groups(executor))
         reports = collect(executor, len(quick))
         assert time.monotonic() - began < QUICK_SECONDS
-        assert {r.number for r in reports} == {trial.number for trial in quick}
-        stop(executor, *(trial.number for trial in quick))
+        assert sorted(report.number for report in reports) == quick
+        stop(executor, *quick)
+
+    def test_clear_at_any_moment_lets_no_report_through(self, executor):
+        """It may meet the trials queued, in training, or with their reports under way."""
+        for milliseconds in (0, 1, 2, 5, 10, 20, 40, 80):
+            numbers_of(groups(executor))
+            time.sleep(milliseconds / 1000)
+            executor.clear()
+            other = spec()
+            executor.submit([other])
+            (report,) = collect(executor, 1)
+            assert (report.number, report.epoch) == (other.number, 1)
+            stop(executor, other.number)
 
     def test_stop_at_any_moment_lets_no_report_through(self, executor):
         """The stop may meet the trial queued, in training, or with its report under way."""
@@ -207,6 +302,7 @@ class ExecutorContract:
         truth = torch.from_numpy(DATA.labels[DATA.n_train :])
         for report, weights in ((first, early), (second, late)):
             assert all(value.dtype == np.float32 for value in weights.values())
+            assert report.lanes == 1
             twin = module_from_weights(MLPShape(63, (16, 16), True, 10), [0.1, 0.1], weights)
             with torch.no_grad():
                 logits = twin(rows)
@@ -227,22 +323,50 @@ class ExecutorContract:
 
     def test_a_diverging_trial_frees_its_place(self, executor):
         for _ in range(2):
-            wild = [spec(lr=1e30) for _ in range(executor.places)]
-            executor.submit(wild)
+            wild = numbers_of(groups(executor, lr=1e30))
             reports = collect(executor, len(wild))
-            assert {(r.number, r.epoch) for r in reports} == {(t.number, 1) for t in wild}
+            assert sorted((r.number, r.epoch) for r in reports) == [(n, 1) for n in wild]
             assert all(report.error for report in reports)
+            assert executor.openings()[0] == executor.lanes
         assert run(executor, spec(), 1)[0].error is None
 
     def test_a_diverging_trial_leaves_the_others_alone(self, executor):
-        (expected,) = run(executor, spec(), 1)
-        trials = [spec(lr=1e30), *(spec() for _ in range(executor.places - 1))]
-        executor.submit(trials)
-        by_number = {report.number: report for report in collect(executor, len(trials))}
-        assert by_number[trials[0].number].error
-        for trial in trials[1:]:
-            assert told(by_number[trial.number]) == told(expected)
-            stop(executor, trial.number)
+        """Bit for bit: their place in the cohort is the same."""
+        told_of = []
+        for rate in (3e-3, 1e30):
+            trials = [spec(lr=rate), *(spec() for _ in range(executor.lanes - 1))]
+            executor.submit(trials)
+            by_number = {report.number: report for report in collect(executor, len(trials))}
+            assert bool(by_number[trials[0].number].error) == (rate > 1.0)
+            told_of.append([told(by_number[trial.number]) for trial in trials[1:]])
+            stop(executor, *(trial.number for trial in trials))
+        assert told_of[0] == told_of[1]
+
+    def test_the_best_weights(self, executor):
+        """A schedule that rises to a rate that is far too high."""
+        trial = spec(optimizer="adamw", lr=3.0, schedule="one-cycle", epochs=20)
+        executor.submit([trial])
+        accuracies, weights = [], []
+        for epoch in range(1, 7):
+            (report,) = collect(executor, 1)
+            accuracies.append(report.scores["accuracy"])
+            weights.append(executor.weights(trial.number))
+            best = executor.weights(trial.number, best=True)
+            expected = weights[accuracies.index(max(accuracies))]
+            assert best.keys() == expected.keys()
+            assert all(np.array_equal(best[name], expected[name]) for name in best)
+            if epoch < 6:
+                go_on(executor, trial.number)
+        assert accuracies[-1] < 0.6 < max(accuracies)
+        stop(executor, trial.number)
+
+    def test_where_nothing_is_validated_the_last_weights_are_the_best(self, executor):
+        trial = replace(spec(), part="all")
+        executor.submit([trial])
+        collect(executor, 1)
+        best, now = executor.weights(trial.number, best=True), executor.weights(trial.number)
+        assert all(np.array_equal(best[name], now[name]) for name in now)
+        stop(executor, trial.number)
 
     def test_the_same_trial_reports_the_same(self, executor):
         once, again = (run(executor, spec(), 3) for _ in range(2))

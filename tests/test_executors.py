@@ -18,7 +18,7 @@ import torch
 
 from cotune.data.dataset import TrainingData
 from cotune.exceptions import StorageError
-from cotune.executors.base import Executor
+from cotune.executors.base import Executor, worth_filling
 from cotune.executors.in_process import InProcessExecutor
 from cotune.executors.processes import ProcessExecutor
 from tests.executor_contract import (
@@ -28,7 +28,10 @@ from tests.executor_contract import (
     SECONDS,
     ExecutorContract,
     collect,
+    go_on,
+    groups,
     long_spec,
+    numbers_of,
     run,
     spec,
     stop,
@@ -48,42 +51,93 @@ def one_thread() -> Iterator[None]:
 class TestInProcess(ExecutorContract):
     @staticmethod
     def make() -> Executor:
-        return InProcessExecutor(DATA, RUN_SEED, "cpu", places=2)
+        return InProcessExecutor(DATA, RUN_SEED, "cpu", lanes=4)
 
 
-def processes(workers: int) -> ProcessExecutor:
+class TestOneLane(ExecutorContract):
+    @staticmethod
+    def make() -> Executor:
+        return InProcessExecutor(DATA, RUN_SEED, "cpu", lanes=1)
+
+
+def processes(workers: int, lanes: int) -> ProcessExecutor:
     executor = ProcessExecutor(workers)
-    executor.load(DATA, RUN_SEED)
+    executor.load(DATA, RUN_SEED, lanes)
     return executor
 
 
 class TestOneWorker(ExecutorContract):
     @staticmethod
     def make() -> Executor:
-        return processes(1)
+        return processes(1, 3)
 
     @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
     def test_tells_the_same_as_in_process(self, executor, optimizer):
         """Bit for bit: one engine, one thread each."""
-        trial = spec(optimizer=optimizer, batch_norm=False, weight_decay=1e-3, momentum=0.5)
-        theirs = run(executor, trial, 4)
-        with InProcessExecutor(DATA, RUN_SEED, "cpu") as in_process:
-            ours = run(in_process, trial, 4)
-        assert [told(report) for report in theirs] == [told(report) for report in ours]
+        trials = [
+            spec(optimizer=optimizer, batch_norm=False, weight_decay=1e-3, momentum=0.5, **shape)
+            for shape in ({}, {"n_layers": 3, "width": 7}, {"dropout": 0.37, "lr": 1e-4})
+        ]
+        with InProcessExecutor(DATA, RUN_SEED, "cpu", lanes=3) as in_process:
+            outcomes = []
+            for place in (executor, in_process):
+                place.submit(trials)
+                reports = []
+                for epoch in range(4):
+                    reports += collect(place, 3)
+                    if epoch < 3:
+                        go_on(place, *(trial.number for trial in trials))
+                weights = [place.weights(trial.number) for trial in trials]
+                stop(place, *(trial.number for trial in trials))
+                bits = [{name: w.tobytes() for name, w in lane.items()} for lane in weights]
+                outcomes.append(([told(report) for report in reports], bits))
+        assert outcomes[0] == outcomes[1]
 
 
 class TestTwoWorkers(ExecutorContract):
     @staticmethod
     def make() -> Executor:
-        return processes(2)
+        return processes(2, 4)
 
-    def test_has_no_place_for_a_third_trial(self, executor):
-        trials = [spec(), spec()]
-        executor.submit(trials)
-        with pytest.raises(ValueError, match="all 2 workers are busy"):
-            executor.submit([spec()])
-        collect(executor, 2)
-        stop(executor, *(trial.number for trial in trials))
+    def test_a_group_goes_to_one_worker(self, executor):
+        """To that with the most room, so a second group has a worker of its own."""
+        first, second = [[spec() for _ in range(3)] for _ in range(2)]
+        for group in (first, second):
+            executor.submit(group)
+        reports = collect(executor, 6)
+        assert [report.lanes for report in reports] == [3] * 6
+        assert executor.openings() == []
+        with pytest.raises(ValueError, match="no worker has room for 2 trials"):
+            executor.submit([spec(), spec()])
+        stop(executor, *(trial.number for trial in first))
+        assert executor.openings() == [4]
+        stop(executor, *(trial.number for trial in second))
+
+
+class TestMeasured:
+    def test_workers_agree_on_a_number_of_lanes(self):
+        with ProcessExecutor(2) as executor:
+            executor.load(DATA, RUN_SEED)
+            assert executor.lanes in (1, 2, 4, 8, 16)
+            assert executor.openings() == [executor.lanes] * 2
+            submitted = groups(executor)
+            reports = collect(executor, 2 * executor.lanes)
+            assert {report.lanes for report in reports} == {executor.lanes}
+            stop(executor, *numbers_of(submitted))
+
+
+@pytest.mark.parametrize(
+    ("free", "lanes", "expected"),
+    [
+        ([], 4, []),
+        ([0, 1, 2, 3, 4], 4, [4, 3, 2]),
+        ([0, 1, 2, 3], 3, [3, 2]),
+        ([0, 1, 1], 1, [1, 1]),
+        ([-3, 2], 4, [2]),
+    ],
+)
+def test_worth_filling(free, lanes, expected):
+    assert worth_filling(free, lanes) == expected
 
 
 def workers_of(pid: int) -> list[int]:
@@ -138,7 +192,7 @@ class TestProcesses:
         before, descriptors = children(), len(os.listdir("/proc/self/fd"))
         executor = ProcessExecutor(2)
         assert len(workers_of(os.getpid())) == 2
-        executor.load(DATA, RUN_SEED)
+        executor.load(DATA, RUN_SEED, 2)
         reported = spec()
         executor.submit([reported])
         collect(executor, 1)
@@ -155,11 +209,11 @@ class TestProcesses:
 
     def test_a_killed_worker_is_named_by_its_signal(self):
         with ProcessExecutor(2) as executor:
-            executor.load(DATA, RUN_SEED)
-            executor.submit([spec(), spec()])
-            for report in collect(executor, 2):
+            executor.load(DATA, RUN_SEED, 1)
+            for report in collect(executor, len(groups(executor))):
                 stop(executor, report.number)
-            executor.submit([long_spec(), long_spec()])
+            for _ in executor.openings():
+                executor.submit([long_spec()])
             time.sleep(0.2)
             for pid in workers_of(os.getpid()):
                 os.kill(pid, signal.SIGKILL)
@@ -205,6 +259,7 @@ class TestProcesses:
             generator.integers(0, 10, rows),
             20_000,
             10,
+            (features,),
         )
         small = replace(
             large,
@@ -215,8 +270,9 @@ class TestProcesses:
         kib = []
         for data, workers in ((small, 1), (large, 2)):
             with ProcessExecutor(workers) as executor:
-                executor.load(data, RUN_SEED)
-                executor.submit([spec(width=4, batch_size=1000) for _ in range(workers)])
+                executor.load(data, RUN_SEED, 1)
+                for _ in range(workers):
+                    executor.submit([spec(width=4, batch_size=1000)])
                 collect(executor, workers)  # all rows have been read, to train or to validate
                 kib.append([memory(pid) for pid in workers_of(os.getpid())])
         (little,), both = kib
@@ -239,31 +295,35 @@ DRIVER = """
     import numpy as np
     from cotune.data.dataset import TrainingData
     from cotune.executors.processes import ProcessExecutor
-    from cotune.results import TrialSpec, Verdict
+    from cotune.results import TrialSpec
 
     def trial(number, width):
         params = {"optimizer": "sgd", "lr": 1e-3, "n_layers": 3, "width": width, "batch_size": 2}
         return TrialSpec(number, {**params, "batch_norm": False, "epochs": 99}, number)
 
+    came = []
+
     def report():
-        while not (reports := executor.reports(0.1)):
-            pass
-        return reports[0]
+        while not came:
+            came.extend(executor.reports(0.1))
+        return came.pop(0)
 
     interrupts = []
     signal.signal(signal.SIGINT, lambda *_: interrupts.append(1))
     executor = ProcessExecutor(2)
     inputs = np.random.default_rng(0).standard_normal((2000, 20), dtype=np.float32)
-    executor.load(TrainingData(inputs, np.arange(2000) % 3, 1600, 3), 0)
+    executor.load(TrainingData(inputs, np.arange(2000) % 3, 1600, 3, (20,)), 0, 1)
     executor.submit([trial(0, 4)])
     report()
     executor.submit([trial(1, 2048)])
     print("ready", flush=True)
     while not interrupts:
         time.sleep(0.01)
-    executor.apply([Verdict(1, stop=True)])
-    executor.submit([trial(2, 4)])
-    print("went on:", report().error, flush=True)
+    executor.clear()
+    for number in (2, 3):  # one for each worker
+        executor.submit([trial(number, 4)])
+    for _ in range(2):
+        print("went on:", report().error, flush=True)
     executor.close()
 """
 
@@ -313,6 +373,6 @@ class TestDriver:
         pids = self.workers(driver)
         os.killpg(driver.pid, signal.SIGINT)
         output, _ = driver.communicate(timeout=SECONDS)
-        assert output == "went on: None\n"
+        assert output == 2 * "went on: None\n"
         assert driver.returncode == 0
         assert not any(map(lives, pids))

@@ -19,7 +19,7 @@ from cotune.data import Standardize
 from cotune.exceptions import ModelFileError, StorageError
 from cotune.hyperparameters import MAX_LAYERS
 from cotune.modelfile import Classifier, load_model, module_from_weights, save_model
-from cotune.models.mlp import MLP, MLPShape
+from cotune.models import CNN, MLP, CNNShape, MLPShape
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
 
@@ -36,6 +36,20 @@ def make_model(widths=(5, 4), batch_norm=True, input_shape=(2, 3), classes=3) ->
     std = 2.0 if images else tuple(1.5 + i for i in range(features))
     preprocessing = Standardize(mean, std, input_shape)
     model = Classifier(network, preprocessing, tuple(f"<class {i}>" for i in range(classes)))
+    return trained(model, input_shape)
+
+
+def make_cnn(input_shape=(5, 4), batch_norm=True, dense=6, classes=3) -> Classifier:
+    """Likewise."""
+    torch.manual_seed(3)
+    height, width, channels = (*input_shape, 1)[:3]
+    shape = CNNShape((height, width, channels), (4, 5), 3, batch_norm, dense, classes)
+    preprocessing = Standardize(3.25, 2.0, input_shape)
+    names = tuple(f"<class {i}>" for i in range(classes))
+    return trained(Classifier(CNN(shape, [0.25]), preprocessing, names), input_shape)
+
+
+def trained(model: Classifier, input_shape) -> Classifier:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(3):
         optimizer.zero_grad()
@@ -91,6 +105,21 @@ class TestRoundTrip:
         assert again.preprocessing == model.preprocessing
         assert not again.training
         assert [layer.p for layer in again.network.dropout] == [0.25] * len(widths)
+
+    @pytest.mark.parametrize("batch_norm", [True, False])
+    @pytest.mark.parametrize("input_shape", [(5, 4), (4, 5, 3)])
+    @pytest.mark.parametrize("dense", [0, 6])
+    def test_a_cnn_predicts_the_same_bits(self, tmp_path, batch_norm, input_shape, dense):
+        model = make_cnn(input_shape, batch_norm, dense)
+        save_model(tmp_path, model, {}, "1")
+        again = load_model(tmp_path)
+        rows = torch.randn(50, *input_shape) * 10
+        with torch.no_grad():
+            assert torch.equal(again(rows), model(rows))
+        assert again.network.shape == model.network.shape
+        assert again.preprocessing == model.preprocessing
+        assert not again.training
+        assert [layer.p for layer in again.network.dropout] == [0.25]
 
     def test_from_the_run_or_its_best_folder(self, folder):
         rows = torch.randn(4, 2, 3)
@@ -198,7 +227,9 @@ class TestDamage:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"family": "cnn"}, f"{CARD}: unknown family 'cnn'; a newer Cotune may read it"),
+            ({"family": "rnn"}, f"{CARD}: unknown family 'rnn'; a newer Cotune may read it"),
+            ({"family": "cnn"}, f"{CARD}: is incomplete or damaged"),
+            ({"widths": []}, f"{CARD}: is incomplete or damaged"),
             ({"family": ["x"] * 9}, f"{CARD}: unknown family a list; a newer"),
             ({"widths": [5]}, f"{CARD}: is incomplete or damaged"),
             ({"widths": [5, 0]}, f"{CARD}: is incomplete or damaged"),
@@ -216,6 +247,42 @@ class TestDamage:
         ],
     )
     def test_a_changed_architecture(self, folder, change, message):
+        card = read_card(folder)
+        card["architecture"].update(change)
+        write_card(folder, card)
+        assert error_of(folder).startswith(message)
+
+
+class TestChangedConvolutions:
+    @pytest.fixture
+    def folder(self, tmp_path) -> Path:
+        save_model(tmp_path / "best", make_cnn(), {}, "1")
+        return tmp_path / "best"
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"family": "mlp"}, f"{CARD}: is incomplete or damaged"),
+            ({"filters": [], "dropout": []}, f"{CARD}: is incomplete or damaged"),
+            ({"filters": []}, f"{CARD}: is incomplete or damaged"),
+            ({"filters": [4, 0]}, f"{CARD}: is incomplete or damaged"),
+            ({"filters": [1] * (MAX_LAYERS + 1)}, f"{CARD}: is incomplete or damaged"),
+            ({"kernel": 0}, f"{CARD}: is incomplete or damaged"),
+            ({"kernel": 3.0}, f"{CARD}: is incomplete or damaged"),
+            ({"dense": -1}, f"{CARD}: is incomplete or damaged"),
+            ({"image": [5, 4]}, f"{CARD}: is incomplete or damaged"),
+            ({"image": [5, 4, 0]}, f"{CARD}: is incomplete or damaged"),
+            ({"dropout": []}, f"{CARD}: is incomplete or damaged"),
+            ({"image": [5, 4, 2]}, f"{CARD}: its parts contradict each other"),
+            ({"image": [10, 2, 1]}, f"{WEIGHTS}: the weights do not fit the architecture"),
+            ({"filters": [5, 4]}, f"{WEIGHTS}: the weights do not fit the architecture"),
+            ({"batch_norm": False}, f"{WEIGHTS}: the weights do not fit the architecture"),
+            ({"filters": [2**40, 2**40]}, f"{WEIGHTS}: has "),
+            ({"kernel": 2**40 + 1}, f"{WEIGHTS}: has "),
+            ({"dense": 2**40}, f"{WEIGHTS}: has "),
+        ],
+    )
+    def test_is_refused(self, folder, change, message):
         card = read_card(folder)
         card["architecture"].update(change)
         write_card(folder, card)

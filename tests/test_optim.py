@@ -4,51 +4,70 @@ import pytest
 import torch
 from torch import Tensor
 
-from cotune.optim import MOMENTS, update
+from cotune.optim import MOMENTS, Rates, update
 
 LR = [3e-2, 1e-3, 1e-4, 3e-1, 5e-3]
 DECAY = [0.0, 1e-2, 1e-1, 0.0, 3e-2]
 MOMENTUM = [0.0, 0.5, 0.9, 0.99, 0.0]
+NESTEROV = [True, True, False, True, False]
+BETAS = [(0.9, 0.999), (0.0, 0.9), (0.8, 0.99), (0.95, 0.9999), (0.9, 0.5)]
 STEPS = 100
-SIZE = 37  # no multiple of a vector register
+SIZES = (37, 1, 64)  # of a lane's tensors; the first is no multiple of a vector register
+TOTAL = sum(SIZES)
 
 
 def torch_optimizer(name: str, weights: Tensor, lane: int) -> torch.optim.Optimizer:
-    lr, decay = LR[lane], DECAY[lane]
+    lr, decay, betas = LR[lane], DECAY[lane], BETAS[lane]
     match name:
         case "adam":
-            return torch.optim.Adam([weights], lr=lr, weight_decay=decay)
+            return torch.optim.Adam([weights], lr=lr, betas=betas, weight_decay=decay)
         case "adamw":
-            return torch.optim.AdamW([weights], lr=lr, weight_decay=decay)
+            return torch.optim.AdamW([weights], lr=lr, betas=betas, weight_decay=decay)
         case "sgd":
-            return torch.optim.SGD([weights], lr=lr, weight_decay=decay, momentum=MOMENTUM[lane])
+            return torch.optim.SGD(
+                [weights],
+                lr=lr,
+                weight_decay=decay,
+                momentum=MOMENTUM[lane],
+                nesterov=NESTEROV[lane] and MOMENTUM[lane] > 0.0,
+            )
         case _:
             return torch.optim.RMSprop([weights], lr=lr, weight_decay=decay)
+
+
+def rates(name: str, lane: int) -> Rates:
+    beta1, beta2 = BETAS[lane]
+    return Rates(name, LR[lane], DECAY[lane], MOMENTUM[lane], NESTEROV[lane], beta1, beta2)
 
 
 def gradients(dtype: torch.dtype) -> Tensor:
     """``[steps, lanes, n]`` of sizes from 1e-6 to 10, some exactly 0."""
     generator = torch.Generator().manual_seed(5)
-    signs = torch.randn(STEPS, len(LR), SIZE, generator=generator, dtype=torch.float64)
-    sizes = 10.0 ** torch.linspace(-6, 1, SIZE, dtype=torch.float64)
+    signs = torch.randn(STEPS, len(LR), TOTAL, generator=generator, dtype=torch.float64)
+    sizes = 10.0 ** torch.linspace(-6, 1, TOTAL, dtype=torch.float64)
     drawn = signs * sizes
     drawn[:, :, :3] = 0.0
     drawn[::2, :, 3] = 0.0
     return drawn.to(dtype)
 
 
-def rates(lanes: list[int], dtype: torch.dtype) -> dict[str, Tensor]:
-    columns = {"lr": LR, "weight_decay": DECAY, "momentum": MOMENTUM}
-    return {
-        name: torch.tensor([column[lane] for lane in lanes], dtype=dtype)
-        for name, column in columns.items()
-    }
+def ours(name: str, start: Tensor, given: Tensor, lane: int, factors: list[float]) -> Tensor:
+    """The lane's tensors, each a part of ``start``, after all the gradients."""
+    weights = list(start.clone().split(SIZES))
+    moments = {moment: [torch.zeros_like(w) for w in weights] for moment in MOMENTS[name]}
+    step = torch.zeros(())
+    for gradient, factor in zip(given, factors, strict=True):
+        step += 1
+        parts = list(gradient.clone().split(SIZES))
+        update(rates(name, lane), factor, weights, parts, moments, step)
+    return torch.cat(weights)
 
 
-def by_torch(name: str, start: Tensor, given: Tensor, lane: int) -> Tensor:
+def by_torch(name: str, start: Tensor, given: Tensor, lane: int, factors: list[float]) -> Tensor:
     weights = start.clone().requires_grad_()
     optimizer = torch_optimizer(name, weights, lane)
-    for gradient in given:
+    for gradient, factor in zip(given, factors, strict=True):
+        optimizer.param_groups[0]["lr"] = LR[lane] * factor
         weights.grad = gradient.clone()
         optimizer.step()
     return weights.detach()
@@ -56,59 +75,57 @@ def by_torch(name: str, start: Tensor, given: Tensor, lane: int) -> Tensor:
 
 def start(dtype: torch.dtype) -> Tensor:
     generator = torch.Generator().manual_seed(6)
-    return torch.randn(len(LR), SIZE, generator=generator, dtype=torch.float64).to(dtype)
+    return torch.randn(len(LR), TOTAL, generator=generator, dtype=torch.float64).to(dtype)
 
 
-# Relative to the largest weight of the lane. In float32 the two differ by rounding alone: sums are
-# taken in another order, and a lane's rate is a float32 where torch.optim keeps a Python float.
+# Relative to the largest weight of the lane. In float32 the two differ by rounding alone.
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float32, 3e-6), (torch.float64, 1e-14)], ids=["f32", "f64"]
 )
+@pytest.mark.parametrize("falling", [False, True], ids=["constant", "falling"])
 @pytest.mark.parametrize("name", MOMENTS)
-def test_is_torchs_update(name, dtype, tolerance):
-    lanes = list(range(len(LR)))
-    weights, given = start(dtype), gradients(dtype)
-    moments = {moment: torch.zeros_like(weights) for moment in MOMENTS[name]}
-    steps = torch.zeros(len(LR))
-    for gradient in given:
-        steps += 1
-        update(name, weights, gradient.clone(), moments, rates(lanes, dtype), steps)
-    for lane in lanes:
-        expected = by_torch(name, start(dtype)[lane], given[:, lane], lane)
-        assert (weights[lane] - expected).abs().max() <= tolerance * expected.abs().max()
+def test_is_torchs_update(name, dtype, tolerance, falling):
+    factors = [1.0 - i / STEPS if falling else 1.0 for i in range(STEPS)]
+    given = gradients(dtype)
+    for lane in range(len(LR)):
+        weights = ours(name, start(dtype)[lane], given[:, lane], lane, factors)
+        expected = by_torch(name, start(dtype)[lane], given[:, lane], lane, factors)
+        assert (weights - expected).abs().max() <= tolerance * expected.abs().max(), lane
 
 
 @pytest.mark.parametrize("name", MOMENTS)
 def test_the_first_step_is_torchs(name):
     """Of all steps the one whose bias correction is the largest."""
-    dtype = torch.float32
-    lanes = list(range(len(LR)))
     # From zero, the weights are the step itself.
-    weights, given = torch.zeros(len(LR), SIZE), gradients(dtype)[:1]
-    moments = {moment: torch.zeros_like(weights) for moment in MOMENTS[name]}
-    update(name, weights, given[0].clone(), moments, rates(lanes, dtype), torch.ones(len(LR)))
-    for lane in lanes:
-        expected = by_torch(name, torch.zeros(SIZE), given[:, lane], lane)
-        torch.testing.assert_close(weights[lane], expected, rtol=1e-6, atol=0.0)
+    zeros, given = torch.zeros(TOTAL), gradients(torch.float32)[:1]
+    for lane in range(len(LR)):
+        weights = ours(name, zeros, given[:, lane], lane, [1.0])
+        expected = by_torch(name, zeros, given[:, lane], lane, [1.0])
+        torch.testing.assert_close(weights, expected, rtol=1e-6, atol=0.0)
 
 
 @pytest.mark.parametrize("name", MOMENTS)
-def test_each_lane_counts_its_own_steps(name):
-    """A lane that begins when its neighbour has 40 steps behind it."""
-    dtype = torch.float64
-    weights, given = start(dtype), gradients(dtype)
-    first = weights[:1].clone()
-    moments = {moment: torch.zeros_like(first) for moment in MOMENTS[name]}
-    steps = torch.zeros(1)
-    for gradient in given[:40, :1]:
-        steps += 1
-        update(name, first, gradient.clone(), moments, rates([0], dtype), steps)
-    both = torch.cat([first, weights[1:2]])
-    moments = {moment: torch.cat([m, torch.zeros_like(m)]) for moment, m in moments.items()}
-    steps = torch.tensor([40.0, 0.0])
-    for gradient in given[40:, :2]:
-        steps += 1
-        update(name, both, gradient.clone(), moments, rates([0, 1], dtype), steps)
-    for lane, its_gradients in ((0, given[:, 0]), (1, given[40:, 1])):
-        expected = by_torch(name, weights[lane], its_gradients, lane)
-        torch.testing.assert_close(both[lane], expected, rtol=1e-12, atol=1e-14)
+def test_what_a_trial_leaves_out_is_as_in_torch(name):
+    params = {"optimizer": name, "lr": 0.01}
+    defaults = Rates.from_params(params)
+    assert defaults == Rates(name, 0.01, 0.0, 0.0, False, 0.9, 0.999)
+    given: dict[str, bool | int | float | str] = {
+        "weight_decay": 0.5,
+        "momentum": 0.7,
+        "nesterov": True,
+        "beta1": 0.1,
+        "beta2": 0.2,
+    }
+    assert Rates.from_params({**params, **given}) == Rates(name, 0.01, 0.5, 0.7, True, 0.1, 0.2)
+
+
+def test_no_tensor_but_the_lanes_own_is_touched():
+    """Weights are parts of tensors that lanes share."""
+    for name in MOMENTS:
+        shared, gradient = torch.ones(3 * TOTAL), torch.ones(TOTAL)
+        weights = [shared[TOTAL : 2 * TOTAL]]
+        moments = {moment: [torch.zeros(TOTAL)] for moment in MOMENTS[name]}
+        update(rates(name, 1), 1.0, weights, [gradient], moments, torch.ones(()))
+        assert shared[:TOTAL].eq(1.0).all()
+        assert shared[2 * TOTAL :].eq(1.0).all()
+        assert shared[TOTAL : 2 * TOTAL].ne(1.0).all()

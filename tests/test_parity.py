@@ -1,49 +1,46 @@
-"""Every lane does what a network trained alone does, whatever its neighbours are.
-
-Tolerances are on the norm of a tensor: ``|a - b| <= tolerance |b|``. Lanes compute a product's sums
-in another order than a network alone, so the last bits may differ.
-
-In float64 they stay the last bits. In float32 they can grow for reasons that say nothing of the
-engine: where a gradient is zero but for rounding (a pixel that is the same in the whole minibatch,
-under batch norm), Adam and RMSprop make a full step of the rounding error. The float32 tests
-therefore use the pixels that vary everywhere, and a small network, where no ReLU sits within
-rounding of its kink.
-"""
+"""Every perceptron does what a network trained alone does, whatever its neighbours are."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, f1_score, log_loss
-from torch import Tensor
 
-from cotune.data.dataset import TrainingData
 from cotune.engine import Engine
-from cotune.lanes import Cohort, export, key_of, merge, select, start
+from cotune.lanes import Lane
 from cotune.modelfile import module_from_weights
-from cotune.models import mlp
-from cotune.models.mlp import MLPShape
 from cotune.optim import MOMENTS
-from cotune.results import Report, TrialSpec, Value, Verdict
-from cotune.runner import DeviceData, evaluate, row_order, train_epoch
-from cotune.testing.reference import train_reference
+from cotune.results import TrialSpec, Value, Verdict
+from cotune.runner import evaluate, make_cohort, row_order, train_epoch
+from cotune.schedules import SCHEDULES
+from tests.parity import (
+    DOUBLE,
+    FLOAT32_TOLERANCE,
+    FLOAT64_TOLERANCE,
+    RATES,
+    RUN_SEED,
+    SINGLE,
+    check_against_reference,
+    digits,
+    distance,
+    go_on,
+    same_bits,
+    spec,
+    start_lanes,
+    train,
+)
 
-FLOAT32_TOLERANCE = 1e-5  # measured: 2e-6 beside the reference, 4e-7 between cohorts
-FLOAT64_TOLERANCE = 1e-10  # measured: 7e-12
-RUN_SEED = 11
-EPOCHS = 2  # of 25 minibatches
-RATES = {"adam": 2e-3, "adamw": 2e-3, "sgd": 0.03, "rmsprop": 3e-4}
-CPU = torch.device("cpu")
+# Measured, float32: 2e-6 beside the reference, 4e-7 between cohorts; float64: 7e-12.
 
-Weights = dict[str, NDArray[Any]]
+# Without the pixels that are the same in a whole minibatch.
+INKED = digits(16 * 25 + 8, 300, dtype=np.float64, inked=0.6)
+
+both_precisions = pytest.mark.parametrize("precision", ["float32", "float64"])
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -55,120 +52,44 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def digits(
-    n_train: int, n_validation: int, dtype: type = np.float32, inked: float = 0.0
-) -> TrainingData:
-    """Rows of the digits; the pixels that more than a share ``inked`` of the images have ink in."""
-    bunch = load_digits()
-    pixels = bunch.data[:, (bunch.data > 0).mean(0) > inked]
-    rows = np.random.default_rng(0).permutation(len(pixels))[: n_train + n_validation]
-    scaled = (pixels - pixels.mean(0)) / pixels.std(0).clip(min=1e-9)
-    return TrainingData(
-        np.ascontiguousarray(scaled[rows].astype(dtype)),
-        bunch.target[rows].astype(np.int64),
-        n_train,
-        10,
-    )
+def check(specs: Sequence[TrialSpec], precision: str) -> None:
+    if precision == "float32":
+        check_against_reference(specs, SINGLE, FLOAT32_TOLERANCE)
+    else:
+        check_against_reference(specs, INKED, FLOAT64_TOLERANCE)
 
 
-# 25 whole minibatches and a half one that has to be left out.
-SINGLE = digits(16 * 25 + 8, 300, inked=0.6)
-DOUBLE = digits(32 * 25 + 16, 300, dtype=np.float64)
-
-
-def spec(number: int, **params: Value) -> TrialSpec:
-    small: dict[str, Value] = {
-        "optimizer": "adamw",
-        "n_layers": 2,
-        "width": 12,
-        "batch_norm": True,
-        "batch_size": 16,
-        "dropout": 0.0,
-        "weight_decay": 1e-2,
-        "momentum": 0.9,
-        "epochs": 1000,
-    }
-    merged = small | params
-    merged.setdefault("lr", RATES[str(merged["optimizer"])])
-    return TrialSpec(number, merged, seed=number + 5)
-
-
-def go_on(engine: Engine, reports: Sequence[Report]) -> None:
-    engine.apply([Verdict(report.number, stop=False) for report in reports if not report.error])
-
-
-def train(
-    specs: Sequence[TrialSpec], data: TrainingData, epochs: int = EPOCHS
-) -> tuple[dict[int, Weights], dict[int, list[Report]], dict[int, Weights]]:
-    """All as one cohort: weights at the start, reports and weights at the end, by trial."""
-    engine = Engine(data, RUN_SEED, max_lanes=len(specs))
-    engine.add(specs)
-    at_start = {s.number: engine.weights(s.number) for s in specs}
-    reports: dict[int, list[Report]] = {s.number: [] for s in specs}
-    for epoch in range(epochs):
-        came = engine.step()
-        assert len(came) == len(specs), "not one cohort"
-        for report in came:
-            reports[report.number].append(report)
-        if epoch < epochs - 1:
-            go_on(engine, came)
-    return at_start, reports, {s.number: engine.weights(s.number) for s in specs}
-
-
-def distance(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> float:
-    """The largest relative difference of any tensor, by its norm."""
-    assert ours.keys() == theirs.keys()
-    worst = 0.0
-    for name in ours:
-        a, b = np.asarray(ours[name]), np.asarray(theirs[name])
-        assert a.shape == b.shape, name
-        if not np.array_equal(a, b):
-            worst = max(worst, float(np.linalg.norm(a - b) / np.linalg.norm(b)))
-    return worst
-
-
-def same_bits(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
-    return ours.keys() == theirs.keys() and all(
-        np.asarray(ours[name]).tobytes() == np.asarray(theirs[name]).tobytes() for name in ours
-    )
-
-
-def check_against_reference(
-    specs: Sequence[TrialSpec], data: TrainingData, tolerance: float
-) -> None:
-    at_start, reports, ours = train(specs, data)
-    dtype = torch.from_numpy(data.inputs).dtype
-    for s in specs:
-        n = s.number
-        reference = train_reference(
-            s.params, at_start[n], data, RUN_SEED, EPOCHS, part=s.part, dtype=dtype
-        )
-        assert distance(ours[n], reference[-1].weights) <= tolerance, f"trial {n}"
-        for report, epoch in zip(reports[n], reference, strict=True):
-            assert report.train_loss == pytest.approx(epoch.train_loss, rel=10 * tolerance)
-            assert report.train_accuracy == pytest.approx(epoch.train_accuracy, abs=1e-12)
-            assert report.scores == pytest.approx(epoch.scores, rel=10 * tolerance)
-
-
-shapes_and_optimizers = pytest.mark.parametrize(
-    ("optimizer", "batch_norm", "n_layers"),
-    list(itertools.product(MOMENTS, (True, False), (1, 2, 5))),
-)
+def mixed(count: int, **params: Value) -> list[TrialSpec]:
+    """Perceptrons of 1-5 layers and 3-16 neurons, of all optimizers."""
+    specs = []
+    for i in range(count):
+        n_layers = 1 + 3 * i % 5
+        widths: dict[str, Value] = {
+            f"width_{layer}": 3 + (7 * i + 5 * layer) % 14 for layer in range(n_layers)
+        }
+        optimizer = tuple(MOMENTS)[i % 4]
+        decay = (0.0, 1e-2, 1e-3)[i % 3]
+        own: dict[str, Value] = {"optimizer": optimizer, "weight_decay": decay}
+        specs.append(spec(i, n_layers=n_layers, **widths | own | params))
+    return specs
 
 
 class TestReference:
-    @shapes_and_optimizers
-    def test_float32(self, optimizer, batch_norm, n_layers):
-        shape = {"optimizer": optimizer, "batch_norm": batch_norm, "n_layers": n_layers}
-        check_against_reference([spec(i, **shape) for i in range(2)], SINGLE, FLOAT32_TOLERANCE)
+    @pytest.mark.parametrize("batch_norm", [True, False])
+    @pytest.mark.parametrize("optimizer", MOMENTS)
+    def test_float32(self, optimizer, batch_norm):
+        shape = {"optimizer": optimizer, "batch_norm": batch_norm}
+        specs = [spec(n, **shape, n_layers=n) for n in (1, 2, 5)]
+        check_against_reference(specs, SINGLE, FLOAT32_TOLERANCE)
 
-    @shapes_and_optimizers
-    def test_float64(self, optimizer, batch_norm, n_layers):
-        shape = {"optimizer": optimizer, "batch_norm": batch_norm, "n_layers": n_layers}
-        specs = [spec(i, **shape, width=24, batch_size=32) for i in range(2)]
+    @pytest.mark.parametrize("batch_norm", [True, False])
+    @pytest.mark.parametrize("optimizer", MOMENTS)
+    def test_float64(self, optimizer, batch_norm):
+        shape = {"optimizer": optimizer, "batch_norm": batch_norm, "width": 24, "batch_size": 32}
+        specs = [spec(n, **shape, n_layers=n) for n in (1, 2, 5)]
         check_against_reference(specs, DOUBLE, FLOAT64_TOLERANCE)
 
-    @pytest.mark.parametrize("precision", ["float32", "float64"])
+    @both_precisions
     @pytest.mark.parametrize("optimizer", MOMENTS)
     def test_eight_lanes_of_mixed_hyperparameters(self, optimizer, precision):
         factors = (0.1, 0.3, 0.5, 1.0, 1.5, 2.0, 0.0, 0.7)
@@ -195,6 +116,80 @@ class TestReference:
         widths: dict[str, Value] = {"width_0": 20, "width_1": 7, "width_2": 13, "n_layers": 3}
         check_against_reference([spec(i, **widths) for i in range(2)], DOUBLE, FLOAT64_TOLERANCE)
 
+    @both_precisions
+    @pytest.mark.parametrize("batch_norm", [True, False])
+    def test_widths_depths_and_optimizers_in_one_cohort(self, batch_norm, precision):
+        check(mixed(12, batch_norm=batch_norm), precision)
+
+    @pytest.mark.parametrize(
+        ("batch_norm", "precision"), [(True, "float32"), (True, "float64"), (False, "float64")]
+    )
+    def test_every_schedule_of_every_optimizer(self, batch_norm, precision):
+        pairs = itertools.product(MOMENTS, SCHEDULES)
+        check(
+            [
+                spec(
+                    i,
+                    optimizer=optimizer,
+                    schedule=schedule,
+                    epochs=2,
+                    batch_norm=batch_norm,
+                    n_layers=1 + i % 3,
+                    width=10 + i % 5,
+                )
+                for i, (optimizer, schedule) in enumerate(pairs)
+            ],
+            precision,
+        )
+
+    @both_precisions
+    def test_schedules_that_are_not_over(self, precision):
+        """Of 3 and 4 epochs, of which 2 are trained."""
+        pairs = itertools.product(SCHEDULES, (3, 4))
+        check(
+            [
+                spec(i, schedule=schedule, epochs=epochs)
+                for i, (schedule, epochs) in enumerate(pairs)
+            ],
+            precision,
+        )
+
+    @both_precisions
+    def test_label_smoothing(self, precision):
+        pairs = itertools.product(("adamw", "sgd"), (0.0, 0.05, 0.1, 0.9))
+        check(
+            [
+                spec(i, optimizer=optimizer, label_smoothing=smoothing, width=10 + i, n_layers=n)
+                for i, (optimizer, smoothing) in enumerate(pairs)
+                for n in (1 + i % 3,)
+            ],
+            precision,
+        )
+
+    @both_precisions
+    def test_nesterov(self, precision):
+        pairs = itertools.product((True, False), (0.0, 0.5, 0.9))
+        check(
+            [
+                spec(i, optimizer="sgd", nesterov=nesterov, momentum=momentum, width=10 + i)
+                for i, (nesterov, momentum) in enumerate(pairs)
+            ],
+            precision,
+        )
+
+    @both_precisions
+    def test_betas(self, precision):
+        betas = ((0.0, 0.9), (0.8, 0.99), (0.95, 0.9999), (0.9, 0.5))
+        check(
+            [
+                spec(i, optimizer=optimizer, beta1=beta1, beta2=beta2, width=8 + i % 5)
+                for i, (optimizer, (beta1, beta2)) in enumerate(
+                    itertools.product(("adam", "adamw"), betas)
+                )
+            ],
+            precision,
+        )
+
     def test_all_rows(self):
         specs = [replace(spec(i), part="all") for i in range(2)]
         check_against_reference(specs, DOUBLE, FLOAT64_TOLERANCE)
@@ -213,11 +208,23 @@ class TestNeighbours:
             spec(i, lr=1e-4 * i, dropout=0.05 * (i % 10), weight_decay=0.01 * i)
             for i in range(1, 16)
         ]
+        self.check_among(lone, others)
+
+    @pytest.mark.parametrize("optimizer", MOMENTS)
+    @pytest.mark.parametrize("batch_norm", [True, False])
+    def test_alone_and_among_others_of_other_shapes(self, optimizer, batch_norm):
+        lone = spec(16, optimizer=optimizer, batch_norm=batch_norm, n_layers=3, dropout=0.3)
+        others = mixed(15, batch_norm=batch_norm, dropout=0.2, label_smoothing=0.1)
+        self.check_among(lone, others)
+
+    @staticmethod
+    def check_among(lone: TrialSpec, others: Sequence[TrialSpec]) -> None:
+        n = lone.number
         for among in ([lone, *others], [*others, lone], [*others[:7], lone, *others[7:]]):
             _, alone_reports, alone = train([lone], SINGLE)
             _, reports, weights = train(among, SINGLE)
-            assert distance(weights[0], alone[0]) <= FLOAT32_TOLERANCE
-            assert reports[0][-1].train_loss == pytest.approx(alone_reports[0][-1].train_loss)
+            assert distance(weights[n], alone[n]) <= FLOAT32_TOLERANCE
+            assert reports[n][-1].train_loss == pytest.approx(alone_reports[n][-1].train_loss)
 
     def test_survivors_of_two_cohorts_are_merged(self):
         specs = [spec(i, dropout=0.1 * (i % 3), lr=1e-3 * (i + 1)) for i in range(8)]
@@ -227,7 +234,7 @@ class TestNeighbours:
         for first in (0, 4):
             reports = engine.step()
             assert [r.number for r in reports] == list(range(first, first + 4))
-            engine.apply([Verdict(r.number, stop=r.number not in survivors) for r in reports])
+        engine.apply([Verdict(n, stop=n not in survivors) for n in range(8)])
         for epoch in (2, 3):
             reports = engine.step()
             assert {(r.number, r.epoch) for r in reports} == {(n, epoch) for n in survivors}
@@ -253,7 +260,8 @@ class TestNeighbours:
             _, _, alone = train([s], SINGLE)
             assert distance(engine.weights(s.number), alone[s.number]) <= FLOAT32_TOLERANCE
 
-    def test_lanes_of_other_shapes_are_trained_apart(self):
+    def test_what_lanes_must_have_in_common(self):
+        """Batch size, batch norm, rows and epoch; nothing else."""
         engine = Engine(SINGLE, RUN_SEED, max_lanes=8)
         different: list[dict[str, Value]] = [
             {},
@@ -265,8 +273,8 @@ class TestNeighbours:
         ]
         engine.add([spec(i, **params) for i, params in enumerate(different)])
         engine.add([replace(spec(6), part="all"), spec(7)])
-        cohorts = [[r.number for r in engine.step()] for _ in range(7)]
-        assert cohorts == [[0, 7], [1], [2], [3], [4], [5], [6]]
+        cohorts = [[r.number for r in engine.step()] for _ in range(4)]
+        assert [sorted(numbers) for numbers in cohorts] == [[0, 1, 2, 5, 7], [3], [4], [6]]
         assert engine.step() == []
 
 
@@ -275,7 +283,14 @@ class TestIsolation:
     @pytest.mark.parametrize("optimizer", MOMENTS)
     def test_a_diverging_lane_leaves_its_neighbours_bits(self, optimizer, batch_norm):
         specs = [
-            spec(i, optimizer=optimizer, batch_norm=batch_norm, dropout=0.1 * (i % 3))
+            spec(
+                i,
+                optimizer=optimizer,
+                batch_norm=batch_norm,
+                dropout=0.1 * (i % 3),
+                width=12 + i,
+                n_layers=2 + i % 2,
+            )
             for i in range(6)
         ]
         wild = replace(specs[2], params={**specs[2].params, "lr": 1e30})
@@ -295,7 +310,8 @@ class TestIsolation:
         with pytest.raises(KeyError, match="trial 2"):
             engine.weights(2)
         go_on(engine, list(reports.values()))
-        assert [(r.number, r.epoch) for r in engine.step()] == [(n, 2) for n in (0, 1, 3, 4, 5)]
+        again = sorted((r.number, r.epoch) for r in engine.step())
+        assert again == [(n, 2) for n in (0, 1, 3, 4, 5)]
         assert engine.waiting == 0
 
     def test_a_lane_that_diverges_later(self):
@@ -332,86 +348,86 @@ class TestIsolation:
         assert wild.error
 
 
+def bits(lane: Lane) -> list[bytes]:
+    """All that decides how a lane goes on."""
+    moments = [value for tensors in lane.moments.values() for value in tensors.values()]
+    tensors = [*lane.parameters.values(), *lane.buffers.values(), *moments, lane.steps]
+    return [t.numpy().tobytes() for t in (*tensors, lane.generator.get_state())]
+
+
 class TestCohorts:
-    """Taking cohorts apart and putting them together moves bits and changes none."""
+    """Putting lanes into other cohorts moves bits and changes none."""
 
-    @staticmethod
-    def trained(optimizer: str, numbers: Sequence[int]) -> Cohort:
-        data = DeviceData.load(SINGLE, CPU)
-        specs = [spec(i, optimizer=optimizer, dropout=0.3, lr=1e-3 * (i + 1)) for i in numbers]
-        key = key_of(specs[0], SINGLE.inputs.shape[1], SINGLE.n_classes)
-        cohort = merge([start(s, key, CPU) for s in specs])
-        train_epoch(cohort, data, RUN_SEED)
-        return cohort
+    @pytest.mark.parametrize("batch_norm", [True, False])
+    def test_moving_between_cohorts_keeps_the_state(self, batch_norm):
+        specs = mixed(8, batch_norm=batch_norm, dropout=0.3)
+        lanes, data = start_lanes(specs, SINGLE)
+        train_epoch(make_cohort(lanes, data), data, RUN_SEED)
+        before = [bits(lane) for lane in lanes]
+        for group in ([4, 0, 3], [2], [7, 6, 5, 4, 3, 2, 1, 0], [1, 2]):
+            cohort = make_cohort([lanes[i] for i in group], data)
+            assert {id(lane) for lane in cohort.lanes} == {id(lanes[i]) for i in group}
+            assert [bits(lane) for lane in lanes] == before
 
-    @staticmethod
-    def assert_same(ours: Cohort, theirs: Cohort) -> None:
-        def plain(value: Any) -> Any:
-            if isinstance(value, Tensor):
-                return value.tolist()
-            if isinstance(value, torch.Generator):
-                return value.get_state().tolist()
-            if isinstance(value, dict):
-                return {name: plain(part) for name, part in value.items()}
-            return [plain(part) for part in value] if isinstance(value, list) else value
+    @pytest.mark.parametrize("batch_norm", [True, False])
+    def test_a_lane_goes_on_in_a_new_cohort_as_in_its_old_one(self, batch_norm):
+        """Bit for bit among the same members; to rounding among others."""
+        specs = mixed(6, batch_norm=batch_norm, dropout=0.3)
+        ended = []
+        for moves in (False, True):
+            lanes, data = start_lanes(specs, SINGLE)
+            cohort = make_cohort(lanes, data)
+            train_epoch(cohort, data, RUN_SEED)
+            if moves:
+                for lane in lanes:
+                    make_cohort([lane], data)
+                cohort = make_cohort(lanes, data)
+            train_epoch(cohort, data, RUN_SEED)
+            ended.append([bits(lane) for lane in lanes])
+        assert ended[0] == ended[1]
 
-        for field in fields(Cohort):
-            a, b = getattr(ours, field.name), getattr(theirs, field.name)
-            assert plain(a) == plain(b), field.name
+        expected = [lane.state_dict() for lane in lanes]
+        lanes, data = start_lanes(specs, SINGLE)
+        for groups in (((0, 1, 2), (3, 4, 5)), ((5, 0), (4, 2, 1, 3))):
+            for group in groups:
+                train_epoch(make_cohort([lanes[i] for i in group], data), data, RUN_SEED)
+        for lane, tensors in zip(lanes, expected, strict=True):
+            assert distance(lane.state_dict(), tensors) <= FLOAT32_TOLERANCE
 
-    @pytest.mark.parametrize("optimizer", MOMENTS)
-    def test_select_and_merge(self, optimizer):
-        whole = self.trained(optimizer, range(5))
-        parts = [select(whole, [i]) for i in range(5)]
-        self.assert_same(merge(parts), whole)
-        self.assert_same(merge([select(whole, [0, 1]), select(whole, [2, 3, 4])]), whole)
-        self.assert_same(select(whole, range(5)), whole)
-        turned = select(whole, [4, 0, 3])
-        assert [s.number for s in turned.specs] == [4, 0, 3]
-        self.assert_same(select(turned, [1, 2]), select(whole, [0, 3]))
-        for lane in range(5):
-            assert same_bits(export(parts[lane], 0), export(whole, lane))
+    def test_lanes_that_stay_behind_are_left_alone(self):
+        specs = mixed(4, dropout=0.3)
+        lanes, data = start_lanes(specs, SINGLE)
+        train_epoch(make_cohort(lanes, data), data, RUN_SEED)
+        before = [bits(lane) for lane in lanes]
+        train_epoch(make_cohort(lanes[:2], data), data, RUN_SEED)
+        after = [bits(lane) for lane in lanes]
+        assert after[2:] == before[2:]
+        assert after[0] != before[0]
 
-    def test_a_selection_is_a_copy(self):
-        data = DeviceData.load(SINGLE, CPU)
-        whole, untouched = self.trained("adam", range(3)), self.trained("adam", range(3))
-        copy = select(whole, [0, 1, 2])
-        train_epoch(copy, data, RUN_SEED)
-        self.assert_same(whole, untouched)
-        train_epoch(whole, data, RUN_SEED)
-        self.assert_same(copy, whole)
-
-    def test_an_exported_lane_is_a_copy(self):
-        cohort = self.trained("adam", range(2))
-        exported = export(cohort, 1)
-        before = {name: value.clone() for name, value in exported.items()}
-        train_epoch(cohort, DeviceData.load(SINGLE, CPU), RUN_SEED)
+    def test_exported_weights_are_a_copy(self):
+        engine = Engine(SINGLE, RUN_SEED, max_lanes=2)
+        engine.add([spec(0), spec(1)])
+        reports = engine.step()
+        exported = engine.weights(1)
+        before = {name: value.copy() for name, value in exported.items()}
+        go_on(engine, reports)
+        engine.step()
         assert same_bits(exported, before)
-        assert not same_bits(exported, export(cohort, 1))
-
-    def test_only_like_lanes_can_be_merged(self):
-        cohort = self.trained("adam", [0])
-        fresh = start(spec(1, optimizer="adam"), cohort.key, CPU)
-        other = self.trained("sgd", [0])
-        for stranger in (fresh, other):
-            with pytest.raises(ValueError, match="same shape and epoch"):
-                merge([cohort, stranger])
+        assert not same_bits(exported, engine.weights(1))
 
     @pytest.mark.parametrize("batch_norm", [True, False])
     def test_an_exported_lane_is_its_module_twin(self, batch_norm):
-        specs = [spec(i, batch_norm=batch_norm, n_layers=3, dropout=0.2) for i in range(3)]
-        key = key_of(specs[0], SINGLE.inputs.shape[1], SINGLE.n_classes)
-        cohort = merge([start(s, key, CPU) for s in specs])
-        train_epoch(cohort, DeviceData.load(SINGLE, CPU), RUN_SEED)
-        rows = torch.from_numpy(SINGLE.inputs)
-        logits = mlp.forward(
-            key.shape, cohort.views(cohort.weights), cohort.buffers, rows, cohort.dropout, None
-        )
-        for lane in range(3):
-            exported = {name: value.numpy() for name, value in export(cohort, lane).items()}
-            twin = module_from_weights(key.shape, [0.2] * 3, exported)
+        specs = mixed(5, batch_norm=batch_norm, dropout=0.2)
+        lanes, data = start_lanes(specs, SINGLE)
+        cohort = make_cohort(lanes, data)
+        train_epoch(cohort, data, RUN_SEED)
+        logits = cohort.logits(data.inputs)
+        for i, lane in enumerate(cohort.lanes):
+            exported = {name: value.numpy() for name, value in lane.state_dict().items()}
+            rates = [0.2] * int(lane.spec.params["n_layers"])
+            twin = module_from_weights(lane.shape, rates, exported)
             with torch.no_grad():
-                torch.testing.assert_close(twin(rows), logits[:, lane], rtol=1e-5, atol=1e-6)
+                torch.testing.assert_close(twin(data.inputs), logits[:, i], rtol=1e-5, atol=1e-6)
 
     def test_a_cancelled_cohort_is_gone(self):
         engine = Engine(SINGLE, RUN_SEED, max_lanes=2)
@@ -433,87 +449,6 @@ class TestCohorts:
         engine.apply([Verdict(1, stop=True)])
         assert engine.waiting == 0
         assert engine.step() == []
-
-
-class TestDropout:
-    """Seen from outside: hidden units that are 1 and weights that pass them on to the logits."""
-
-    BATCH, WIDTH = 400, 50
-
-    def drawn(
-        self, rates: Sequence[Sequence[float]], seeds: Sequence[int], training: bool = True
-    ) -> list[Tensor]:
-        """What is left of the units, ``[batch, width]`` a lane.
-
-        Args:
-            rates: For each layer, a rate for each lane.
-        """
-        lanes, width = len(seeds), self.WIDTH
-        shape = MLPShape(3, (width,) * len(rates), False, width)
-        one = torch.eye(width).expand(lanes, width, width)
-        parameters = {f"hidden.{i}.weight": one for i in range(len(rates))}
-        parameters |= {f"hidden.{i}.bias": torch.zeros(lanes, width) for i in range(len(rates))}
-        parameters["hidden.0.weight"] = torch.zeros(lanes, width, 3)
-        parameters["hidden.0.bias"] = torch.ones(lanes, width)
-        parameters |= {"head.weight": one, "head.bias": torch.zeros(lanes, width)}
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        logits = mlp.forward(
-            shape,
-            parameters,
-            {},
-            torch.zeros(self.BATCH, 3),
-            [torch.tensor(layer) for layer in rates],
-            generators if training else None,
-        )
-        return list(logits.unbind(1))
-
-    def test_each_lane_has_its_own_rate(self):
-        rates = [0.0, 0.05, 0.2, 0.5, 0.9]
-        zeros = np.zeros(len(rates))
-        draws = 25
-        for draw in range(draws):
-            units = self.drawn([rates], seeds=range(10 * draw, 10 * draw + len(rates)))
-            for lane, rate in enumerate(rates):
-                zeros[lane] += int((units[lane] == 0).sum())
-                # What is kept makes up for what is not.
-                kept = units[lane][units[lane] != 0]
-                torch.testing.assert_close(kept, torch.full_like(kept, 1 / (1 - rate)))
-        n = draws * self.BATCH * self.WIDTH
-        for lane, rate in enumerate(rates):
-            # 6 standard deviations of a binomial count: passed by chance alone 2e-9 of the time.
-            assert abs(zeros[lane] - n * rate) <= 6 * np.sqrt(n * rate * (1 - rate)), rate
-
-    def test_no_two_units_rows_lanes_or_layers_share_their_noise(self):
-        first, second = self.drawn([[0.5, 0.5]], seeds=[1, 2])
-        for a, b in [
-            (first, second),
-            (first[0::2], first[1::2]),
-            (first[:, 0::2], first[:, 1::2]),
-            (self.drawn([[0.0], [0.5]], seeds=[1])[0], second),
-        ]:
-            agree = ((a == 0) == (b == 0)).float()
-            n = agree.numel()
-            assert abs(agree.sum() - n / 2) <= 6 * np.sqrt(n / 4)
-
-    @pytest.mark.parametrize("own", [(0.3, 0.3), (0.0, 0.3), (0.3, 0.0)])
-    @pytest.mark.parametrize("neighbour", [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.7, 0.2)])
-    def test_the_noise_does_not_depend_on_neighbours(self, own, neighbour):
-        alone = self.drawn([[own[0]], [own[1]]], seeds=[7])[0]
-        layers = [[neighbour[i], own[i], neighbour[i]] for i in range(2)]
-        among = self.drawn(layers, seeds=[1, 7, 2])[1]
-        assert torch.equal(alone, among)
-
-    def test_none_in_evaluation(self):
-        assert self.drawn([[0.5]], seeds=[1], training=False)[0].eq(1).all()
-
-    def test_the_noise_is_not_what_the_weights_were_made_of(self):
-        one = spec(0, dropout=0.5)
-        cohort = start(one, key_of(one, 32, 10), CPU)
-        weights = export(cohort, 0)["hidden.0.weight"].flatten()
-        uniform = (weights - weights.min()) / (weights.max() - weights.min())
-        noise = torch.empty_like(uniform).uniform_(generator=cohort.generators[0])
-        correlation = np.corrcoef(uniform, noise)[0, 1]
-        assert abs(correlation) < 5 / np.sqrt(len(uniform))
 
 
 class TestRepeats:
@@ -553,10 +488,10 @@ class TestRepeats:
         """Epochs are the lane's own: what the engine has trained before does not matter."""
         _, _, expected = train([spec(9, dropout=0.2)], SINGLE)
         engine = Engine(SINGLE, RUN_SEED)
-        engine.add([spec(0), spec(1, width=8)])
+        engine.add([spec(0), spec(1, width=8), spec(2, batch_size=8)])
         for _ in range(6):
             go_on(engine, engine.step())
-        engine.apply([Verdict(n, stop=True) for n in (0, 1)])
+        engine.apply([Verdict(n, stop=True) for n in (0, 1, 2)])
         engine.add([spec(9, dropout=0.2)])
         go_on(engine, engine.step())
         engine.step()
@@ -573,17 +508,16 @@ class TestScores:
             kept = in_training | (data.labels != dropped_class)
             data = replace(data, inputs=data.inputs[kept], labels=data.labels[kept])
         specs = [spec(i, lr=lr, n_layers=1) for i, lr in enumerate((0.0, 1e-3, 1e-2))]
-        key = key_of(specs[0], data.inputs.shape[1], data.n_classes)
-        cohort = merge([start(s, key, CPU) for s in specs])
-        on_device = DeviceData.load(data, CPU)
+        lanes, on_device = start_lanes(specs, data)
+        cohort = make_cohort(lanes, on_device)
         train_epoch(cohort, on_device, RUN_SEED)
         scores = evaluate(cohort, on_device)
         rows, truth = torch.from_numpy(data.inputs[480:]), data.labels[480:]
         accuracies = []
-        for lane in range(3):
-            exported = {name: value.numpy() for name, value in export(cohort, lane).items()}
+        for i, lane in enumerate(lanes):
+            exported = {name: value.numpy() for name, value in lane.state_dict().items()}
             with torch.no_grad():
-                logits = module_from_weights(key.shape, [0.0], exported)(rows).double()
+                logits = module_from_weights(lane.shape, [0.0], exported)(rows).double()
             guess = logits.argmax(1).numpy()
             accuracies.append(accuracy_score(truth, guess))
             expected = {
@@ -591,6 +525,6 @@ class TestScores:
                 "accuracy": accuracies[-1],
                 "f1": f1_score(truth, guess, average="macro", labels=range(10), zero_division=0.0),
             }
-            ours = {name: float(values[lane]) for name, values in scores.items()}
+            ours = {name: float(values[i]) for name, values in scores.items()}
             assert ours == pytest.approx(expected, rel=1e-6)
         assert accuracies == sorted(set(accuracies))  # three that can be told apart

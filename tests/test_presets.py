@@ -6,6 +6,7 @@ import pytest
 
 from cotune.exceptions import SpaceError
 from cotune.presets import PRESETS, load_space
+from cotune.space import describe
 
 MLP: dict[str, dict[str, Any]] = {
     "n_layers": {"type": "int", "low": 1, "high": 5},
@@ -48,11 +49,11 @@ def test_a_file_and_a_preset_are_told_apart(tmp_path, monkeypatch):
     ("name", "message"),
     [
         ("mpl", "mpl: there is no such preset or file; did you mean mlp?"),
-        ("nothing", "nothing: there is no such preset or file; there are mlp, mlp-per-layer"),
+        ("nothing", "nothing: there is no such preset or file; there are mlp, mlp-per-layer, cnn"),
         ("mine.yaml", "mine.yaml: cannot be read: No such file or directory"),
         (".", ".: cannot be read: Is a directory"),
-        ("", ": there is no such preset or file; there are mlp, mlp-per-layer"),
-        ("\0", "'\\x00': there is no such preset or file; there are mlp, mlp-per-layer"),
+        ("", ": there is no such preset or file; there are mlp, mlp-per-layer, cnn"),
+        ("\0", "'\\x00': there is no such preset or file; there are mlp, mlp-per-layer, cnn"),
     ],
 )
 def test_what_is_no_space(name, message, tmp_path, monkeypatch):
@@ -70,4 +71,15 @@ def test_a_name_longer_than_the_system_allows(name):
 
 def test_every_preset_has_a_default():
     for name in PRESETS:
-        assert load_space(name).default()["n_layers"] == 2
+        default = load_space(name).default()
+        assert default.get("n_layers", default.get("n_blocks")) == 2
+
+
+def test_the_cnn_preset():
+    space = load_space("cnn")
+    assert space.constants == {"model": "cnn"}
+    assert describe(space.searched["n_blocks"].distribution) == "1 to 4"
+    assert space.searched["filters_2"].when == {"n_blocks": (3, 4)}
+    full = space.complete(space.default())
+    assert (full["model"], full["n_blocks"], full["kernel_size"]) == ("cnn", 2, 3)
+    assert "n_layers" not in full

@@ -196,7 +196,8 @@ def test_a_signal_ends_a_run_with_all_kept(
     assert (path / "trials.csv").read_text().splitlines()[: len(rows)] == rows
     summary = json.loads((path / "summary.json").read_text())
     assert summary["state"] == "interrupted"
-    assert summary["trials"]["complete"] >= 1
+    assert summary["trials"]["complete"] + summary["trials"]["pruned"] >= 2
+    assert summary["trials"]["running"] == 0
     assert summary["final"] is None
     assert (path / "report.html").exists()
     for worker in workers:

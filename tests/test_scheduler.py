@@ -38,7 +38,7 @@ def test_lanes_of_the_same_key_and_epoch_go_together():
         Ticket(4, "b", 1),
     ]
     scheduler = filled(waiting, 8)
-    assert [scheduler.next_cohort() for _ in range(3)] == [[0, 3], [1, 4], [2]]
+    assert [scheduler.next_cohort() for _ in range(3)] == [[2], [0, 3], [1, 4]]
 
 
 def test_no_cohort_is_larger_than_allowed():
@@ -46,12 +46,29 @@ def test_no_cohort_is_larger_than_allowed():
     assert [scheduler.next_cohort() for _ in range(3)] == [[0, 1, 2], [3, 4, 5], [6]]
 
 
-def test_a_lane_that_goes_on_queues_behind_the_others():
-    scheduler = filled([Ticket(0, "a", 0), Ticket(1, "b", 0)])
-    assert scheduler.next_cohort() == [0]
-    scheduler.add(Ticket(0, "a", 1))
+def test_a_lane_that_goes_on_queues_behind_others_that_are_as_far():
+    scheduler = filled([Ticket(0, "a", 1), Ticket(1, "b", 2), Ticket(2, "b", 1)])
     assert scheduler.next_cohort() == [1]
-    assert scheduler.next_cohort() == [0]
+    scheduler.add(Ticket(3, "a", 2))
+    scheduler.add(Ticket(1, "b", 2))
+    assert [scheduler.next_cohort() for _ in range(4)] == [[3], [1], [0], [2]]
+
+
+def test_the_lanes_with_the_most_epochs_go_first():
+    scheduler = filled([Ticket(0, "a", 1), Ticket(1, "b", 2), Ticket(2, "a", 2), Ticket(3, "a", 1)])
+    scheduler.max_lanes = 8
+    assert scheduler.next_cohort() == [1]
+    scheduler.add(Ticket(4, "b", 3))
+    assert [scheduler.next_cohort() for _ in range(3)] == [[4], [2], [0, 3]]
+
+
+def test_lanes_that_were_put_back_go_first():
+    scheduler = filled([Ticket(i, "a", 0) for i in range(6)], 4)
+    assert scheduler.next_cohort() == [0, 1, 2, 3]
+    scheduler.put_back([Ticket(i, "a", 0) for i in (0, 1, 3)])
+    assert len(scheduler) == 5
+    scheduler.max_lanes = 2
+    assert [scheduler.next_cohort() for _ in range(3)] == [[0, 1], [3, 4], [5]]
 
 
 def test_a_lane_that_is_gone_is_not_trained():
@@ -75,8 +92,8 @@ def test_every_lane_is_trained_once_with_its_like(waiting, max_lanes):
     while cohort := scheduler.next_cohort():
         assert len(cohort) <= max_lanes
         assert len({(by_number[n].key, by_number[n].epoch) for n in cohort}) == 1
-        # Nobody is passed over: the one that has waited longest is always served.
-        assert min(left) in cohort
+        # Of those with the most epochs, the one that has waited longest is always served.
+        assert min(left, key=lambda n: (-by_number[n].epoch, n)) in cohort
         assert left.issuperset(cohort)
         left.difference_update(cohort)
         assert len(scheduler) == len(left)

@@ -34,9 +34,10 @@ class Build:
         self.space = space_from_dict(SMALL)
         self.metric = "accuracy"
         self.pruner = "none"
-        self.places = 2
+        self.lanes = 2
         self.n_trials: int | None = None
         self.deadline: float | None = None
+        self.kept: set[int] = set()
         self.final_seconds: Callable[[TrialResult], float] = lambda trial: 0.0
         self.stopped: Callable[[], bool] = lambda: False
         self.enqueued: list[dict[str, Value]] = []
@@ -51,7 +52,7 @@ class Build:
         )
         for params in self.enqueued:
             self.study.enqueue(params)
-        self.executor = InProcessExecutor(training, 0, "cpu", self.places)
+        self.executor = InProcessExecutor(training, 0, "cpu", self.lanes)
         return Search(
             self.study,
             self.executor,
@@ -61,6 +62,7 @@ class Build:
             self._tick,
             self.n_trials,
             self.deadline,
+            self.kept,
             self.final_seconds,
             self.stopped,
         )
@@ -108,7 +110,7 @@ def test_all_places_are_busy(build: Build) -> None:
         def trial_reported(self, report: object, value: float) -> None:
             self.most = max(self.most, search.running)
 
-    build.n_trials, build.places = 6, 3
+    build.n_trials, build.lanes = 6, 3
     observer = Most()
     search = build(observer)
     search.go()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from cotune.exceptions import SpaceError
-from cotune.hyperparameters import DEFAULTS, KNOWN, MAX_LAYERS
+from cotune.hyperparameters import KNOWN, MAX_LAYERS, NAMES, defaults, family_of_name
 from cotune.presets import load_space
 from cotune.space import Space, contains, describe, nearest
 from cotune.space_yaml import space_from_dict
@@ -94,14 +94,14 @@ class TestComplete:
     def test_nothing_is_missing_for_the_trainer(self):
         space = space_from_dict({"lr": CONDITIONAL["lr"], "epochs": 7})
         full = space.complete({"lr": 0.01})
-        assert full == {**_without(DEFAULTS, "momentum"), "epochs": 7, "lr": 0.01}
+        assert full == {**_without(defaults("mlp"), "momentum"), "epochs": 7, "lr": 0.01}
 
     def test_momentum_is_for_sgd_alone(self):
         space = space_from_dict(CONDITIONAL)
         assert "momentum" not in space.complete({"optimizer": "adam", "lr": 0.1})
         assert space.complete({"optimizer": "sgd", "momentum": 0.3})["momentum"] == 0.3
         constant = space_from_dict({"lr": CONDITIONAL["lr"], "optimizer": "sgd"})
-        assert constant.complete({"lr": 0.1})["momentum"] == DEFAULTS["momentum"]
+        assert constant.complete({"lr": 0.1})["momentum"] == defaults("mlp")["momentum"]
 
 
 def _without(params, name):
@@ -283,8 +283,12 @@ def entries(draw, name: str) -> dict[str, Any]:
 
 @st.composite
 def spaces(draw) -> dict[str, Any]:
-    names = draw(st.lists(st.sampled_from(sorted(KNOWN)), min_size=1, max_size=6, unique=True))
+    family = draw(st.sampled_from(["mlp", "cnn"]))
+    usable = sorted(n for n in KNOWN if family_of_name(n) in (family, None) and n != "model")
+    names = draw(st.lists(st.sampled_from(usable), min_size=1, max_size=6, unique=True))
     data = {name: draw(entries(name)) for name in names}
+    if family == "cnn":
+        data["model"] = "cnn"
     if "optimizer" in data and "momentum" in data:
         data["momentum"]["when"] = {"optimizer": data["optimizer"]["choices"][0]}
     return data
@@ -309,15 +313,16 @@ def test_any_space(data, seed):
         assert space.suggest(trial) == default
         params = space.suggest(study.ask())
         assert space.check(params) == params
-        assert set(DEFAULTS) - {"momentum"} <= set(space.complete(params))
+        needed = set(defaults(space.family)) - {"momentum"}
+        assert needed <= set(space.complete(params))
         grid = space.discretized()
         assert grid.check(grid.default()) == grid.default() == default
 
 
 def test_the_constants_of_the_search_space_are_what_the_trainer_takes():
-    assert set(KNOWN) == set(DEFAULTS) | {
+    assert set(KNOWN) == set(NAMES) | {
         f"{name}_{layer}"
-        for name, layer in itertools.product(("width", "dropout"), range(MAX_LAYERS))
+        for name, layer in itertools.product(("width", "dropout", "filters"), range(MAX_LAYERS))
     }
     for name, known in KNOWN.items():
         assert type(known.default) is known.type

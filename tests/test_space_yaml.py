@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cotune.exceptions import SpaceError
-from cotune.hyperparameters import DEFAULTS, KNOWN
+from cotune.hyperparameters import KNOWN, NAMES
 from cotune.space import Space
 from cotune.space_yaml import read_space, space_from_dict
 
-PLAIN = ", ".join(DEFAULTS)
+PLAIN = ", ".join(NAMES)
 
 
 def error_of(path: Path, content: str | bytes) -> str:
@@ -416,3 +416,28 @@ def test_a_pickle_is_no_space(path, tmp_path):
 
     error_of(path, pickle.dumps(Touch()))
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "n_blocks: {type: int, low: 1, high: 2}",
+            "n_blocks: is for model cnn, this space is for model mlp",
+        ),
+        (
+            "model: cnn\nwidth_1: 8\nlr: {type: float, low: 0.1, high: 1}",
+            "width_1: is for model mlp, this space is for model cnn",
+        ),
+        (
+            "model: {type: categorical, choices: [mlp, cnn]}",
+            "model: is a constant, mlp or cnn; the two have no space in common",
+        ),
+        (
+            "model: cnn\nkernel_size: {type: int, low: 1, high: 4}",
+            "kernel_size.type: kernel_size is one of 1, 3, 5, 7; use categorical",
+        ),
+    ],
+)
+def test_families_are_not_mixed(tmp_path: Path, content: str, message: str) -> None:
+    assert error_of(tmp_path / "space.yaml", content) == message

@@ -38,11 +38,11 @@ def test_every_sampler_draws_from_the_space(journal: Path, sampler: str) -> None
     study = Study(journal, space, sampler, "none", seed=3)
     # More than the 10 random trials that TPE and GP begin with.
     for i in range(13):
-        spec = study.ask()
+        spec = study.ask()[0]
         searched = study.params(spec.number)
         assert space.check(searched) == searched
         assert ("momentum" in spec.params) == (spec.params["optimizer"] == "sgd")
-        study.report(spec.number, 1, i / 13)
+        study.report({spec.number: (1, i / 13)})
         study.tell(spec.number, "complete", i / 13)
     trials = reopen(journal).trials
     assert [trial.value for trial in trials] == [i / 13 for i in range(13)]
@@ -50,10 +50,10 @@ def test_every_sampler_draws_from_the_space(journal: Path, sampler: str) -> None
 
 def test_a_trial_is_told_as_it_ended(journal: Path) -> None:
     study = Study(journal, load_space("mlp"))
-    specs = [study.ask() for _ in range(3)]
-    study.report(specs[0].number, 1, 0.5)
+    specs = study.ask(3)
+    study.report({specs[0].number: (1, 0.5)})
     study.tell(specs[0].number, "complete", 0.5)
-    study.report(specs[1].number, 1, 0.25)
+    study.report({specs[1].number: (1, 0.25)})
     study.tell(specs[1].number, "pruned", 0.25, "time was up")
     study.tell(specs[2].number, "failed", None, "it diverged")
     complete, pruned, failed = reopen(journal).trials
@@ -80,7 +80,7 @@ def test_enqueued_configurations_come_first_and_the_sampler_fills_the_rest(
     study = Study(journal, load_space("mlp"), seed=1)
     study.enqueue({"lr": 0.02, "optimizer": "sgd", "momentum": 0.5})
     study.enqueue({"width": 64})
-    first, second, third = study.ask(), study.ask(), study.ask()
+    first, second, third = (study.ask()[0] for _ in range(3))
     assert (first.params["lr"], first.params["momentum"]) == (0.02, 0.5)
     assert second.params["width"] == 64
     assert third.params["lr"] != 0.02
@@ -89,7 +89,7 @@ def test_enqueued_configurations_come_first_and_the_sampler_fills_the_rest(
 def test_the_same_seed_asks_for_the_same_trials(tmp_path: Path) -> None:
     def asked(name: str, seed: int) -> list[object]:
         study = Study(tmp_path / name, load_space("mlp"), "random", seed=seed)
-        return [study.ask() for _ in range(5)]
+        return [study.ask()[0] for _ in range(5)]
 
     assert asked("a", 7) == asked("b", 7)
     assert asked("c", 8) != asked("a2", 7)
@@ -97,7 +97,7 @@ def test_the_same_seed_asks_for_the_same_trials(tmp_path: Path) -> None:
 
 def test_trials_of_one_run_have_different_seeds(journal: Path) -> None:
     study = Study(journal, load_space("mlp"))
-    seeds = {study.ask().seed for _ in range(20)}
+    seeds = {study.ask()[0].seed for _ in range(20)}
     assert len(seeds) == 20
 
 
@@ -112,7 +112,7 @@ def test_a_grid_is_exhausted_without_repeating_itself(journal: Path) -> None:
     study = Study(journal, space, "grid", "none")
     seen = []
     while not study.exhausted:
-        spec = study.ask()
+        spec = study.ask()[0]
         seen.append(json.dumps(study.params(spec.number), sort_keys=True))
         study.tell(spec.number, "complete", 0.5)
         assert len(seen) <= 100
@@ -125,22 +125,22 @@ def test_a_grid_is_exhausted_without_repeating_itself(journal: Path) -> None:
 def test_every_pruner_stops_a_hopeless_trial(journal: Path, pruner: str) -> None:
     study = Study(journal, load_space("mlp"), "random", pruner)
     for value in (0.8, 0.82, 0.84, 0.86, 0.88, 0.9):
-        spec = study.ask()
+        spec = study.ask()[0]
         for epoch in range(1, 51):
-            study.report(spec.number, epoch, value + epoch / 1000)
+            study.report({spec.number: (epoch, value + epoch / 1000)})
         study.tell(spec.number, "complete", value)
     stopped = []
     for _ in range(6):  # a hyperband bracket may let some of them go on longer than others
-        spec = study.ask()
-        stopped.append(any(study.report(spec.number, epoch, 0.1) for epoch in range(1, 51)))
+        spec = study.ask()[0]
+        stopped.append(any(study.report({spec.number: (epoch, 0.1)}) for epoch in range(1, 51)))
     assert any(stopped)
 
 
 def test_no_pruner_stops_nothing(journal: Path) -> None:
     study = Study(journal, load_space("mlp"), "random", "none")
     for value in (0.9, 0.9, 0.9, 0.9, 0.9, 0.1):
-        spec = study.ask()
-        assert not study.report(spec.number, 1, value)
+        spec = study.ask()[0]
+        assert not study.report({spec.number: (1, value)})
         study.tell(spec.number, "complete", value)
 
 
@@ -155,8 +155,8 @@ def test_optuna_objects_are_taken_as_they_are(journal: Path) -> None:
     sampler = optuna.samplers.RandomSampler(seed=5)
     pruner = optuna.pruners.ThresholdPruner(lower=0.5)
     study = Study(journal, load_space("mlp"), sampler, pruner)
-    spec = study.ask()
-    assert study.report(spec.number, 1, 0.4)
+    spec = study.ask()[0]
+    assert study.report({spec.number: (1, 0.4)})
 
 
 def test_the_callers_log_level_is_left_alone(journal: Path) -> None:
@@ -167,8 +167,8 @@ def test_the_callers_log_level_is_left_alone(journal: Path) -> None:
 
 def test_records_are_on_file_before_the_study_is_closed(journal: Path) -> None:
     study = Study(journal, load_space("mlp"))
-    spec = study.ask()
-    study.report(spec.number, 1, 0.5)
+    spec = study.ask()[0]
+    study.report({spec.number: (1, 0.5)})
     trial = reopen(journal).trials[0]  # another reader, while the first one still runs
     assert trial.state.name == "RUNNING"
     assert trial.intermediate_values == {1: 0.5}
@@ -176,7 +176,7 @@ def test_records_are_on_file_before_the_study_is_closed(journal: Path) -> None:
 
 def test_optunas_own_command_reads_the_study(journal: Path) -> None:
     study = Study(journal, load_space("mlp"))
-    spec = study.ask()
+    spec = study.ask()[0]
     study.tell(spec.number, "complete", 0.75)
     optuna_command = Path(sys.executable).with_name("optuna")
     done = subprocess.run(

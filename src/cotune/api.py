@@ -109,12 +109,13 @@ def run(
     *,
     space: str | Path | Space | Mapping[str, Any] = "mlp",
     sampler: SamplerLike = "tpe",
-    pruner: PrunerLike = "median",
+    pruner: PrunerLike = "asha",
     metric: str = "accuracy",
     n_trials: int | None = None,
     timeout: str | float | None = None,
     seed: int = 0,
     workers: int | None = None,
+    lanes: int | None = None,
     device: str = "auto",
     enqueue: Sequence[Mapping[str, Any]] = (),
     validation: float = 0.2,
@@ -129,13 +130,14 @@ def run(
             ``(inputs [rows, ...], labels [rows])``, of which a fifth is sealed for the test.
         space: A preset, a YAML file, or a mapping as in YAML.
         sampler: ``tpe``, ``random``, ``grid``, ``qmc``, ``gp``, or an Optuna sampler.
-        pruner: ``median``, ``hyperband``, ``asha``, ``none``, or an Optuna pruner.
+        pruner: ``asha``, ``median``, ``hyperband``, ``none``, or an Optuna pruner.
         metric: ``accuracy``, ``loss`` or ``f1`` on the validation part.
         n_trials: Trials to run.
         timeout: Wall clock of everything: seconds, or ``"90s"``, ``"5m"``, ``"2h"``. Without it
             5 minutes; no limit when ``n_trials`` is given.
         seed: Decides the split, the sampler, the weights and the order of the rows.
-        workers: Processes on the CPU, one trial each; one per core by default.
+        workers: Processes on the CPU; one per core by default.
+        lanes: Trials in training at a time in each process, or on the GPU; measured by default.
         device: ``auto`` (a GPU when there is one), ``cpu`` or ``cuda``.
         enqueue: Configurations, or parts of them, that are tried first.
         validation: Share of the training rows that trials are judged on, 0-1.
@@ -162,6 +164,7 @@ def run(
     )
     options = replace(options, enqueued=check_configurations(enqueue, options.searched))
     n_workers = positive(workers, "workers") or n_cores()
+    lanes = positive(lanes, "lanes")
     device = read_device(device)
     with contextlib.ExitStack() as stack:
         pool: ProcessExecutor | None = None
@@ -172,15 +175,15 @@ def run(
         training, preprocessing = prepare(dataset, validation=validation, seed=options.seed)
         directory = RunDirectory.create(out or default_path(dataset.name))
         stack.callback(directory.close)
-        directory.write_config(
-            describe_run(options, dataset, training, device, n_workers, validation)
-        )
         executor: Executor
         if pool is None:
-            executor = stack.enter_context(InProcessExecutor(training, options.seed, device))
+            executor = stack.enter_context(InProcessExecutor(training, options.seed, device, lanes))
         else:
-            pool.load(training, options.seed)
+            pool.load(training, options.seed, lanes)
             executor = pool
+        directory.write_config(
+            describe_run(options, dataset, training, device, n_workers, executor.lanes, validation)
+        )
         observer = observer or Observer()
         stop = stack.enter_context(stop_request())
         stack.callback(_report, directory)

@@ -52,10 +52,10 @@ def cotune(debug: bool) -> None:
 )
 @click.option(
     "--pruner",
-    default="median",
+    default="asha",
     show_default=True,
     metavar="NAME",
-    help="median, hyperband, asha or none.",
+    help="asha, median, hyperband or none.",
 )
 @click.option(
     "--metric",
@@ -83,6 +83,12 @@ def cotune(debug: bool) -> None:
     type=click.IntRange(min=1),
     metavar="N",
     help="Processes on the CPU.  [default: one per core]",
+)
+@click.option(
+    "--lanes",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Trials trained together in each process.  [default: measured]",
 )
 @click.option(
     "--device",

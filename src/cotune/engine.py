@@ -7,16 +7,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from cotune.capacity import Attempt, measure_lanes
+from cotune.cohort import Cohort
 from cotune.data.dataset import TrainingData
-from cotune.lanes import Cohort, export, key_of, merge, select, start
+from cotune.lanes import Lane, Mark, start
 from cotune.results import Report, TrialSpec, Verdict
-from cotune.runner import DeviceData, all_finite, evaluate, train_epoch
+from cotune.runner import DeviceData, evaluate, make_cohort, train_epoch
 from cotune.scheduler import Scheduler, Ticket
+
+_DIVERGED = "its loss or weights became NaN or infinite"
+_NO_ROOM = "too little memory for this network"
+_BROKEN_OFF = "memory ran out in mid-epoch, when its weights had changed already"
 
 
 class Engine:
@@ -26,33 +33,51 @@ class Engine:
     in the queue, one to stop drops it. A lane that fails has no verdict to wait for: it is dropped
     with its report.
 
+    Where memory runs out, fewer lanes are trained together from then on; what does not fit alone
+    fails.
+
     Args:
         data: The dataset.
         seed: The run's seed; with the epoch it decides the order of the rows.
         device: ``cpu`` or ``cuda``.
-        max_lanes: The most lanes trained together.
+        max_lanes: The most lanes trained together; measured by default.
+
+    Attributes:
+        max_lanes: Likewise; what memory has no room for is left to the engine.
     """
 
     def __init__(
-        self, data: TrainingData, seed: int, device: str = "cpu", max_lanes: int = 1
+        self, data: TrainingData, seed: int, device: str = "cpu", max_lanes: int | None = None
     ) -> None:
         self._device = torch.device(device)
         self._data = DeviceData.load(data, self._device)
         self._seed = seed
-        self._scheduler = Scheduler(max_lanes)
-        self._cohorts: list[Cohort] = []
+        self.max_lanes = max_lanes or measure_lanes(self._data)
+        self._scheduler = Scheduler(self.max_lanes)
+        self._lanes: dict[int, Lane] = {}
+        self._cohorts: dict[tuple[int, ...], Cohort] = {}
+        self._unreported: list[Report] = []
 
     def add(self, specs: Sequence[TrialSpec]) -> None:
-        """Take in fresh trials."""
+        """Take in fresh trials; those that memory has no room for fail at the next step."""
+        data = self._data
         for spec in specs:
-            key = key_of(spec, self._data.inputs.shape[1], self._data.n_classes)
-            self._cohorts.append(start(spec, key, self._device, self._data.inputs.dtype))
-            self._scheduler.add(Ticket(spec.number, key, 0))
+            with Attempt() as attempt:
+                self._lanes[spec.number] = start(
+                    spec, data.input_shape, data.n_classes, self._device, data.inputs.dtype
+                )
+                self._scheduler.add(self._ticket(spec.number))
+            if attempt.failed:
+                self._unreported.append(_failure(spec.number, 1, _NO_ROOM))
+
+    def __len__(self) -> int:
+        """Lanes that are held."""
+        return len(self._lanes)
 
     @property
     def waiting(self) -> int:
-        """Lanes that can train now."""
-        return len(self._scheduler)
+        """Lanes that can train now, or that failed before they could."""
+        return len(self._scheduler) + len(self._unreported)
 
     def step(self, cancelled: Callable[[], bool] = lambda: False) -> list[Report]:
         """Train the next cohort for an epoch; nothing to report when none waits.
@@ -61,8 +86,13 @@ class Engine:
             cancelled: Asked between minibatches; a cohort that is cancelled is dropped, with
                 nothing to report.
         """
-        numbers = self._scheduler.next_cohort()
-        return self._train(self._gather(numbers), cancelled) if numbers else []
+        reports, self._unreported = self._unreported, []
+        while not reports and (numbers := self._scheduler.next_cohort()):
+            marks = {number: self._lanes[number].mark() for number in numbers}
+            with Attempt():
+                return self._train(self._gather(numbers), cancelled)
+            reports = self._make_room(marks)
+        return reports
 
     def apply(self, verdicts: Sequence[Verdict]) -> None:
         """Let reported lanes go on, or drop them; dropping one that is gone does nothing."""
@@ -70,80 +100,128 @@ class Engine:
             if verdict.stop:
                 self._drop({verdict.number})
             else:
-                cohort, _ = self._find(verdict.number)
-                self._scheduler.add(Ticket(verdict.number, cohort.key, cohort.epoch))
+                self._scheduler.add(self._ticket(verdict.number))
 
-    def weights(self, number: int) -> dict[str, NDArray]:  # type: ignore[type-arg]
-        """A reported lane's parameters and buffers, as its module twin names them."""
-        cohort, lane = self._find(number)
-        return {name: value.numpy() for name, value in export(cohort, lane).items()}
+    def clear(self) -> None:
+        """Drop all lanes."""
+        self._drop(set(self._lanes))
+        self._unreported = []
+
+    def weights(self, number: int, best: bool = False) -> dict[str, NDArray]:  # type: ignore[type-arg]
+        """A lane's parameters and buffers, as its module twin names them.
+
+        Args:
+            best: Those of its epoch with the best validation accuracy so far (the first of
+                several); those of now where nothing was validated.
+        """
+        tensors = self._lane(number).state_dict(best)
+        return {name: value.numpy() for name, value in tensors.items()}
 
     def _train(self, cohort: Cohort, cancelled: Callable[[], bool]) -> list[Report]:
         began = time.perf_counter()
         trained = train_epoch(cohort, self._data, self._seed, cancelled)
         if trained is None:
-            self._drop({spec.number for spec in cohort.specs})
+            self._drop({lane.spec.number for lane in cohort.lanes})
             return []
         loss, accuracy, steps = trained
         scores = {}
-        if cohort.key.part == "train":
-            scores = {name: value.tolist() for name, value in evaluate(cohort, self._data).items()}
-        finite = all_finite(cohort).tolist()
+        if cohort.lanes[0].key.part == "train":
+            scores = {name: value.tolist() for name, value in self._evaluate(cohort).items()}
         losses, accuracies = loss.tolist(), accuracy.tolist()  # waits for the device
-        seconds = (time.perf_counter() - began) / len(cohort)
+        elapsed = time.perf_counter() - began
+        work = [lane.shape.work for lane in cohort.lanes]
         reports = []
-        for lane, spec in enumerate(cohort.specs):
-            lane_scores = {name: values[lane] for name, values in scores.items()}
-            watched = [losses[lane], *lane_scores.values()]
+        for i, lane in enumerate(cohort.lanes):
+            lane_scores = {name: values[i] for name, values in scores.items()}
+            watched = [losses[i], *lane_scores.values()]
             reports.append(
                 Report(
-                    number=spec.number,
-                    epoch=cohort.epoch,
-                    train_loss=losses[lane],
-                    train_accuracy=accuracies[lane],
+                    number=lane.spec.number,
+                    epoch=lane.epoch,
+                    train_loss=losses[i],
+                    train_accuracy=accuracies[i],
                     scores=lane_scores,
-                    seconds=seconds,
+                    seconds=elapsed * work[i] / sum(work),
                     steps=steps,
+                    lanes=len(cohort.lanes),
                     # A NaN in a gradient stays in the weight. The losses alone would not show
                     # it in the last step when nothing is validated, nor a bias of -inf before
                     # a ReLU.
-                    error=None if finite[lane] and all(map(math.isfinite, watched)) else _DIVERGED,
+                    error=None
+                    if lane.is_finite() and all(map(math.isfinite, watched))
+                    else _DIVERGED,
                 )
             )
+            if scores and not reports[-1].error:
+                lane.keep_best(lane_scores["accuracy"])
         self._drop({report.number for report in reports if report.error})
         return reports
 
+    def _evaluate(self, cohort: Cohort) -> dict[str, Tensor]:
+        while cohort.evaluation_rows > 1:
+            with Attempt():
+                return evaluate(cohort, self._data)
+            cohort.evaluation_rows //= 2
+        return evaluate(cohort, self._data)
+
+    def _make_room(self, marks: Mapping[int, Mark]) -> list[Report]:
+        """After memory ran out: let the lanes wait again, fewer at a time.
+
+        Returns:
+            Failures: a lane that was alone, and lanes that cannot be put back where they stood.
+        """
+        self._forget(set(marks))
+        others, self._cohorts = self._cohorts, {}  # their working memory is given back
+        alone = len(marks) == 1 and not others
+        # One that does not fit alone may have been the reason why others did not fit with it.
+        self._scheduler.max_lanes = self.max_lanes if alone else max(1, len(marks) // 2)
+        failures, untouched = [], []
+        for number, mark in marks.items():
+            lane = self._lanes[number]
+            with Attempt():
+                lane.leave()
+            if not lane.undo(mark):
+                failures.append(_failure(number, mark.epoch + 1, _BROKEN_OFF))
+            elif alone:
+                failures.append(_failure(number, mark.epoch + 1, _NO_ROOM))
+            else:
+                untouched.append(self._ticket(number))
+        self._scheduler.put_back(untouched)
+        self._drop({failure.number for failure in failures})
+        return failures
+
+    def _ticket(self, number: int) -> Ticket:
+        lane = self._lane(number)
+        return Ticket(number, lane.key, lane.epoch)
+
+    def _lane(self, number: int) -> Lane:
+        if number not in self._lanes:
+            raise KeyError(f"no lane trains trial {number}")
+        return self._lanes[number]
+
     def _gather(self, numbers: Sequence[int]) -> Cohort:
-        """One cohort of exactly these lanes; others that were with them stay behind."""
-        wanted = set(numbers)
-        taken, kept = [], []
-        for cohort in self._cohorts:
-            inside = [i for i, spec in enumerate(cohort.specs) if spec.number in wanted]
-            outside = [i for i in range(len(cohort)) if i not in inside]
-            if inside:
-                taken.append(select(cohort, inside) if outside else cohort)
-            if outside:
-                kept.append(select(cohort, outside) if inside else cohort)
-        self._cohorts = [*kept, merge(taken)]
-        return self._cohorts[-1]
+        """The cohort of exactly these lanes; one that has other lanes too is taken apart."""
+        wanted = tuple(sorted(numbers))
+        if wanted not in self._cohorts:
+            self._forget(set(numbers))
+            lanes = [self._lanes[number] for number in wanted]
+            self._cohorts[wanted] = make_cohort(lanes, self._data)
+        return self._cohorts[wanted]
 
     def _drop(self, numbers: set[int]) -> None:
         self._scheduler.discard(numbers)
-        cohorts = []
-        for cohort in self._cohorts:
-            kept = [i for i, spec in enumerate(cohort.specs) if spec.number not in numbers]
-            if len(kept) == len(cohort):
-                cohorts.append(cohort)
-            elif kept:
-                cohorts.append(select(cohort, kept))
-        self._cohorts = cohorts
+        for number in numbers:
+            self._lanes.pop(number, None)
+        self._forget(numbers)
 
-    def _find(self, number: int) -> tuple[Cohort, int]:
-        for cohort in self._cohorts:
-            for lane, spec in enumerate(cohort.specs):
-                if spec.number == number:
-                    return cohort, lane
-        raise KeyError(f"no lane trains trial {number}")
+    def _forget(self, numbers: set[int]) -> None:
+        """Give up cohorts with any of these lanes; what remains of them is put together anew."""
+        self._cohorts = {
+            members: cohort
+            for members, cohort in self._cohorts.items()
+            if not numbers.intersection(members)
+        }
 
 
-_DIVERGED = "its loss or weights became NaN or infinite"
+def _failure(number: int, epoch: int, reason: str) -> Report:
+    return Report(number, epoch, math.nan, math.nan, {}, seconds=0.0, steps=0, error=reason)

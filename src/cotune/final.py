@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from cotune.data.dataset import Dataset
 from cotune.data.preprocess import Standardize
 from cotune.executors.base import Executor
-from cotune.lanes import key_of
 from cotune.modelfile import Classifier, module_from_weights
-from cotune.models.mlp import dropout_rates
+from cotune.models import dropout_rates, make_shape
 from cotune.observer import Observer
 from cotune.results import FinalResult, Report, TrialSpec, Verdict
 
@@ -65,8 +64,8 @@ def train_final(
                 continue
             weights = executor.weights(spec.number)
             executor.apply([Verdict(spec.number, stop=True)])
-            key = key_of(spec, preprocessing.features, len(dataset.classes))
-            network = module_from_weights(key.shape, dropout_rates(spec.params), weights)
+            shape = make_shape(spec.params, preprocessing.input_shape, len(dataset.classes))
+            network = module_from_weights(shape, dropout_rates(spec.params), weights)
             return Classifier(network, preprocessing, dataset.classes).eval(), reports
         observer.tick()
     return None

@@ -32,36 +32,70 @@ class Known:
     low: float = -math.inf
     high: float = math.inf
     choices: tuple[Value, ...] = ()
-    fusible: bool = False
+    fusible: bool = True
 
 
-_PLAIN: Final = {
-    "n_layers": Known(int, 2, 1, MAX_LAYERS),
-    "width": Known(int, 256, 1, 65_536),
-    "batch_norm": Known(bool, True, choices=(True, False)),
-    "dropout": Known(float, 0.2, 0.0, 0.95, fusible=True),
-    "lr": Known(float, 1e-3, 1e-12, 100.0, fusible=True),
+_COMMON: Final = {
+    "batch_norm": Known(bool, True, choices=(True, False), fusible=False),
+    "dropout": Known(float, 0.2, 0.0, 0.95),
+    "lr": Known(float, 1e-3, 1e-12, 100.0),
     "optimizer": Known(str, "adamw", choices=("adam", "adamw", "sgd", "rmsprop")),
-    "momentum": Known(float, 0.9, 0.0, 0.9999, fusible=True),
-    "weight_decay": Known(float, 1e-4, 0.0, 100.0, fusible=True),
-    "batch_size": Known(int, 128, 2, 1_048_576),
-    "epochs": Known(int, 20, 1, 100_000, fusible=True),
+    "momentum": Known(float, 0.9, 0.0, 0.9999),
+    "weight_decay": Known(float, 1e-4, 0.0, 100.0),
+    "batch_size": Known(int, 128, 2, 1_048_576, fusible=False),
+    "epochs": Known(int, 20, 1, 100_000),
+}
+_OF_FAMILY: Final = {
+    "mlp": {
+        "n_layers": Known(int, 2, 1, MAX_LAYERS),
+        "width": Known(int, 256, 1, 65_536),
+    },
+    "cnn": {
+        "n_blocks": Known(int, 2, 1, MAX_LAYERS),
+        "filters": Known(int, 32, 1, 4_096),
+        "kernel_size": Known(int, 3, choices=(1, 3, 5, 7)),
+        "dense_width": Known(int, 128, 0, 65_536),
+    },
+}
+_EXTRA: Final = {
+    "model": Known(str, "mlp", choices=tuple(_OF_FAMILY), fusible=False),
+    "schedule": Known(str, "constant", choices=("constant", "cosine", "one-cycle")),
+    "label_smoothing": Known(float, 0.0, 0.0, 0.9),
+    "nesterov": Known(bool, False, choices=(True, False)),
+    "beta1": Known(float, 0.9, 0.0, 0.9999),
+    "beta2": Known(float, 0.999, 0.0, 0.999999),
 }
 
 
 def _known() -> dict[str, Known]:
-    known = dict(_PLAIN)
+    known = {**_COMMON, **_EXTRA, **_OF_FAMILY["mlp"], **_OF_FAMILY["cnn"]}
     for layer in range(MAX_LAYERS):
-        known[f"width_{layer}"] = known["width"]
-        known[f"dropout_{layer}"] = known["dropout"]
+        for name in ("width", "dropout", "filters"):
+            known[f"{name}_{layer}"] = known[name]
     return known
 
+
+NAMES: Final = tuple(_COMMON | _EXTRA | _OF_FAMILY["mlp"] | _OF_FAMILY["cnn"])
+"""Their names, those of single layers left out."""
 
 KNOWN: Final[dict[str, Known]] = _known()
 """Every hyperparameter that a space can name: ``width_3`` is the width of one layer."""
 
-DEFAULTS: Final[dict[str, Value]] = {name: known.default for name, known in _PLAIN.items()}
-"""The default configuration."""
+SHARED: Final = tuple(name for name, known in KNOWN.items() if not known.fusible)
+"""Hyperparameters that lanes trained together have in common."""
+
+
+def defaults(family: str) -> dict[str, Value]:
+    """The default configuration of ``mlp`` or ``cnn``."""
+    known = {**_OF_FAMILY[family], **_COMMON}
+    return {name: hyperparameter.default for name, hyperparameter in known.items()}
+
+
+def family_of_name(name: str) -> str | None:
+    """The only family that knows a hyperparameter, or None where both do."""
+    plain = name.rstrip("0123456789").rstrip("_")
+    families = [family for family, known in _OF_FAMILY.items() if plain in known]
+    return families[0] if families else None
 
 
 def known_value(name: str, value: Any, path: str) -> Value:

@@ -1,188 +1,155 @@
-"""A cohort: the lanes that are trained together, as stacked tensors.
-
-All tensors are plain data: a cohort is updated by functions, split by :func:`select`, joined by
-:func:`merge`, and one lane leaves it by :func:`export`.
-"""
+"""A lane: one trial's slice of what is trained together, as plain data."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from cotune.models.mlp import (
-    MLPShape,
-    Tensors,
-    dropout_rates,
-    init_buffers,
-    init_parameters,
-)
-from cotune.optim import MOMENTS
-from cotune.results import TrialSpec, Value
+from cotune.models import Shape, Tensors, family_of, init_buffers, init_parameters, make_shape
+from cotune.optim import MOMENTS, Rates
+from cotune.results import TrialSpec
 
-_RATES = ("lr", "weight_decay", "momentum")
 _NOISE = 0x6E6F6973
 
 
 @dataclass(frozen=True)
 class CohortKey:
-    """What lanes must have in common to be trained together."""
+    """What lanes must have in common to be trained together.
 
-    shape: MLPShape
-    optimizer: str
+    Widths, depths, optimizers and their rates may differ; minibatches are shared.
+    """
+
+    family: str
     batch_size: int
+    batch_norm: bool
     part: str
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A lane before a step: what the step changes ahead of its update of the weights."""
+
+    epoch: int
+    steps: Tensor
+    buffers: Tensors
+    noise: Tensor
+
+
 @dataclass
-class Cohort:
-    """Stacked training state.
+class Lane:
+    """Training state of one trial.
 
     Attributes:
-        key: What the lanes have in common.
-        specs: One a lane.
-        epoch: Epochs that the lanes have behind them.
-        weights: All parameters in one buffer: for each parameter a block ``[lanes, size]``.
-        gradient: Same layout.
-        moments: Optimizer state, same layout each.
-        buffers: Batch-norm statistics, ``[lanes, width]`` each.
-        rates: ``lr``, ``weight_decay``, ``momentum``, ``[lanes]`` each.
-        dropout: For each hidden layer, ``[lanes]``.
-        steps: Optimizer steps of each lane, ``[lanes]``.
-        generators: One a lane, for its dropout.
+        spec: The trial.
+        key: What it shares with the lanes it can be trained with.
+        shape: The network's tensors.
+        rates: Optimizer and its hyperparameters.
+        parameters: By name; while the lane is in a cohort, views of the cohort's tensors.
+        buffers: Batch-norm statistics, likewise.
+        moments: Optimizer state: for each moment, a tensor for each parameter.
+        steps: Optimizer steps so far, a scalar tensor.
+        generator: For its dropout, so that its noise does not depend on its neighbours.
+        epoch: Epochs behind it.
+        best_score, best: The best score so far, and parameters and buffers that had it; the
+            memory for them is there from the start, so that it cannot run out later.
     """
 
+    spec: TrialSpec
     key: CohortKey
-    specs: tuple[TrialSpec, ...]
-    epoch: int
-    weights: Tensor
-    gradient: Tensor
-    moments: Tensors
+    shape: Shape
+    rates: Rates
+    parameters: Tensors
     buffers: Tensors
-    rates: Tensors
-    dropout: list[Tensor]
+    moments: dict[str, Tensors]
     steps: Tensor
-    generators: list[torch.Generator]
+    generator: torch.Generator
+    epoch: int = 0
+    best_score: float | None = None
+    best: Tensors = field(default_factory=dict)
 
-    def __len__(self) -> int:
-        return len(self.specs)
+    def is_finite(self) -> bool:
+        """Whether no weight or statistic is NaN or infinite."""
+        tensors = [*self.parameters.values(), *self.buffers.values()]
+        return bool(torch.stack([value.isfinite().all() for value in tensors]).all())
 
-    def views(self, flat: Tensor) -> Tensors:
-        """Each parameter's ``[lanes, *shape]`` in a buffer of the layout of ``weights``."""
-        views: Tensors = {}
-        start, lanes = 0, len(self)
-        for name, shape in self.key.shape.parameter_shapes().items():
-            end = start + lanes * torch.Size(shape).numel()
-            views[name] = flat[start:end].view(lanes, *shape)
-            start = end
-        return views
+    def state_dict(self, best: bool = False) -> Tensors:
+        """Parameters and buffers on the CPU, copied, as the lane's module twin names them.
 
-    def blocks(self, flat: Tensor) -> list[Tensor]:
-        """The buffer in as few ``[lanes, n]`` pieces as possible: one lane makes one piece."""
-        if len(self) == 1:
-            return [flat[None]]
-        return [view.flatten(1) for view in self.views(flat).values()]
+        Args:
+            best: Those that had the best score so far; those of now where there was no score.
+        """
+        scored = best and self.best_score is not None
+        tensors = self.best if scored else {**self.parameters, **self.buffers}
+        return {name: value.detach().cpu().clone() for name, value in tensors.items()}
+
+    def keep_best(self, score: float) -> None:
+        """Copy the weights of now if none before had so high a score."""
+        if self.best_score is not None and score <= self.best_score:
+            return
+        self.best_score = score
+        now = [*self.parameters.values(), *self.buffers.values()]
+        torch._foreach_copy_(list(self.best.values()), now)
+
+    def mark(self) -> Mark:
+        """Where the lane stands, for :meth:`undo`."""
+        buffers = {name: value.clone() for name, value in self.buffers.items()}
+        return Mark(self.epoch, self.steps.clone(), buffers, self.generator.get_state())
+
+    def undo(self, mark: Mark) -> bool:
+        """Take back a step that broke off; False if weights were updated since the mark."""
+        if not torch.equal(self.steps, mark.steps):
+            return False
+        self.buffers.update(mark.buffers)
+        self.generator.set_state(mark.noise)
+        return True
+
+    def leave(self) -> None:
+        """Copy what is shared with a cohort, which takes up memory as long as one lane views it."""
+        for tensors in (self.parameters, self.buffers):
+            for name, value in tensors.items():
+                if value.untyped_storage().nbytes() > value.nbytes:
+                    tensors[name] = value.clone()
 
 
-def key_of(spec: TrialSpec, n_inputs: int, n_classes: int) -> CohortKey:
+def key_of(spec: TrialSpec) -> CohortKey:
     """What another trial must share to be trained together with this one."""
+    params = spec.params
     return CohortKey(
-        MLPShape.from_params(spec.params, n_inputs, n_classes),
-        str(spec.params["optimizer"]),
-        int(spec.params["batch_size"]),
-        spec.part,
+        family_of(params), int(params["batch_size"]), bool(params["batch_norm"]), spec.part
     )
 
 
 def start(
-    spec: TrialSpec, key: CohortKey, device: torch.device, dtype: torch.dtype = torch.float32
-) -> Cohort:
-    """A fresh lane; its weights depend on the trial's seed alone."""
-
-    def lane(rate: Value) -> Tensor:
-        return torch.tensor([float(rate)], device=device, dtype=dtype)
-
+    spec: TrialSpec,
+    input_shape: tuple[int, ...],
+    n_classes: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> Lane:
+    """A fresh lane; its weights depend on the trial's seed and shape alone."""
+    shape = make_shape(spec.params, input_shape, n_classes)
     generator = torch.Generator().manual_seed(spec.seed)
-    weights = torch.cat(
-        [value.flatten() for value in init_parameters(key.shape, generator).values()]
-    ).to(device, dtype)
-    # Another seed than the weights', or the dropout would be made of their random numbers.
-    noise = torch.Generator(device).manual_seed(spec.seed ^ _NOISE)
-    return Cohort(
-        key=key,
-        specs=(spec,),
-        epoch=0,
-        weights=weights,
-        gradient=torch.zeros_like(weights),
-        moments={name: torch.zeros_like(weights) for name in MOMENTS[key.optimizer]},
-        buffers={
-            name: value[None].to(device, dtype) for name, value in init_buffers(key.shape).items()
-        },
-        rates={name: lane(spec.params.get(name, 0.0)) for name in _RATES},
-        dropout=[lane(rate) for rate in dropout_rates(spec.params)],
-        steps=torch.zeros(1, device=device),
-        generators=[noise],
-    )
-
-
-def select(cohort: Cohort, lanes: Sequence[int]) -> Cohort:
-    """The lanes at these positions, copied to a cohort of their own."""
-    index = torch.tensor(list(lanes), device=cohort.weights.device)
-
-    def flat(buffer: Tensor) -> Tensor:
-        return torch.cat([view[index].flatten() for view in cohort.views(buffer).values()])
-
-    return Cohort(
-        key=cohort.key,
-        specs=tuple(cohort.specs[i] for i in lanes),
-        epoch=cohort.epoch,
-        weights=flat(cohort.weights),
-        gradient=flat(cohort.gradient),
-        moments={name: flat(buffer) for name, buffer in cohort.moments.items()},
-        buffers={name: value[index] for name, value in cohort.buffers.items()},
-        rates={name: value[index] for name, value in cohort.rates.items()},
-        dropout=[value[index] for value in cohort.dropout],
-        steps=cohort.steps[index],
-        generators=[cohort.generators[i].clone_state() for i in lanes],
-    )
-
-
-def merge(cohorts: Sequence[Cohort]) -> Cohort:
-    """One cohort of all lanes of cohorts that share key and epoch."""
-    first = cohorts[0]
-    if len(cohorts) == 1:
-        return first
-    if any((other.key, other.epoch) != (first.key, first.epoch) for other in cohorts):
-        raise ValueError("only lanes of the same shape and epoch can be merged")
-
-    def flat(buffers: Sequence[Tensor]) -> Tensor:
-        views = [cohort.views(buffer) for cohort, buffer in zip(cohorts, buffers, strict=True)]
-        return torch.cat([torch.cat([view[name] for view in views]).flatten() for name in views[0]])
-
-    return Cohort(
-        key=first.key,
-        specs=tuple(spec for cohort in cohorts for spec in cohort.specs),
-        epoch=first.epoch,
-        weights=flat([cohort.weights for cohort in cohorts]),
-        gradient=flat([cohort.gradient for cohort in cohorts]),
+    drawn = init_parameters(shape.parameter_shapes(), generator)
+    parameters = {name: value.to(device, dtype) for name, value in drawn.items()}
+    fresh = init_buffers(shape.buffer_shapes())
+    buffers = {name: value.to(device, dtype) for name, value in fresh.items()}
+    validated = {**parameters, **buffers} if spec.part == "train" else {}
+    rates = Rates.from_params(spec.params)
+    return Lane(
+        spec=spec,
+        key=key_of(spec),
+        shape=shape,
+        rates=rates,
+        parameters=parameters,
+        buffers=buffers,
         moments={
-            name: flat([cohort.moments[name] for cohort in cohorts]) for name in first.moments
+            moment: {name: torch.zeros_like(value) for name, value in parameters.items()}
+            for moment in MOMENTS[rates.optimizer]
         },
-        buffers={
-            name: torch.cat([cohort.buffers[name] for cohort in cohorts]) for name in first.buffers
-        },
-        rates={name: torch.cat([cohort.rates[name] for cohort in cohorts]) for name in first.rates},
-        dropout=[
-            torch.cat([cohort.dropout[i] for cohort in cohorts]) for i in range(len(first.dropout))
-        ],
-        steps=torch.cat([cohort.steps for cohort in cohorts]),
-        generators=[generator for cohort in cohorts for generator in cohort.generators],
+        steps=torch.zeros((), device=device),
+        # Another seed than the weights', or the dropout would be made of their random numbers.
+        generator=torch.Generator(device).manual_seed(spec.seed ^ _NOISE),
+        best={name: torch.empty_like(value) for name, value in validated.items()},
     )
-
-
-def export(cohort: Cohort, lane: int) -> Tensors:
-    """One lane's parameters and buffers on the CPU: the ``state_dict`` of its module twin."""
-    tensors = {**cohort.views(cohort.weights), **cohort.buffers}
-    return {name: value[lane].detach().cpu().clone() for name, value in tensors.items()}

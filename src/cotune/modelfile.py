@@ -11,6 +11,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from cotune.data.preprocess import Standardize
 from cotune.exceptions import ModelFileError, StorageError
 from cotune.hyperparameters import MAX_LAYERS, shown
-from cotune.models.mlp import MLP, MLPShape, init_buffers
+from cotune.models import CNN, FAMILIES, MLP, CNNShape, MLPShape, Shape
 
 _VERSION: Final = 1
 _JSON_BYTES: Final = 16 << 20
@@ -47,7 +48,9 @@ class Classifier(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: MLP, preprocessing: Standardize, classes: tuple[str, ...]) -> None:
+    def __init__(
+        self, network: MLP | CNN, preprocessing: Standardize, classes: tuple[str, ...]
+    ) -> None:
         super().__init__()
         self.network = network
         self.preprocessing = preprocessing
@@ -89,11 +92,8 @@ def save_model(
         "version": _VERSION,
         "cotune": version,
         "architecture": {
-            "family": "mlp",
-            "n_inputs": shape.n_inputs,
-            "widths": list(shape.widths),
-            "batch_norm": shape.batch_norm,
-            "n_classes": shape.n_classes,
+            "family": "mlp" if isinstance(shape, MLPShape) else "cnn",
+            **asdict(shape),
             "dropout": [layer.p for layer in model.network.dropout],
         },
         "classes": list(model.classes),
@@ -134,7 +134,7 @@ def load_model(folder: str | Path) -> Classifier:
     if len(classes) != shape.n_classes or preprocessing.features != shape.n_inputs:
         raise ModelFileError(f"{folder / 'model.json'}: its parts contradict each other")
     state = _read_weights(folder / "model.safetensors", checksum, shape)
-    network = MLP(shape, dropout)
+    network = shape.module(dropout)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
@@ -144,20 +144,34 @@ def load_model(folder: str | Path) -> Classifier:
     return Classifier(network, preprocessing, classes).eval()
 
 
-def _architecture(data: Mapping[str, Any]) -> tuple[MLPShape, list[float]]:
-    """The tensors' shapes, and the dropout rate after each hidden layer."""
-    if data["family"] != "mlp":
-        raise ModelFileError(f"unknown family {shown(data['family'])}; a newer Cotune may read it")
-    if type(data["batch_norm"]) is not bool or len(data["widths"]) > MAX_LAYERS:
-        raise ValueError("not a switch, or too many layers")
-    shape = MLPShape(
-        _count(data["n_inputs"]),
-        tuple(_count(width) for width in data["widths"]),
-        data["batch_norm"],
-        _count(data["n_classes"]),
-    )
+def _architecture(data: Mapping[str, Any]) -> tuple[Shape, list[float]]:
+    """The tensors' shapes, and the dropout rates."""
+    family = data["family"]
+    if family not in FAMILIES:
+        raise ModelFileError(f"unknown family {shown(family)}; a newer Cotune may read it")
+    if type(data["batch_norm"]) is not bool:
+        raise ValueError("not a switch")
+    n_classes = _count(data["n_classes"])
+    shape: Shape
+    if family == "mlp":
+        widths = _counts(data["widths"])
+        shape = MLPShape(_count(data["n_inputs"]), widths, data["batch_norm"], n_classes)
+        n_rates = len(widths)
+    else:
+        height, width, channels = _counts(data["image"])
+        if not data["filters"]:
+            raise ValueError("no blocks")
+        shape = CNNShape(
+            image=(height, width, channels),
+            filters=_counts(data["filters"], least=1),
+            kernel=_count(data["kernel"]),
+            batch_norm=data["batch_norm"],
+            dense=_count(data["dense"], least=0),
+            n_classes=n_classes,
+        )
+        n_rates = 1
     dropout = [float(rate) for rate in data["dropout"]]
-    if len(dropout) != len(shape.widths) or not all(0.0 <= rate < 1.0 for rate in dropout):
+    if len(dropout) != n_rates or not all(0.0 <= rate < 1.0 for rate in dropout):
         raise ValueError("not one rate a layer")
     return shape, dropout
 
@@ -190,7 +204,7 @@ def _read_card(path: Path) -> dict[str, Any]:
     return card
 
 
-def _read_weights(path: Path, checksum: str, shape: MLPShape) -> dict[str, Tensor]:
+def _read_weights(path: Path, checksum: str, shape: Shape) -> dict[str, Tensor]:
     needed = _FLOAT_BYTES * sum(math.prod(size) for size in shape.parameter_shapes().values())
     try:
         # Neither a description that asks for more than the file holds nor a file that holds more
@@ -209,20 +223,28 @@ def _read_weights(path: Path, checksum: str, shape: MLPShape) -> dict[str, Tenso
         raise ModelFileError(f"{path}: is not a safetensors file of weights") from error
 
 
-def module_from_weights(shape: MLPShape, dropout: list[float], weights: Mapping[str, Any]) -> MLP:
+def module_from_weights(
+    shape: Shape, dropout: list[float], weights: Mapping[str, Any]
+) -> MLP | CNN:
     """The module twin of a lane, from the arrays that an engine gives out."""
-    network = MLP(shape, dropout)
+    network = shape.module(dropout)
     state = network.state_dict()
-    known = {*shape.parameter_shapes(), *init_buffers(shape)}
+    known = {*shape.parameter_shapes(), *shape.buffer_shapes()}
     state.update({name: torch.from_numpy(weights[name]) for name in known})
     network.load_state_dict(state)
     return network.eval()
 
 
-def _count(value: Any) -> int:
-    if type(value) is not int or not 1 <= value <= _MAX_COUNT:
+def _count(value: Any, least: int = 1) -> int:
+    if type(value) is not int or not least <= value <= _MAX_COUNT:
         raise ValueError("not a positive whole number, or absurdly large")
     return value
+
+
+def _counts(values: Any, least: int = 0) -> tuple[int, ...]:
+    if not isinstance(values, list) or not least <= len(values) <= MAX_LAYERS:
+        raise ValueError("not a list, or too few or too many layers")
+    return tuple(_count(value) for value in values)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -1,22 +1,24 @@
-"""Optimizer updates of many lanes at once; every hyperparameter is a ``[lanes]`` tensor.
+"""Optimizer steps of one lane: all its tensors in one call of PyTorch's fused kernels.
 
 The formulas are those of ``torch.optim`` (Adam: Kingma and Ba 2015; AdamW: Loshchilov and Hutter
-2019; RMSprop: Tieleman and Hinton 2012). Weight decay is decoupled for AdamW and added to the
-gradient for the others.
+2019; RMSprop: Tieleman and Hinton 2012; Nesterov momentum: Sutskever et al. 2013). Weight decay is
+decoupled for AdamW and added to the gradient for the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import torch
 from torch import Tensor
 
-_BETA1: Final = 0.9
-_BETA2: Final = 0.999
-_ALPHA: Final = 0.99
+from cotune.results import Value
+
 _EPS: Final = 1e-8
+_RMSPROP_ALPHA: Final = 0.99
+_MANY_STEPS: Final = 1e9
 
 MOMENTS: Final[dict[str, tuple[str, ...]]] = {
     "adam": ("mean", "square"),
@@ -24,53 +26,89 @@ MOMENTS: Final[dict[str, tuple[str, ...]]] = {
     "sgd": ("velocity",),
     "rmsprop": ("square",),
 }
-"""The state that each optimizer keeps: tensors of the parameters' shape, zero at the start."""
+"""The state that each optimizer keeps: tensors of the parameters' shapes, zero at the start."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """A lane's optimizer and its hyperparameters."""
+
+    optimizer: str
+    lr: float
+    weight_decay: float
+    momentum: float
+    nesterov: bool
+    beta1: float
+    beta2: float
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Value]) -> Rates:
+        """Those of a trial; what it leaves out is as in ``torch.optim``."""
+        return cls(
+            optimizer=str(params["optimizer"]),
+            lr=float(params["lr"]),
+            weight_decay=float(params.get("weight_decay", 0.0)),
+            momentum=float(params.get("momentum", 0.0)),
+            nesterov=bool(params.get("nesterov", False)),
+            beta1=float(params.get("beta1", 0.9)),
+            beta2=float(params.get("beta2", 0.999)),
+        )
 
 
 def update(
-    optimizer: str,
-    weights: Tensor,
-    gradient: Tensor,
-    moments: Mapping[str, Tensor],
-    rates: Mapping[str, Tensor],
-    steps: Tensor,
+    rates: Rates,
+    lr_factor: float,
+    weights: list[Tensor],
+    gradients: list[Tensor],
+    moments: Mapping[str, list[Tensor]],
+    step: Tensor,
 ) -> None:
-    """One step of every lane, in place; ``gradient`` is used up.
+    """One step of one lane, in place; the gradients are used up.
 
     Args:
-        optimizer: A key of :data:`MOMENTS`.
-        weights: ``[lanes, n]``.
-        gradient: ``[lanes, n]``.
-        moments: ``[lanes, n]`` each.
-        rates: ``lr``, ``weight_decay`` and ``momentum``, ``[lanes]`` each.
-        steps: ``[lanes]``, this step counted in.
+        rates: The lane's hyperparameters.
+        lr_factor: What the schedule multiplies the rate by.
+        weights: The lane's parameters.
+        gradients: Of the same shapes.
+        moments: For each of the optimizer's :data:`MOMENTS`, tensors of the same shapes.
+        step: Scalar; the number of this step, from 1.
     """
-    lr = rates["lr"][:, None]
-    decay = rates["weight_decay"][:, None]
-    if optimizer == "adamw":
-        weights.mul_(1.0 - lr * decay)
+    lr = rates.lr * lr_factor
+    if rates.optimizer == "sgd":
+        torch._fused_sgd_(
+            weights,
+            gradients,
+            moments["velocity"] if rates.momentum else [],
+            weight_decay=rates.weight_decay,
+            momentum=rates.momentum,
+            lr=lr,
+            dampening=0.0,
+            nesterov=rates.nesterov,
+            maximize=False,
+            is_first_step=False,  # a velocity of zero makes the first step like the others
+        )
+        return
+    beta1, beta2 = rates.beta1, rates.beta2
+    if rates.optimizer == "rmsprop":
+        # RMSprop is Adam without a mean (beta1 = 0, so the mean is the gradient) and without bias
+        # correction (which a large number of steps makes 1).
+        mean, beta1, beta2 = gradients, 0.0, _RMSPROP_ALPHA
+        step = torch.full_like(step, _MANY_STEPS)
     else:
-        gradient.addcmul_(weights, decay)
-
-    if optimizer == "sgd":
-        velocity = moments["velocity"]
-        velocity.mul_(rates["momentum"][:, None]).add_(gradient)
-        weights.addcmul_(velocity, -lr)
-    elif optimizer == "rmsprop":
-        square = moments["square"]
-        square.mul_(_ALPHA).addcmul_(gradient, gradient, value=1.0 - _ALPHA)
-        torch.div(gradient, square.sqrt().add_(_EPS), out=gradient)
-        weights.addcmul_(gradient, -lr)
-    else:
-        mean, square = moments["mean"], moments["square"]
-        mean.lerp_(gradient, 1.0 - _BETA1)
-        square.mul_(_BETA2).addcmul_(gradient, gradient, value=1.0 - _BETA2)
-        # In float32, 1 - 0.999 would be wrong by 1.3e-5 of itself.
-        exact = steps[:, None].double()
-        correction1 = 1.0 - _BETA1**exact
-        root = (1.0 - _BETA2**exact).sqrt()
-        # lr / c1 * m / (sqrt(v) / sqrt(c2) + eps), with sqrt(c2) multiplied out.
-        torch.sqrt(square, out=gradient)
-        gradient.add_((_EPS * root).to(lr.dtype))
-        torch.div(mean, gradient, out=gradient)
-        weights.addcmul_(gradient, (-lr * root / correction1).to(lr.dtype))
+        mean = moments["mean"]
+    kernel = torch._fused_adamw_ if rates.optimizer == "adamw" else torch._fused_adam_
+    kernel(
+        weights,
+        gradients,
+        mean,
+        moments["square"],
+        [],
+        [step] * len(weights),
+        lr=lr,
+        beta1=beta1,
+        beta2=beta2,
+        weight_decay=rates.weight_decay,
+        eps=_EPS,
+        amsgrad=False,
+        maximize=False,
+    )

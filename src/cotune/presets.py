@@ -13,7 +13,7 @@ from cotune.space import Space
 from cotune.space_yaml import read_space, space_from_dict
 
 
-def _mlp_common() -> dict[str, Any]:
+def _common() -> dict[str, Any]:
     return {
         "batch_norm": {"type": "categorical", "choices": [True, False]},
         "dropout": {"type": "float", "low": 0.0, "high": 0.5},
@@ -29,11 +29,11 @@ def _mlp_common() -> dict[str, Any]:
 def _mlp() -> Space:
     layers = {"type": "int", "low": 1, "high": 5}
     width = {"type": "int", "low": 8, "high": 256, "step": 8}
-    return space_from_dict({"n_layers": layers, "width": width, **_mlp_common()})
+    return space_from_dict({"n_layers": layers, "width": width, **_common()})
 
 
 def _mlp_per_layer() -> Space:
-    data = {"n_layers": {"type": "int", "low": 1, "high": 5}, **_mlp_common()}
+    data = {"n_layers": {"type": "int", "low": 1, "high": 5}, **_common()}
     del data["dropout"]
     for layer in range(5):
         when = {"when": {"n_layers": list(range(layer + 1, 6))}} if layer else {}
@@ -42,8 +42,30 @@ def _mlp_per_layer() -> Space:
     return space_from_dict(data)
 
 
-PRESETS: Final[dict[str, Callable[[], Space]]] = {"mlp": _mlp, "mlp-per-layer": _mlp_per_layer}
-"""Spaces by name. ``mlp`` has one width for all hidden layers, ``mlp-per-layer`` one for each."""
+def _cnn() -> Space:
+    data: dict[str, Any] = {
+        "model": "cnn",
+        "n_blocks": {"type": "int", "low": 1, "high": 4},
+        "kernel_size": {"type": "categorical", "choices": [3, 5]},
+        "dense_width": {"type": "int", "low": 32, "high": 256, "step": 32},
+        **_common(),
+    }
+    for block in range(4):
+        when = {"when": {"n_blocks": list(range(block + 1, 5))}} if block else {}
+        data[f"filters_{block}"] = {"type": "int", "low": 16, "high": 64, "step": 16, **when}
+    return space_from_dict(data)
+
+
+PRESETS: Final[dict[str, Callable[[], Space]]] = {
+    "mlp": _mlp,
+    "mlp-per-layer": _mlp_per_layer,
+    "cnn": _cnn,
+}
+"""Spaces by name.
+
+``mlp`` has one width for all hidden layers, ``mlp-per-layer`` one for each; ``cnn`` has blocks of
+convolutions.
+"""
 
 
 def load_space(name: str) -> Space:

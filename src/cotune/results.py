@@ -62,9 +62,10 @@ class Report(_Json):
         train_accuracy: Share of the epoch's training rows classified right, 0-1, dropout on.
         scores: ``loss``, ``accuracy`` (0-1) and ``f1`` (macro, 0-1) on the validation part; empty
             when the trial is fitted on all rows.
-        seconds: Wall clock of this epoch, its evaluation included, divided by the lanes that
-            shared it.
+        seconds: Wall clock of this epoch, its evaluation included, shared out among the lanes
+            trained together by the work that each is.
         steps: Minibatches in the epoch.
+        lanes: Lanes that were trained together in this epoch.
         error: Why the lane failed in this epoch, or None.
     """
 
@@ -75,6 +76,7 @@ class Report(_Json):
     scores: dict[str, float]
     seconds: float
     steps: int
+    lanes: int = 1
     error: str | None = None
 
 
@@ -152,6 +154,8 @@ class Summary(_Json):
         best: ``number``, ``params`` and ``validation_accuracy`` (and ``value`` where the metric
             is not accuracy) of the trial that was chosen; None before the first report.
         final: ``test_accuracy``, ``test_ci95``, ``epochs`` and ``parameters`` of the final model.
+        lanes: ``mean`` lanes of a cohort over all epochs of all trials; how many trials were
+            trained ``together`` with others, and how many ``alone`` all the time.
         message: One line on why the run ended as it did, or "".
     """
 
@@ -160,4 +164,5 @@ class Summary(_Json):
     trials: dict[str, int]
     best: dict[str, Any] | None = None
     final: dict[str, Any] | None = None
+    lanes: dict[str, float] = field(default_factory=dict)
     message: str = ""

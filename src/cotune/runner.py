@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cotune.cohort import Cohort
+from cotune.cohort_cnn import CNNCohort
+from cotune.cohort_mlp import MLPCohort
 from cotune.data.dataset import TrainingData
-from cotune.lanes import Cohort
-from cotune.models import mlp
-from cotune.optim import update
-
-_EVALUATION_ROWS = 1024
+from cotune.lanes import CohortKey, Lane
+from cotune.schedules import factor
 
 
 @dataclass(frozen=True)
@@ -25,19 +25,33 @@ class DeviceData:
         inputs: ``[rows, features]``, the training part first.
         labels: ``[rows]``.
         n_train: Rows of the training part.
+        input_shape: Of one row before it was flattened.
     """
 
     inputs: Tensor
     labels: Tensor
     n_train: int
     n_classes: int
+    input_shape: tuple[int, ...]
+
+    def n_rows(self, part: str) -> int:
+        """Rows that are trained on."""
+        return self.n_train if part == "train" else len(self.inputs)
 
     @classmethod
     def load(cls, data: TrainingData, device: torch.device) -> DeviceData:
         """Shares the arrays' memory on the CPU, copies them to another device."""
         inputs = torch.from_numpy(data.inputs).to(device)
         labels = torch.from_numpy(data.labels).to(device)
-        return cls(inputs, labels, data.n_train, data.n_classes)
+        return cls(inputs, labels, data.n_train, data.n_classes, data.input_shape)
+
+
+def make_cohort(lanes: Sequence[Lane], data: DeviceData) -> Cohort:
+    """Put lanes of the same key and epoch together."""
+    if lanes[0].key.family == "cnn":
+        return CNNCohort(lanes)
+    batch_size, _ = steps_per_epoch(lanes[0].key, data)
+    return MLPCohort(lanes, batch_size)
 
 
 def row_order(n_rows: int, seed: int, epoch: int) -> Tensor:
@@ -57,44 +71,37 @@ def train_epoch(
         Mean loss ``[lanes]`` and accuracy ``[lanes]`` over the minibatches, and their number; None
         when it was cancelled between two of them, which leaves the cohort in mid-epoch.
     """
-    n_rows = data.n_train if cohort.key.part == "train" else len(data.inputs)
-    batch_size = min(cohort.key.batch_size, n_rows)
-    n_steps = n_rows // batch_size
-    order = row_order(n_rows, seed, cohort.epoch).to(data.inputs.device)
-    parameters = {
-        name: view.detach().requires_grad_() for name, view in cohort.views(cohort.weights).items()
-    }
-    leaves = list(parameters.values())
-    loss_sum = torch.zeros(len(cohort), dtype=torch.float64, device=data.inputs.device)
-    correct = torch.zeros(len(cohort), device=data.inputs.device)
+    batch_size, n_steps = steps_per_epoch(cohort.lanes[0].key, data)
+    epoch = cohort.lanes[0].epoch
+    n_rows = data.n_rows(cohort.lanes[0].key.part)
+    order = row_order(n_rows, seed, epoch).to(data.inputs.device)[: n_steps * batch_size]
+    labels = data.labels[order].view(n_steps, batch_size)
+    loss_sum = torch.zeros(len(cohort.lanes), device=data.inputs.device, dtype=torch.float64)
+    correct = torch.zeros(len(cohort.lanes), device=data.inputs.device, dtype=torch.int64)
     rows = data.inputs.new_empty(batch_size, data.inputs.shape[1])
-    for index in order[: n_steps * batch_size].view(n_steps, batch_size):
+    schedules = [
+        (str(lane.spec.params.get("schedule", "constant")), lane.spec.epochs * n_steps)
+        for lane in cohort.lanes
+    ]
+    for i, index in enumerate(order.view(n_steps, batch_size)):
         if cancelled():
             return None
         torch.index_select(data.inputs, 0, index, out=rows)
-        labels = data.labels[index]
-        logits = mlp.forward(
-            cohort.key.shape, parameters, cohort.buffers, rows, cohort.dropout, cohort.generators
-        )
-        losses = _cross_entropy(logits, labels)
-        # Lanes share nothing, so the gradient of the sum holds each lane's own gradient.
-        gradients = torch.autograd.grad(losses.sum(), leaves)
-        torch.cat([gradient.flatten() for gradient in gradients], out=cohort.gradient)
-        with torch.no_grad():
-            _step(cohort)
-            loss_sum += losses
-            correct += (logits.argmax(-1) == labels[:, None]).sum(0)
-    cohort.epoch += 1
+        step = epoch * n_steps + i
+        factors = [factor(schedule, step, total) for schedule, total in schedules]
+        losses, hits = cohort.step(rows, labels[i], factors)
+        loss_sum += losses
+        correct += hits
+    for lane in cohort.lanes:
+        lane.epoch += 1
     return loss_sum / n_steps, correct.double() / (n_steps * batch_size), n_steps
 
 
-def _step(cohort: Cohort) -> None:
-    cohort.steps += 1
-    weights, gradients = cohort.blocks(cohort.weights), cohort.blocks(cohort.gradient)
-    moments = {name: cohort.blocks(buffer) for name, buffer in cohort.moments.items()}
-    for i, (block, gradient) in enumerate(zip(weights, gradients, strict=True)):
-        block_moments = {name: blocks[i] for name, blocks in moments.items()}
-        update(cohort.key.optimizer, block, gradient, block_moments, cohort.rates, cohort.steps)
+def steps_per_epoch(key: CohortKey, data: DeviceData) -> tuple[int, int]:
+    """Rows of a minibatch, and minibatches of an epoch."""
+    n_rows = data.n_rows(key.part)
+    batch_size = min(key.batch_size, n_rows)
+    return batch_size, n_rows // batch_size
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -105,12 +112,6 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return losses.view(batch, lanes).mean(0)
 
 
-def all_finite(cohort: Cohort) -> Tensor:
-    """Whether every weight and statistic of a lane is neither NaN nor infinite, ``[lanes]``."""
-    tensors = [*cohort.views(cohort.weights).values(), *cohort.buffers.values()]
-    return torch.stack([value.flatten(1).isfinite().all(1) for value in tensors]).all(0)
-
-
 @torch.no_grad()
 def evaluate(cohort: Cohort, data: DeviceData) -> dict[str, Tensor]:
     """Scores of every lane on the validation part.
@@ -119,17 +120,14 @@ def evaluate(cohort: Cohort, data: DeviceData) -> dict[str, Tensor]:
         ``loss``, ``accuracy`` and ``f1`` (macro), ``[lanes]`` each.
     """
     inputs, labels = data.inputs[data.n_train :], data.labels[data.n_train :]
-    parameters = cohort.views(cohort.weights)
-    lanes, n_classes = len(cohort), data.n_classes
+    lanes, n_classes = len(cohort.lanes), data.n_classes
     loss_sum = torch.zeros(lanes, dtype=torch.float64, device=inputs.device)
     confusion = torch.zeros(lanes * n_classes**2, dtype=torch.int64, device=inputs.device)
     lane_offset = torch.arange(lanes, device=inputs.device) * n_classes * n_classes
     for rows, truth in zip(
-        inputs.split(_EVALUATION_ROWS), labels.split(_EVALUATION_ROWS), strict=True
+        inputs.split(cohort.evaluation_rows), labels.split(cohort.evaluation_rows), strict=True
     ):
-        logits = mlp.forward(
-            cohort.key.shape, parameters, cohort.buffers, rows, cohort.dropout, None
-        )
+        logits = cohort.logits(rows)
         loss_sum += _cross_entropy(logits, truth) * len(rows)
         cells = lane_offset + truth[:, None] * n_classes + logits.argmax(-1)
         confusion += torch.bincount(cells.flatten(), minlength=confusion.numel())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 
 
@@ -22,7 +22,11 @@ class Ticket:
 
 
 class Scheduler:
-    """First come, first served; lanes that fit the first one go with it.
+    """The lanes with the most epochs behind them go first; what fits the first goes with it.
+
+    So what has survived the most rungs is completed soonest, and the sampler learns from it. Where
+    the lanes with the fewest epochs went first, to catch up and merge with older ones, a stream of
+    fresh lanes kept the promising ones from being completed at all.
 
     Args:
         max_lanes: The most lanes of a cohort.
@@ -41,6 +45,10 @@ class Scheduler:
         """Let a lane wait for its next epoch."""
         self._waiting.append(ticket)
 
+    def put_back(self, tickets: Sequence[Ticket]) -> None:
+        """Let lanes that were taken and not trained wait again, ahead of those that are as far."""
+        self._waiting = [*tickets, *self._waiting]
+
     def discard(self, numbers: Collection[int]) -> None:
         """Forget lanes that are gone; those that do not wait are passed over."""
         self._waiting = [ticket for ticket in self._waiting if ticket.number not in numbers]
@@ -49,7 +57,7 @@ class Scheduler:
         """Take the numbers of the lanes that train the next epoch together, [] when none wait."""
         if not self._waiting:
             return []
-        first = self._waiting[0]
+        first = max(self._waiting, key=lambda ticket: ticket.epoch)
         fitting = [
             ticket
             for ticket in self._waiting

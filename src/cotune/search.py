@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from cotune.executors.base import Executor
@@ -14,6 +13,7 @@ from cotune.rundir import RunDirectory
 from cotune.study import DIRECTIONS, Study
 
 _POLL_SECONDS = 0.1
+_PRUNED = "pruned"  # the reason of trials that the pruner stopped
 
 
 @dataclass
@@ -36,11 +36,14 @@ class Search:
         tick: Called about ten times a second.
         n_trials: End after this many trials; None for no limit.
         deadline: When the whole run has to be over, by ``time.monotonic()``; None for no limit.
+        kept: Trials that are never pruned.
         final_seconds: What training and testing a trial's configuration for good will take.
         stopped: Whether the user wants the run to end.
 
     Attributes:
         finished: Trials that have ended, in that order.
+        together: Trials that were trained together with others, for some epochs at least.
+        alone: Those that never were.
         accuracies: The last validation accuracy of each trial, by number, 0-1.
     """
 
@@ -54,6 +57,7 @@ class Search:
         tick: Callable[[], None],
         n_trials: int | None,
         deadline: float | None,
+        kept: Collection[int],
         final_seconds: Callable[[TrialResult], float],
         stopped: Callable[[], bool],
     ) -> None:
@@ -65,12 +69,17 @@ class Search:
         self._tick = tick
         self._n_trials = n_trials
         self._deadline = deadline
+        self._kept = frozenset(kept)
         self._final_seconds = final_seconds
         self._stopped = stopped
         self._running: dict[int, _Running] = {}
         self._asked = 0
+        self._lane_epochs = 0
+        self._cohort_epochs = 0.0
         self.finished: list[TrialResult] = []
         self.accuracies: dict[int, float] = {}
+        self.together: set[int] = set()
+        self.alone: set[int] = set()
 
     def go(self) -> None:
         """Search until the trials, the time or the configurations are used up, or a stop."""
@@ -78,8 +87,7 @@ class Search:
             self._fill_places()
             if not self._running:
                 break
-            reports = self._executor.reports(_POLL_SECONDS)
-            self._executor.apply([v for report in reports if (v := self._judge(report))])
+            self._executor.apply(self._judge(self._executor.reports(_POLL_SECONDS)))
             self._tick()
         self._end_running("stopped by the user" if self._stopped() else "time was up")
 
@@ -89,68 +97,98 @@ class Search:
         return len(self._running)
 
     def ranked(self) -> list[TrialResult]:
-        """Trials that a final model can be made of, best first.
+        """Trials that a final model can be made of, best first, by their last value.
 
-        Complete ones; where there are none, those that were cut short, by their last value.
+        Complete ones and those that the end of the time cut short, which would be trained for as
+        many epochs as they had; where there are none, those that the pruner stopped.
         """
-        with_value = [t for t in self.finished if t.value is not None and t.state != "failed"]
-        complete = [t for t in with_value if t.state == "complete"]
+        return self._rank(self.finished)
+
+    def _rank(self, trials: Sequence[TrialResult]) -> list[TrialResult]:
+        with_value = [t for t in trials if t.value is not None and t.state != "failed"]
+        unpruned = [t for t in with_value if t.reason != _PRUNED]
         sign = -1.0 if DIRECTIONS[self._metric] == "maximize" else 1.0
-        return sorted(complete or with_value, key=lambda t: (sign * (t.value or 0.0), t.number))
+        return sorted(unpruned or with_value, key=lambda t: (sign * (t.value or 0.0), t.number))
+
+    def _so_far(self, running: _Running, state: State = "pruned", reason: str = "") -> TrialResult:
+        """A running trial as it would be recorded if it ended now."""
+        return TrialResult(
+            number=running.spec.number,
+            state=state,
+            value=running.value,
+            epochs=running.epochs,
+            params=self._study.params(running.spec.number),
+            seconds=running.seconds,
+            reason=reason,
+        )
 
     def _is_over(self) -> bool:
         if self._stopped():
             return True
         if self._deadline is None:
             return False
-        ranked = self.ranked()
-        reserve = self._final_seconds(ranked[0]) if ranked else 0.0
+        candidates = self._rank([*self.finished, *map(self._so_far, self._running.values())])
+        reserve = self._final_seconds(candidates[0]) if candidates else 0.0
         return time.monotonic() + reserve >= self._deadline
 
     def _fill_places(self) -> None:
-        while len(self._running) < self._executor.places and not self._study.exhausted:
-            if self._n_trials is not None and self._asked >= self._n_trials:
+        openings = self._executor.openings()
+        for i, size in enumerate(openings):
+            if self._n_trials is not None:
+                # The last trials are shared out, so that no engine waits for another.
+                left = self._n_trials - self._asked
+                size = min(size, -(-left // (len(openings) - i)))
+            if size < 1 or self._study.exhausted:
                 return
-            spec = self._study.ask()
-            self._asked += 1
-            self._running[spec.number] = _Running(spec)
-            self._executor.submit([spec])
-            self._observer.trial_started(spec)
+            specs = self._study.ask(size)
+            self._asked += len(specs)
+            self._executor.submit(specs)
+            for spec in specs:
+                self._running[spec.number] = _Running(spec)
+                self._observer.trial_started(spec)
 
-    def _judge(self, report: Report) -> Verdict | None:
-        """Record a report and decide whether its trial goes on; None when it has failed."""
-        running = self._running[report.number]
-        running.epochs = report.epoch
-        running.seconds += report.seconds
-        if report.error:
-            self._end(running, "failed", f"epoch {report.epoch}: {report.error}")
-            return None
-        self.accuracies[report.number] = report.scores["accuracy"]
-        running.value = value = report.scores[self._metric]
-        if not math.isfinite(value):
-            raise ValueError(f"trial {report.number}: an engine reported {self._metric} {value}")
-        self._run.append_report(report)
-        self._observer.trial_reported(report, value)
-        prune = self._study.report(report.number, report.epoch, value)
-        if report.epoch >= running.spec.epochs:
-            self._end(running, "complete", "")
-        elif prune:
-            self._end(running, "pruned", "pruned")
-        else:
-            return Verdict(report.number, stop=False)
-        return Verdict(report.number, stop=True)
+    def _judge(self, reports: Sequence[Report]) -> list[Verdict]:
+        """Record reports and decide whether their trials go on; failed ones need no verdict."""
+        values = {}
+        for report in reports:
+            running = self._running[report.number]
+            running.epochs = report.epoch
+            running.seconds += report.seconds
+            self._lane_epochs += 1
+            self._cohort_epochs += 1 / report.lanes
+            if report.lanes > 1:
+                self.together.add(report.number)
+                self.alone.discard(report.number)
+            elif report.number not in self.together:
+                self.alone.add(report.number)
+            if report.error:
+                self._end(running, "failed", f"epoch {report.epoch}: {report.error}")
+                continue
+            self.accuracies[report.number] = report.scores["accuracy"]
+            running.value = report.scores[self._metric]
+            self._run.append_report(report)
+            self._observer.trial_reported(report, running.value)
+            values[report.number] = (report.epoch, running.value)
+        stopped = self._study.report(values) - self._kept if values else set()
+        verdicts = []
+        for number, (epoch, _) in values.items():
+            running = self._running[number]
+            is_over = epoch >= running.spec.epochs
+            if is_over:
+                self._end(running, "complete", "")
+            elif number in stopped:
+                self._end(running, "pruned", _PRUNED)
+            verdicts.append(Verdict(number, stop=is_over or number in stopped))
+        return verdicts
+
+    @property
+    def mean_lanes(self) -> float:
+        """Lanes of a cohort, on average over the epochs of all trials."""
+        return self._lane_epochs / self._cohort_epochs if self._cohort_epochs else 0.0
 
     def _end(self, running: _Running, state: State, reason: str) -> None:
         number = running.spec.number
-        result = TrialResult(
-            number=number,
-            state=state,
-            value=running.value,
-            epochs=running.epochs,
-            params=self._study.params(number),
-            seconds=running.seconds,
-            reason=reason,
-        )
+        result = self._so_far(running, state, reason)
         self._study.tell(number, state, running.value, reason)
         self._run.append_trial(result)
         del self._running[number]
@@ -161,7 +199,7 @@ class Search:
 
     def _end_running(self, reason: str) -> None:
         """Trials still in training are cut short, which Optuna calls pruned."""
+        self._executor.clear()
         for running in list(self._running.values()):
-            self._executor.apply([Verdict(running.spec.number, stop=True)])
             epochs = f"epoch {running.epochs} of {running.spec.epochs}"
             self._end(running, "pruned", f"{reason} after {epochs}")

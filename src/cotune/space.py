@@ -16,7 +16,7 @@ from optuna.distributions import (
 )
 
 from cotune.exceptions import SpaceError
-from cotune.hyperparameters import DEFAULTS, KNOWN, close_name, shown, shown_key, shown_value
+from cotune.hyperparameters import KNOWN, close_name, defaults, shown, shown_key, shown_value
 from cotune.results import Value
 
 _KEPT = 5  # a grid keeps all values of a range that has no more
@@ -49,6 +49,11 @@ class Space:
         self.searched = dict(searched)
         self.constants = dict(constants or {})
 
+    @property
+    def family(self) -> str:
+        """The networks that are searched: ``mlp`` or ``cnn``."""
+        return str(self.constants.get("model", KNOWN["model"].default))
+
     def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Value]:
         """Draw a configuration through the trial; what does not exist for it is not drawn."""
         params: dict[str, Value] = {}
@@ -59,7 +64,7 @@ class Space:
 
     def complete(self, params: Mapping[str, Value]) -> dict[str, Value]:
         """The configuration with constants and defaults: all that the trainer needs."""
-        full = {**DEFAULTS, **self.constants, **params}
+        full = {**defaults(self.family), **self.constants, **params}
         if full["optimizer"] != "sgd" and "momentum" not in params:
             del full["momentum"]
         return full

@@ -26,9 +26,10 @@ from optuna.distributions import (
 
 from cotune.exceptions import SpaceError
 from cotune.hyperparameters import (
-    DEFAULTS,
     KNOWN,
+    NAMES,
     close_name,
+    family_of_name,
     known_value,
     read_integer,
     read_number,
@@ -55,11 +56,17 @@ def space_from_dict(data: Any) -> Space:
     constants: dict[str, Value] = {}
     for name in data:
         if name not in KNOWN:
-            near = close_name(str(name), KNOWN, DEFAULTS)
+            near = close_name(str(name), KNOWN, NAMES)
             raise SpaceError(f"{shown_key(name)}: unknown hyperparameter{near}")
     for name, entry in data.items():
         if not isinstance(entry, dict):
             constants[name] = known_value(name, entry, name)
+    family = str(constants.get("model", KNOWN["model"].default))
+    for name, entry in data.items():
+        if name == "model" and isinstance(entry, dict):
+            raise SpaceError("model: is a constant, mlp or cnn; the two have no space in common")
+        if (other := family_of_name(name)) not in (family, None):
+            raise SpaceError(f"{name}: is for model {other}, this space is for model {family}")
     waiting = {name: entry for name, entry in data.items() if isinstance(entry, dict)}
     while waiting:
         # Parents come before their children, whatever the order in the file.
@@ -186,6 +193,9 @@ def _hyperparameter(
 
 def _range(name: str, entry: dict[str, Any], integer: bool) -> BaseDistribution:
     known = KNOWN[name]
+    if known.choices and known.type is int:
+        listed = ", ".join(map(str, known.choices))
+        raise SpaceError(f"{name}.type: {name} is one of {listed}; use categorical")
     if known.type not in (int, float) or (integer and known.type is float):
         raise SpaceError(f"{name}.type: {name} is a {known.type.__name__}, not {entry['type']}")
     if known.type is int and not integer:

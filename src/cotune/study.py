@@ -16,12 +16,12 @@ from optuna.pruners import (
     HyperbandPruner,
     MedianPruner,
     NopPruner,
-    SuccessiveHalvingPruner,
 )
 from optuna.samplers import (
     BaseSampler,
     BruteForceSampler,
     GPSampler,
+    PartialFixedSampler,
     QMCSampler,
     RandomSampler,
     TPESampler,
@@ -29,6 +29,8 @@ from optuna.samplers import (
 from optuna.trial import TrialState
 
 from cotune.exceptions import StorageError
+from cotune.halving import Halving
+from cotune.hyperparameters import SHARED
 from cotune.results import State, TrialSpec, Value
 from cotune.space import Space
 from cotune.storage import STUDY_NAME, Journal, open_storage
@@ -78,7 +80,7 @@ class Study:
         journal_path: Path,
         space: Space,
         sampler: SamplerLike = "tpe",
-        pruner: PrunerLike = "median",
+        pruner: PrunerLike = "asha",
         metric: str = "accuracy",
         seed: int = 0,
     ) -> None:
@@ -87,6 +89,8 @@ class Study:
         self._seed = seed
         self._space = space
         self._running: dict[int, optuna.Trial] = {}
+        # Optuna's own asks one trial at a time, and lets pass whichever it asks first.
+        self._halving = Halving(DIRECTIONS[metric] == "maximize") if pruner == "asha" else None
         with self._timed():
             self._journal = Journal(journal_path)
             self._study = optuna.create_study(
@@ -105,11 +109,32 @@ class Study:
         with self._timed():
             self._study.enqueue_trial(dict(params))
 
-    def ask(self) -> TrialSpec:
-        """The next trial; it counts as running until :meth:`tell`."""
+    def ask(self, count: int = 1) -> list[TrialSpec]:
+        """The next trials; they count as running until :meth:`tell`.
+
+        Those after the first share its values of the hyperparameters that lanes of a cohort must
+        have in common; the sampler draws the others. A grid, which may not repeat itself, draws
+        all of them.
+        """
+        first = self._ask({})
+        held = {name: value for name, value in self.params(first.number).items() if name in SHARED}
+        if isinstance(self._study.sampler, BruteForceSampler):
+            held = {}
+        specs = [first]
+        while len(specs) < count and not self.exhausted:
+            specs.append(self._ask(held))
+        return specs
+
+    def _ask(self, held: dict[str, Value]) -> TrialSpec:
+        sampler = self._study.sampler
         with self._timed():
-            trial = self._study.ask()
-            params = self._space.suggest(trial)
+            if held:
+                self._study.sampler = PartialFixedSampler(held, sampler)
+            try:
+                trial = self._study.ask()
+                params = self._space.suggest(trial)
+            finally:
+                self._study.sampler = sampler
         self._running[trial.number] = trial
         # Large odd factors keep the seeds of neighbouring runs and trials apart.
         seed = (self._seed * 1_000_003 + trial.number * 7_919 + 1) % 2**63
@@ -119,12 +144,21 @@ class Study:
         """A running trial's searched hyperparameters."""
         return dict(self._running[number].params)
 
-    def report(self, number: int, epoch: int, value: float) -> bool:
-        """Record a running trial's value after an epoch; whether the pruner wants it stopped."""
+    def report(self, values: Mapping[int, tuple[int, float]]) -> set[int]:
+        """Record what running trials came to, and judge them together.
+
+        Args:
+            values: Epoch, from 1, and value by trial number.
+
+        Returns:
+            The trials that the pruner wants stopped.
+        """
         with self._timed():
-            trial = self._running[number]
-            trial.report(value, epoch)
-            return trial.should_prune()
+            for number, (epoch, value) in values.items():
+                self._running[number].report(value, epoch)
+            if self._halving is not None:
+                return self._halving.judge(values)
+            return {number for number in values if self._running[number].should_prune()}
 
     def tell(self, number: int, state: State, value: float | None, reason: str = "") -> None:
         """End a running trial."""
@@ -161,9 +195,7 @@ def make_sampler(name: str, seed: int) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         if name == "tpe":
-            # Grouped, so that a conditional hyperparameter is modelled with the others it occurs
-            # with; otherwise it would be drawn on its own.
-            return TPESampler(seed=seed, group=True)
+            return TPESampler(seed=seed)
         if name == "random":
             return RandomSampler(seed=seed)
         if name == "grid":
@@ -181,8 +213,6 @@ def make_pruner(name: str) -> BasePruner:
         return MedianPruner(n_startup_trials=4, n_warmup_steps=1)
     if name == "hyperband":
         return HyperbandPruner(min_resource=1, max_resource=50, reduction_factor=3)
-    if name == "asha":
-        return SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
-    if name == "none":
+    if name in ("asha", "none"):  # asha is judged by Halving
         return NopPruner()
     raise ValueError(f"pruner: {name!r} is not one of {', '.join(PRUNERS)}")

@@ -240,6 +240,15 @@ def format_value(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
+def _lanes_line(lanes: Mapping[str, float]) -> str:
+    line = (
+        f"{lanes['mean']:.1f} in a cohort on average; {lanes['together']} trials trained together"
+    )
+    if lanes["alone"]:
+        line += f", {lanes['alone']} alone (no other shared batch size and batch norm then)"
+    return line
+
+
 def _rows(config: Mapping[str, Any], summary: Summary) -> list[tuple[str, str]]:
     counts, seconds = summary.trials, summary.seconds
     rows: list[tuple[str, str]] = [("state", summary.state), ("data", _data_line(config))]
@@ -254,6 +263,8 @@ def _rows(config: Mapping[str, Any], summary: Summary) -> list[tuple[str, str]]:
             f"(Optuna and storage {seconds['study']:.1f} s), final model {seconds['final']:.1f} s",
         )
     )
+    if summary.lanes.get("mean"):
+        rows.append(("lanes", _lanes_line(summary.lanes)))
     best = summary.best
     if best:
         rows.append(("best trial", str(best["number"])))

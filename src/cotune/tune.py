@@ -37,7 +37,7 @@ from cotune.space import Space
 from cotune.study import OPTUNA_VERSION, PrunerLike, SamplerLike, Study
 from cotune.version import VERSION
 
-_FINAL_SLACK = 1.1  # epochs of the final model vary in length by about so much
+_FINAL_SLACK = 1.15  # alone, a lane's step takes a little longer than among others
 _GRACE_SECONDS = 0.5  # the search ends when the best trial just fits, and a little later
 _SUMMARY_SECONDS = 2.0  # between two writings of summary.json
 
@@ -58,7 +58,7 @@ class Options:
 
     space: Space
     sampler: SamplerLike = "tpe"
-    pruner: PrunerLike = "median"
+    pruner: PrunerLike = "asha"
     metric: str = "accuracy"
     n_trials: int | None = None
     timeout: float | None = 300.0
@@ -77,6 +77,7 @@ def describe_run(
     training: TrainingData,
     device: str,
     workers: int,
+    lanes: int,
     validation: float,
 ) -> dict[str, Any]:
     """What ``config.yaml`` says of a run: what was asked for, resolved, and with what."""
@@ -105,6 +106,7 @@ def describe_run(
         "validation": validation,
         "device": device,
         "workers": workers if device == "cpu" else None,
+        "lanes": lanes,
         "versions": {
             "cotune": VERSION,
             "python": platform.python_version(),
@@ -183,6 +185,8 @@ class Tuner:
             self._tick,
             options.n_trials,
             self._deadline,
+            # The default configuration: what the search has to be better than.
+            {len(options.enqueued)},
             self._final_seconds,
             lambda: bool(stop),
         )
@@ -288,7 +292,7 @@ class Tuner:
                 "trained in time"
             )
         if trial.state != "complete":
-            remarks.append("no trial was completed: the best of those cut short was used")
+            remarks.append(f"trial {trial.number}: {trial.reason}; its score is of that epoch")
         if final.epochs < trial.epochs:
             remarks.append(
                 f"the final model has {final.epochs} of {trial.epochs} epochs: time was up"
@@ -350,6 +354,11 @@ class Tuner:
                 "test_ci95": list(final.test_ci95),
                 "epochs": final.epochs,
                 "parameters": final.parameters,
+            },
+            lanes={
+                "mean": round(self._search.mean_lanes, 2),
+                "together": len(self._search.together),
+                "alone": len(self._search.alone),
             },
             message=message,
         )

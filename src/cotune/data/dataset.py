@@ -60,9 +60,11 @@ class TrainingData:
         labels: ``int64 [rows]``.
         n_train: Rows of the training part; the rest is the validation part.
         n_classes: Number of classes.
+        input_shape: Shape of one row before it was flattened.
     """
 
     inputs: NDArray[np.float32]
     labels: NDArray[np.int64]
     n_train: int
     n_classes: int
+    input_shape: tuple[int, ...]

@@ -184,6 +184,7 @@ def prepare(
         labels=dataset.labels[order],
         n_train=len(train),
         n_classes=len(dataset.classes),
+        input_shape=dataset.input_shape,
     ), standardize
 
 

@@ -14,18 +14,26 @@ from cotune.results import Report, TrialSpec, Verdict
 class Executor(ABC):
     """Trains trials somewhere.
 
-    The driver submits at most ``places`` trials at a time. Each trial is trained epoch by epoch:
-    after its report it waits for its verdict. A trial whose report has an error is over.
+    The driver submits groups of trials where there are openings. Each trial is trained epoch by
+    epoch: after its report it waits for its verdict. A trial whose report has an error is over.
     """
 
     @property
     @abstractmethod
-    def places(self) -> int:
-        """How many trials can be in training at a time."""
+    def lanes(self) -> int:
+        """How many trials one engine trains at a time."""
+
+    @abstractmethod
+    def openings(self) -> list[int]:
+        """How many trials each engine has room for now, where it is worth while to fill it."""
 
     @abstractmethod
     def submit(self, specs: Sequence[TrialSpec]) -> None:
-        """Start training these trials."""
+        """Start training these trials in one engine, which trains those together that fit.
+
+        Raises:
+            ValueError: No engine has room for all of them.
+        """
 
     @abstractmethod
     def reports(self, timeout: float) -> list[Report]:
@@ -33,14 +41,20 @@ class Executor(ABC):
 
     @abstractmethod
     def apply(self, verdicts: Sequence[Verdict]) -> None:
-        """Let reported trials go on, or stop them and free their places.
-
-        A trial in mid-epoch can be stopped too; it is not reported again.
-        """
+        """Let reported trials go on, or stop them and free their places."""
 
     @abstractmethod
-    def weights(self, number: int) -> dict[str, NDArray]:  # type: ignore[type-arg]
-        """The weights of a trial that waits for its verdict, as its module twin names them."""
+    def clear(self) -> None:
+        """Stop all trials at once, those in mid-epoch too."""
+
+    @abstractmethod
+    def weights(self, number: int, best: bool = False) -> dict[str, NDArray]:  # type: ignore[type-arg]
+        """The weights of a trial that waits for its verdict, as its module twin names them.
+
+        Args:
+            best: Those of its epoch with the best validation accuracy so far (the first of
+                several); those of now where nothing was validated.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -51,3 +65,13 @@ class Executor(ABC):
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def worth_filling(free: Sequence[int], lanes: int) -> list[int]:
+    """The engines' free places where at least half of the lanes are free, the most first.
+
+    Lanes that start together go through their epochs together; filled one by one, each would
+    train alone. As a group goes to the engine with the most room, groups that are submitted in
+    this order all fit.
+    """
+    return sorted((places for places in free if 2 * places >= lanes), reverse=True)

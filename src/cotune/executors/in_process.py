@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cotune.data.dataset import TrainingData
 from cotune.engine import Engine
-from cotune.executors.base import Executor
+from cotune.executors.base import Executor, worth_filling
 from cotune.results import Report, TrialSpec, Verdict
 
 
@@ -19,18 +19,24 @@ class InProcessExecutor(Executor):
         data: The dataset.
         seed: The run's seed.
         device: ``cpu`` or ``cuda``.
-        places: Trials in training at a time.
+        lanes: Trials in training at a time; measured by default.
     """
 
-    def __init__(self, data: TrainingData, seed: int, device: str, places: int = 1) -> None:
-        self._engine = Engine(data, seed, device)
-        self._places = places
+    def __init__(
+        self, data: TrainingData, seed: int, device: str, lanes: int | None = None
+    ) -> None:
+        self._engine = Engine(data, seed, device, lanes)
 
     @property
-    def places(self) -> int:
-        return self._places
+    def lanes(self) -> int:
+        return self._engine.max_lanes
+
+    def openings(self) -> list[int]:
+        return worth_filling([self.lanes - len(self._engine)], self.lanes)
 
     def submit(self, specs: Sequence[TrialSpec]) -> None:
+        if len(specs) > self.lanes - len(self._engine):
+            raise ValueError(f"trial {specs[0].number}: there is no room for {len(specs)} trials")
         self._engine.add(specs)
 
     def reports(self, timeout: float) -> list[Report]:
@@ -39,8 +45,11 @@ class InProcessExecutor(Executor):
     def apply(self, verdicts: Sequence[Verdict]) -> None:
         self._engine.apply(verdicts)
 
-    def weights(self, number: int) -> dict[str, NDArray]:  # type: ignore[type-arg]
-        return self._engine.weights(number)
+    def weights(self, number: int, best: bool = False) -> dict[str, NDArray]:  # type: ignore[type-arg]
+        return self._engine.weights(number, best)
+
+    def clear(self) -> None:
+        self._engine.clear()
 
     def close(self) -> None:
         pass

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from cotune.data.dataset import TrainingData
 from cotune.exceptions import StorageError
-from cotune.executors.base import Executor
+from cotune.executors.base import Executor, worth_filling
 from cotune.results import Report, TrialSpec, Verdict
 
 # Without these, glibc returns every large tensor's pages to the system and faults them in again.
@@ -36,25 +36,29 @@ _EXIT_SECONDS = 2.0
 
 
 class ProcessExecutor(Executor):
-    """Trains each trial in one of several worker processes.
+    """Trains trials in several worker processes, several together in each.
 
     The processes start at once and import PyTorch while the caller reads its data; :meth:`load`
     gives them the dataset.
 
     Args:
-        workers: Number of processes, one trial at a time each.
+        workers: Number of processes.
     """
 
     def __init__(self, workers: int) -> None:
         self._file = tempfile.TemporaryFile(prefix="cotune-")  # noqa: SIM115 - until close()
         self._workers = [_Worker(self._file.fileno()) for _ in range(workers)]
-        self._of_trial: dict[int, _Worker] = {}
+        self._lanes = 0
 
-    def load(self, data: TrainingData, seed: int) -> None:
-        """Share the dataset with the workers.
+    def load(self, data: TrainingData, seed: int, lanes: int | None = None) -> None:
+        """Share the dataset with the workers, and have them measure how many lanes pay.
+
+        Args:
+            seed: The run's seed.
+            lanes: Trials in training at a time in each worker; measured by default.
 
         Raises:
-            StorageError: The temporary folder has no room for it.
+            StorageError: The temporary folder has no room for the dataset.
         """
         try:
             # The labels first, as all that follows 8-byte numbers is aligned.
@@ -66,47 +70,60 @@ class ProcessExecutor(Executor):
                 f"{tempfile.gettempdir()}: the dataset cannot be shared through it: "
                 f"{error.strerror}; set TMPDIR to a folder with more room"
             ) from error
+        layout = {
+            "shape": data.inputs.shape,
+            "dtype": data.inputs.dtype.str,
+            "n_train": data.n_train,
+            "n_classes": data.n_classes,
+            "input_shape": data.input_shape,
+        }
         for worker in self._workers:
-            shape, dtype = data.inputs.shape, data.inputs.dtype.str
-            worker.send("load", (shape, dtype, data.n_train, data.n_classes, seed))
+            worker.send("load", (layout, seed, lanes))
+        # Measured side by side, as they will train; the least keeps all workers alike.
+        self._lanes = min(worker.ask("lanes") for worker in self._workers)
 
     @property
-    def places(self) -> int:
-        return len(self._workers)
+    def lanes(self) -> int:
+        return self._lanes
+
+    def openings(self) -> list[int]:
+        return worth_filling([self._lanes - len(w.trials) for w in self._workers], self._lanes)
 
     def submit(self, specs: Sequence[TrialSpec]) -> None:
-        for spec in specs:
-            free = (w for w in self._workers if w not in self._of_trial.values())
-            worker = next(free, None)
-            if worker is None:
-                raise ValueError(f"trial {spec.number}: all {self.places} workers are busy")
-            self._of_trial[spec.number] = worker
-            worker.send("add", [spec])
+        worker = min(self._workers, key=lambda worker: len(worker.trials))
+        if len(specs) > self._lanes - len(worker.trials):
+            raise ValueError(f"trial {specs[0].number}: no worker has room for {len(specs)} trials")
+        worker.trials.update(spec.number for spec in specs)
+        worker.send("add", list(specs))
 
     def reports(self, timeout: float) -> list[Report]:
-        pipes = {worker.pipe: worker for worker in self._of_trial.values()}
         reports: list[Report] = []
-        for pipe in wait(list(pipes), timeout):
-            reports += pipes[pipe].receive()  # type: ignore[index]
-        # A report may have been under way when its trial was stopped.
-        reports = [report for report in reports if report.number in self._of_trial]
-        for report in reports:
-            if report.error:
-                del self._of_trial[report.number]
+        for worker in self._workers:
+            reports += worker.take_reports()
+        pipes = {worker.pipe: worker for worker in self._workers if worker.trials}
+        for pipe in wait(list(pipes), 0.0 if reports else timeout):
+            worker = pipes[pipe]  # type: ignore[index]
+            worker.receive()
+            reports += worker.take_reports()
         return reports
 
     def apply(self, verdicts: Sequence[Verdict]) -> None:
-        for verdict in verdicts:
-            worker = self._of_trial[verdict.number]
-            worker.send("apply", [verdict])
-            if verdict.stop:
-                del self._of_trial[verdict.number]
+        for worker in self._workers:
+            # Together, so that lanes which go on go on together.
+            if own := [verdict for verdict in verdicts if verdict.number in worker.trials]:
+                worker.send("apply", own)
+                worker.trials -= {verdict.number for verdict in own if verdict.stop}
 
-    def weights(self, number: int) -> dict[str, NDArray]:  # type: ignore[type-arg]
-        worker = self._of_trial[number]
-        worker.send("weights", number)
-        weights: dict[str, NDArray] = worker.receive()  # type: ignore[type-arg]
+    def weights(self, number: int, best: bool = False) -> dict[str, NDArray]:  # type: ignore[type-arg]
+        worker = next(worker for worker in self._workers if number in worker.trials)
+        worker.send("weights", (number, best))
+        weights: dict[str, NDArray] = worker.ask("weights")  # type: ignore[type-arg]
         return weights
+
+    def clear(self) -> None:
+        for worker in self._workers:
+            worker.trials.clear()
+            worker.send("clear", None)
 
     def close(self) -> None:
         for worker in self._workers:
@@ -121,6 +138,8 @@ class ProcessExecutor(Executor):
 class _Worker:
     def __init__(self, data_fd: int) -> None:
         self.pipe, theirs = Pipe()
+        self.trials: set[int] = set()
+        self._reports: list[Report] = []
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         command = [sys.executable, "-P", "-m", "cotune.executors.worker"]
         self._process = subprocess.Popen(
@@ -140,14 +159,29 @@ class _Worker:
         except OSError:
             raise self._lost() from None
 
-    def receive(self) -> Any:
+    def ask(self, kind: str) -> Any:
+        """The answer of that kind; reports that come before it are kept."""
+        while True:
+            if (answer := self.receive())[0] == kind:
+                return answer[1]
+
+    def receive(self) -> tuple[str, Any]:
         try:
             kind, content = self.pipe.recv()
         except (EOFError, OSError):
             raise self._lost() from None
         if kind == "error":
             raise StorageError(f"a worker process failed: {content}")
-        return content
+        if kind == "reports":
+            self._reports += content
+        return kind, content
+
+    def take_reports(self) -> list[Report]:
+        """Reports that were received, but for those of trials that were stopped before."""
+        reports = [report for report in self._reports if report.number in self.trials]
+        self._reports = []
+        self.trials -= {report.number for report in reports if report.error}
+        return reports
 
     def _lost(self) -> StorageError:
         try:

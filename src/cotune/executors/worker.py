@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import deque
 from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,32 +35,40 @@ def main(pipe_fd: int, data_fd: int) -> None:
 
 def _serve(pipe: Connection, data_fd: int) -> None:
     engine: Engine | None = None
+    unread: deque[tuple[str, Any]] = deque()  # what came in mid-epoch, to be done after it
+
+    def cancelled() -> bool:
+        """Whether the driver wants the epoch to end at once."""
+        while pipe.poll():
+            unread.append(pipe.recv())
+        return any(kind == "clear" for kind, _ in unread)
+
     while True:
         # Wait for word only when no lane can be trained.
-        while engine is None or not engine.waiting or pipe.poll():
-            kind, content = pipe.recv()
+        while engine is None or unread or not engine.waiting or pipe.poll():
+            kind, content = unread.popleft() if unread else pipe.recv()
             if kind == "load":
-                shape, dtype, n_train, n_classes, seed = content
-                engine = Engine(_map_data(data_fd, shape, dtype, n_train, n_classes), seed)
+                layout, seed, lanes = content
+                engine = Engine(_map_data(data_fd, **layout), seed, max_lanes=lanes)
+                pipe.send(("lanes", engine.max_lanes))
             elif engine is None:
                 raise RuntimeError(f"{kind!r} came before the dataset")
             elif kind == "weights":
-                pipe.send(("weights", engine.weights(content)))
+                pipe.send(("weights", engine.weights(*content)))
+            elif kind == "clear":
+                engine.clear()
             else:
                 getattr(engine, kind)(content)
-        # The driver writes to a worker in mid-epoch only to stop what it trains.
-        if reports := engine.step(cancelled=pipe.poll):
+        if reports := engine.step(cancelled):
             pipe.send(("reports", reports))
 
 
-def _map_data(
-    fd: int, shape: tuple[int, int], dtype: str, n_train: int, n_classes: int
-) -> TrainingData:
+def _map_data(fd: int, shape: tuple[int, int], dtype: str, **parts: Any) -> TrainingData:
     # Private mappings of one file share its pages; "c" gives PyTorch the writable view it wants.
     with os.fdopen(fd, "rb") as file:
         labels = np.memmap(file, np.int64, "c", 0, (shape[0],))
         inputs = np.memmap(file, dtype, "c", labels.nbytes, shape)
-    return TrainingData(np.asarray(inputs), np.asarray(labels), n_train, n_classes)
+    return TrainingData(np.asarray(inputs), np.asarray(labels), **parts)
 
 
 if __name__ == "__main__":

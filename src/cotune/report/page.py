@@ -308,8 +308,11 @@ def _settings(contents: Contents) -> list[tuple[str, str]]:
         ("Trials asked for", config.get("n_trials")),
         ("Time limit", None if timeout is None else text.duration(timeout)),
         ("Workers", config.get("workers")),
+        ("Trials trained at a time in each", config.get("lanes")),
         ("Device", config.get("device")),
     ]
+    if mean := contents.summary.lanes.get("mean"):
+        items.append(("Lanes in a cohort", f"{mean:.1f} on average"))
     if isinstance(versions, dict):
         items.append(("Versions", ", ".join(f"{name} {v}" for name, v in versions.items())))
     study = contents.summary.seconds.get("study")

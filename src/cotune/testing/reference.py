@@ -6,6 +6,7 @@ weights; the rules that both follow are stated here a second time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ class ReferenceEpoch:
     """Where the network stood after an epoch.
 
     Attributes:
-        train_loss: Mean cross-entropy over the minibatches.
+        train_loss: Mean cross-entropy over the minibatches, labels smoothed.
         train_accuracy: Share of those rows classified right, 0-1.
         scores: ``loss``, ``accuracy`` and ``f1`` on the validation part, by scikit-learn; empty
             when there is none.
@@ -56,7 +57,10 @@ def train_reference(
     Returns:
         One for each epoch.
     """
-    network, names = _build(params, data.inputs.shape[1], data.n_classes)
+    if params.get("model", "mlp") == "cnn":
+        network, names = _build_cnn(params, data.input_shape, data.n_classes)
+    else:
+        network, names = _build_mlp(params, data.inputs.shape[1], data.n_classes)
     network.to(dtype)
     with torch.no_grad():
         state = network.state_dict()
@@ -67,6 +71,14 @@ def train_reference(
     labels = torch.from_numpy(data.labels)
     n_rows = data.n_train if part == "train" else len(labels)
     batch_size = min(int(params["batch_size"]), n_rows)
+    n_steps = n_rows // batch_size
+    smoothing = float(params.get("label_smoothing", 0.0))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: _factor(
+            str(params.get("schedule", "constant")), step, n_steps * int(params["epochs"])
+        ),
+    )
     done = []
     for epoch in range(epochs):
         network.train()
@@ -77,10 +89,11 @@ def train_reference(
         for first in range(0, n_rows - batch_size + 1, batch_size):
             rows = order[first : first + batch_size]
             logits = network(inputs[rows])
-            loss = nn.functional.cross_entropy(logits, labels[rows])
+            loss = nn.functional.cross_entropy(logits, labels[rows], label_smoothing=smoothing)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            schedule.step()
             losses.append(loss.item())
             hits += int((logits.argmax(1) == labels[rows]).sum())
         state = network.state_dict()
@@ -100,45 +113,119 @@ def _order(n_rows: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(n_rows, generator=torch.Generator().manual_seed(1_000_003 * seed + epoch))
 
 
-def _build(
-    params: Mapping[str, Value], n_inputs: int, n_classes: int
-) -> tuple[nn.Sequential, dict[str, str]]:
-    """The network, and the engine's name of each of its tensors -> its own."""
-    layers: list[nn.Module] = []
-    names: dict[str, str] = {}
+def _factor(schedule: str, step: int, total: int) -> float:
+    """The rules, for steps counted from 0.
 
-    def add(layer: nn.Module, engine_name: str) -> None:
+    cosine: half a cosine from 1 at step 0 to 0 at step ``total``. one-cycle: half a cosine from
+    1/25 at step 0 to 1 at three tenths of the steps, then half a cosine to 0 at step ``total``.
+    """
+    if schedule == "constant":
+        return 1.0
+    if schedule == "cosine":
+        return math.cos(math.pi * step / total) / 2 + 1 / 2
+    top = 3 / 10 * total
+    if step < top:
+        middle, half = (1 + 1 / 25) / 2, (1 - 1 / 25) / 2
+        return middle - half * math.cos(math.pi * step / top)
+    return math.cos(math.pi * (step - top) / (total - top)) / 2 + 1 / 2
+
+
+class _Layers:
+    """Layers, and the engine's name of each of their tensors -> the name in ``nn.Sequential``."""
+
+    def __init__(self) -> None:
+        self.layers: list[nn.Module] = []
+        self.names: dict[str, str] = {}
+
+    def add(self, layer: nn.Module, engine_name: str = "") -> None:
         for name in layer.state_dict():
             if name != "num_batches_tracked":  # the engine has no use for it
-                names[f"{engine_name}.{name}"] = f"{len(layers)}.{name}"
-        layers.append(layer)
+                self.names[f"{engine_name}.{name}"] = f"{len(self.layers)}.{name}"
+        self.layers.append(layer)
 
+    def build(self) -> tuple[nn.Sequential, dict[str, str]]:
+        return nn.Sequential(*self.layers), self.names
+
+
+def _build_mlp(
+    params: Mapping[str, Value], n_inputs: int, n_classes: int
+) -> tuple[nn.Sequential, dict[str, str]]:
+    network = _Layers()
     width = n_inputs
     for i in range(int(params["n_layers"])):
         wider = int(params.get(f"width_{i}", params.get("width", 0)))
-        add(nn.Linear(width, wider, bias=not params["batch_norm"]), f"hidden.{i}")
+        network.add(nn.Linear(width, wider, bias=not params["batch_norm"]), f"hidden.{i}")
         if params["batch_norm"]:
-            add(nn.BatchNorm1d(wider), f"norm.{i}")
-        layers.append(nn.ReLU())
-        layers.append(nn.Dropout(float(params.get(f"dropout_{i}", params.get("dropout", 0.0)))))
+            network.add(nn.BatchNorm1d(wider), f"norm.{i}")
+        network.add(nn.ReLU())
+        network.add(nn.Dropout(float(params.get(f"dropout_{i}", params.get("dropout", 0.0)))))
         width = wider
-    add(nn.Linear(width, n_classes), "head")
-    return nn.Sequential(*layers), names
+    network.add(nn.Linear(width, n_classes), "head")
+    return network.build()
+
+
+class _Move(nn.Module):
+    """Puts the dimensions of ``[batch, ...]`` in another order."""
+
+    def __init__(self, *order: int) -> None:
+        super().__init__()
+        self.order = order
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return rows.permute(0, *self.order)
+
+
+def _build_cnn(
+    params: Mapping[str, Value], input_shape: tuple[int, ...], n_classes: int
+) -> tuple[nn.Sequential, dict[str, str]]:
+    """The rules: an image has its channels last, at the start and where it becomes a row again;
+    convolutions keep its size; pooling halves it, rounded down, while both sides are 2 or more.
+    """
+    height, width, channels = (*input_shape, 1)[:3]
+    kernel, norm = int(params["kernel_size"]), bool(params["batch_norm"])
+    network = _Layers()
+    network.add(nn.Unflatten(1, (height, width, channels)))
+    network.add(_Move(3, 1, 2))
+    for i in range(int(params["n_blocks"])):
+        filters = int(params.get(f"filters_{i}", params.get("filters", 0)))
+        convolution = nn.Conv2d(channels, filters, kernel, padding="same", bias=not norm)
+        network.add(convolution, f"conv.{i}")
+        if norm:
+            network.add(nn.BatchNorm2d(filters), f"norm.{i}")
+        network.add(nn.ReLU())
+        if min(height, width) >= 2:
+            network.add(nn.MaxPool2d(2))
+            height, width = height // 2, width // 2
+        channels = filters
+    network.add(_Move(2, 3, 1))
+    network.add(nn.Flatten())
+    features, dense = height * width * channels, int(params["dense_width"])
+    if dense:
+        network.add(nn.Linear(features, dense), "dense")
+        network.add(nn.ReLU())
+    network.add(nn.Dropout(float(params.get("dropout", 0.0))))
+    network.add(nn.Linear(dense or features, n_classes), "head")
+    return network.build()
 
 
 def _optimizer(params: Mapping[str, Value], network: nn.Module) -> torch.optim.Optimizer:
     lr, decay = float(params["lr"]), float(params.get("weight_decay", 0.0))
+    betas = float(params.get("beta1", 0.9)), float(params.get("beta2", 0.999))
     weights = network.parameters()
     match params["optimizer"]:
         case "adam":
-            return torch.optim.Adam(weights, lr=lr, weight_decay=decay)
+            return torch.optim.Adam(weights, lr=lr, betas=betas, weight_decay=decay)
         case "adamw":
-            return torch.optim.AdamW(weights, lr=lr, weight_decay=decay)
+            return torch.optim.AdamW(weights, lr=lr, betas=betas, weight_decay=decay)
         case "rmsprop":
             return torch.optim.RMSprop(weights, lr=lr, weight_decay=decay)
         case "sgd":
             momentum = float(params.get("momentum", 0.0))
-            return torch.optim.SGD(weights, lr=lr, weight_decay=decay, momentum=momentum)
+            # Without momentum there is nothing for Nesterov's rule to look ahead with.
+            nesterov = bool(params.get("nesterov", False)) and momentum > 0.0
+            return torch.optim.SGD(
+                weights, lr=lr, weight_decay=decay, momentum=momentum, nesterov=nesterov
+            )
         case other:
             raise ValueError(f"the reference trainer knows no optimizer {other!r}")
 

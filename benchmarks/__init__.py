@@ -1,0 +1,1 @@
+"""Benchmarks: ratios of wall clock measured in one run on one machine."""

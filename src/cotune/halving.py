@@ -1,0 +1,52 @@
+"""Successive halving, a whole rung of lanes at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class Halving:
+    """Which trials to stop: at each rung all but the best 1/``reduction`` seen there so far.
+
+    Asynchronous successive halving (Li et al. 2020, algorithm 2) with rungs at epochs 1, 3, 9,
+    27... Values that come together are entered before any of them is judged, so that lanes trained
+    together do not depend on the order in which they are looked at.
+
+    Args:
+        maximize: Whether larger values are better.
+        reduction: At least 2.
+    """
+
+    def __init__(self, maximize: bool, reduction: int = 3) -> None:
+        self._sign = 1.0 if maximize else -1.0
+        self._reduction = reduction
+        self._rungs: dict[int, list[float]] = {}
+
+    def judge(self, values: Mapping[int, tuple[int, float]]) -> set[int]:
+        """The trials to stop.
+
+        Args:
+            values: Epoch, from 1, and value by trial number.
+        """
+        at_rungs = {
+            number: (epoch, self._sign * value)
+            for number, (epoch, value) in values.items()
+            if self._is_rung(epoch)
+        }
+        for epoch, value in at_rungs.values():
+            self._rungs.setdefault(epoch, []).append(value)
+        return {
+            number
+            for number, (epoch, value) in at_rungs.items()
+            if value < self._bar(self._rungs[epoch])
+        }
+
+    def _is_rung(self, epoch: int) -> bool:
+        while epoch % self._reduction == 0:
+            epoch //= self._reduction
+        return epoch == 1
+
+    def _bar(self, seen: list[float]) -> float:
+        """The worst value that goes on: of n, the best n / reduction, rounded up."""
+        keep = -(-len(seen) // self._reduction)
+        return sorted(seen, reverse=True)[keep - 1]

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cotune.schedules import SCHEDULES, factor
+
+
+def curve(schedule: str, total: int) -> list[float]:
+    return [factor(schedule, step, total) for step in range(total)]
+
+
+def test_constant():
+    assert curve("constant", 5) == [1.0] * 5
+
+
+def test_cosine():
+    assert curve("cosine", 4) == pytest.approx([1.0, 0.5 + 0.125**0.5, 0.5, 0.5 - 0.125**0.5])
+
+
+def test_one_cycle():
+    """Half of the rise is at 15 % of the steps, half of the fall at 65 %."""
+    factors = curve("one-cycle", 100)
+    assert factors[0] == pytest.approx(1 / 25)
+    assert factors[15] == pytest.approx((1 + 1 / 25) / 2)
+    assert factors[30] == pytest.approx(1.0)
+    assert factors[65] == pytest.approx(0.5)
+    assert factors[:31] == sorted(factors[:31])
+    assert factors[30:] == sorted(factors[30:], reverse=True)
+    assert factors[-1] < 1e-3
+
+
+@given(schedule=st.sampled_from(SCHEDULES), total=st.integers(1, 500))
+def test_every_factor_is_a_share_above_zero(schedule, total):
+    assert all(0.0 < value <= 1.0 for value in curve(schedule, total))
+
+
+@given(schedule=st.sampled_from(SCHEDULES), step=st.integers(0, 2000), total=st.integers(1, 500))
+def test_past_its_end_it_stays_a_share(schedule, step, total):
+    assert 0.0 <= factor(schedule, total + step, total) <= 1.0
