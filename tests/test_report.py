@@ -395,8 +395,8 @@ def test_a_run_of_one_trial(tmp_path: Path) -> None:
     assert figures(page).keys() >= {"history", "curves-accuracy", "confusion"}
     assert figures(page).keys().isdisjoint({"importances", "parallel", "slice-0"})
     text = text_of(page)
-    assert "it needs 10 complete trials; this run has 1" in text
-    assert "it needs 2 complete trials; this run has 1" in text
+    assert "it needs 10 complete or pruned trials; this run has 1" in text
+    assert "it needs 2 complete or pruned trials; this run has 1" in text
 
 
 def test_a_run_that_wrote_little_more_than_its_config(tmp_path: Path) -> None:

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     import optuna
 
 ENOUGH_FOR_IMPORTANCES = 10
-"""Complete trials below which importances would be noise."""
+"""Trials below which importances are noise; with fewer complete ones, pruned ones count too."""
 
 MOST_LINES = 200
-"""Lines in the parallel coordinates: the best complete trials."""
+"""Lines in the parallel coordinates: the best trials."""
 
 
 def history_chart(contents: Contents) -> Chart:
@@ -94,11 +94,11 @@ def history_chart(contents: Contents) -> Chart:
 def importances_chart(contents: Contents) -> Chart:
     """How much each hyperparameter decides whether a trial is among the best tenth."""
     name, title = "importances", "Hyperparameter importances"
-    complete = _complete(contents)
-    if contents.study is None or len(complete) < ENOUGH_FOR_IMPORTANCES:
-        return missing(name, title, _needs(ENOUGH_FOR_IMPORTANCES, len(complete)))
-    if len({trial.value for trial in complete}) < 2:
-        return missing(name, title, "Not drawn: all complete trials have the same value.")
+    study, trials, kind = _with_values(contents)
+    if study is None or len(trials) < ENOUGH_FOR_IMPORTANCES:
+        return missing(name, title, _needs(ENOUGH_FOR_IMPORTANCES, len(trials), kind))
+    if len({trial.value for trial in trials}) < 2:
+        return missing(name, title, f"Not drawn: all {kind}s have the same value.")
     from optuna.importance import PedAnovaImportanceEvaluator
     from optuna.visualization import plot_param_importances
 
@@ -106,7 +106,7 @@ def importances_chart(contents: Contents) -> Chart:
         with _quiet():
             # fANOVA takes 2 s for 200 complete trials and 27 s for 1,000, and leaves out
             # conditional hyperparameters; PED-ANOVA takes 0.05 s for 1,000 and has them all.
-            figure = plot_param_importances(contents.study, evaluator=PedAnovaImportanceEvaluator())
+            figure = plot_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
     except Exception as error:
         return missing(name, title, _failed(error))
     bars = len(figure.data[0].y) if figure.data else 0
@@ -123,29 +123,29 @@ def importances_chart(contents: Contents) -> Chart:
         yaxis={"title": {"text": ""}, "showgrid": False},
     )
     note = (
-        "By PED-ANOVA: how much a hyperparameter's values in the best tenth of the complete "
-        "trials differ from its values in all of them."
+        f"By PED-ANOVA: how much a hyperparameter's values in the best tenth of the {kind}s "
+        "differ from its values in all of them."
     )
-    if len(complete) < 50:
-        note += f" From {len(complete)} complete trials this is rough."
+    if len(trials) < 50:
+        note += f" From {len(trials)} trials this is rough."
     return Chart(name, title, plain(figure), note, height=max(200, 110 + 30 * bars))
 
 
 def slice_charts(contents: Contents) -> tuple[list[Chart], str]:
     """One small chart a hyperparameter, its value against the trial's, and a note on them all."""
-    complete = _complete(contents)
-    if contents.study is None or len(complete) < 2:
-        return [], _needs(2, len(complete))
+    study, trials, kind = _with_values(contents)
+    if study is None or len(trials) < 2:
+        return [], _needs(2, len(trials), kind)
     from optuna.visualization import plot_slice
 
-    values = [float(trial.value) for trial in complete if trial.value is not None]
+    values = [float(trial.value) for trial in trials if trial.value is not None]
     limits, hidden = focus(values, contents.maximize)
     charts = []
-    for index, param in enumerate(sorted({name for trial in complete for name in trial.params})):
+    for index, param in enumerate(sorted({name for trial in trials for name in trial.params})):
         name = f"slice-{index}"
         try:
             with _quiet():
-                figure = plot_slice(contents.study, params=[param])
+                figure = plot_slice(study, params=[param])
         except Exception as error:
             charts.append(missing(name, param, _failed(error)))
             continue
@@ -181,26 +181,26 @@ def slice_charts(contents: Contents) -> tuple[list[Chart], str]:
         )
         charts.append(Chart(name, param, plain(figure), height=230))
     note = (
-        "A point is a complete trial, darker the later it was asked for; the vertical axis is "
+        f"A point is a {kind}, darker the later it was asked for; the vertical axis is "
         f"{METRICS[contents.metric]}.{outside(hidden)}"
     )
     return charts, note
 
 
 def parallel_chart(contents: Contents) -> Chart:
-    """Every complete trial as a line through its hyperparameters."""
+    """Every trial as a line through its hyperparameters."""
     name, title = "parallel", "Parallel coordinates"
-    complete = [trial for trial in _complete(contents) if trial.value is not None]
-    if contents.study is None or len(complete) < 2:
-        return missing(name, title, _needs(2, len(complete)))
+    study, trials, kind = _with_values(contents)
+    if study is None or len(trials) < 2:
+        return missing(name, title, _needs(2, len(trials), kind))
     import optuna
     from optuna.visualization import plot_parallel_coordinate
 
-    shown = sorted(complete, key=lambda trial: trial.value or 0.0, reverse=contents.maximize)
+    shown = sorted(trials, key=lambda trial: trial.value or 0.0, reverse=contents.maximize)
     shown = shown[:MOST_LINES]
     try:
         with _quiet():
-            view = optuna.create_study(direction=contents.study.direction)
+            view = optuna.create_study(direction=study.direction)
             view.add_trials(shown)
             figure = plot_parallel_coordinate(view, target_name="value")
     except Exception as error:
@@ -225,11 +225,11 @@ def parallel_chart(contents: Contents) -> Chart:
         xaxis={"ticktext": [tick(str(axis), 14) for axis in axes], "fixedrange": True},
     )
     note = (
-        f"A line is a complete trial, stronger the better its value ({METRICS[contents.metric]}); "
+        f"A line is a {kind}, stronger the better its value ({METRICS[contents.metric]}); "
         "the best is orange."
     )
-    if len(complete) > MOST_LINES:
-        note += f" The best {MOST_LINES} of {len(complete):,} complete trials are drawn."
+    if len(trials) > MOST_LINES:
+        note += f" The best {MOST_LINES} of {len(trials):,} are drawn."
     return Chart(name, title, plain(figure), note, height=HEIGHT, width=90 * len(axes))
 
 
@@ -266,9 +266,41 @@ def _complete(contents: Contents) -> list[optuna.trial.FrozenTrial]:
     return contents.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 
-def _needs(count: int, found: int) -> str:
+def _with_values(
+    contents: Contents,
+) -> tuple[optuna.Study | None, list[optuna.trial.FrozenTrial], str]:
+    """What to draw hyperparameters by, and what its trials are called.
+
+    The complete trials, where there are enough of them; else the pruned ones too, by their last
+    value, in a study in memory that Optuna's plots take for complete.
+    """
+    complete = _complete(contents)
+    if contents.study is None or len(complete) >= ENOUGH_FOR_IMPORTANCES:
+        return contents.study, complete, "complete trial"
+    import optuna
+    from optuna.trial import TrialState
+
+    drawn = (TrialState.COMPLETE, TrialState.PRUNED)
+    with _quiet():
+        view = optuna.create_study(direction=contents.study.direction)
+        for trial in contents.study.get_trials(deepcopy=False):
+            has_value = trial.state in drawn and trial.value is not None
+            view.add_trial(
+                optuna.create_trial(
+                    # The others stay in, as failed ones, so that all keep their numbers.
+                    state=TrialState.COMPLETE if has_value else TrialState.FAIL,
+                    value=trial.value if has_value else None,
+                    params=trial.params,
+                    distributions=trial.distributions,
+                )
+            )
+    trials = view.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return view, trials, "complete or pruned trial"
+
+
+def _needs(count: int, found: int, kind: str = "complete trial") -> str:
     has = "none" if found == 0 else str(found)
-    return f"Not drawn: it needs {plural(count, 'complete trial')}; this run has {has}."
+    return f"Not drawn: it needs {plural(count, kind)}; this run has {has}."
 
 
 def _failed(error: Exception) -> str:
