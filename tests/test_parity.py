@@ -35,7 +35,7 @@ from tests.parity import (
     train,
 )
 
-# Measured, float32: 2e-6 beside the reference, 4e-7 between cohorts; float64: 7e-12.
+# Measured, float32: 2e-6 beside the reference, 4e-7 between cohorts; float64: 2e-11.
 
 # Without the pixels that are the same in a whole minibatch.
 INKED = digits(16 * 25 + 8, 300, dtype=np.float64, inked=0.6)
