@@ -9,7 +9,14 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cotune.models.common import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, OVERHEAD, Tensors, per_layer
+from cotune.models.common import (
+    BATCH_NORM_EPS,
+    BATCH_NORM_MOMENTUM,
+    OVERHEAD,
+    Tensors,
+    norm_buffer_shapes,
+    per_layer,
+)
 from cotune.results import Value
 
 
@@ -107,13 +114,7 @@ class CNNShape:
 
     def buffer_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each batch norm's running statistics."""
-        if not self.batch_norm:
-            return {}
-        return {
-            f"norm.{i}.{name}": (filters,)
-            for i, filters in enumerate(self.filters)
-            for name in ("running_mean", "running_var")
-        }
+        return norm_buffer_shapes(self.filters) if self.batch_norm else {}
 
     @property
     def work(self) -> int:

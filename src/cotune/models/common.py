@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import torch
@@ -49,4 +49,13 @@ def init_buffers(shapes: Mapping[str, tuple[int, ...]]) -> Tensors:
     return {
         name: torch.full(size, 1.0 if name.endswith("var") else 0.0)
         for name, size in shapes.items()
+    }
+
+
+def norm_buffer_shapes(widths: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Shape of the running statistics of batch norms of these widths."""
+    return {
+        f"norm.{i}.{name}": (width,)
+        for i, width in enumerate(widths)
+        for name in ("running_mean", "running_var")
     }

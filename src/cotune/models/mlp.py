@@ -9,7 +9,13 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cotune.models.common import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, OVERHEAD, per_layer
+from cotune.models.common import (
+    BATCH_NORM_EPS,
+    BATCH_NORM_MOMENTUM,
+    OVERHEAD,
+    norm_buffer_shapes,
+    per_layer,
+)
 from cotune.results import Value
 
 
@@ -53,13 +59,7 @@ class MLPShape:
 
     def buffer_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each batch norm's running statistics."""
-        if not self.batch_norm:
-            return {}
-        return {
-            f"norm.{i}.{name}": (width,)
-            for i, width in enumerate(self.widths)
-            for name in ("running_mean", "running_var")
-        }
+        return norm_buffer_shapes(self.widths) if self.batch_norm else {}
 
     @property
     def work(self) -> int:
