@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ import optuna
 import torch
 
 from benchmarks.loops import lean_loop, tutorial_loop
+from cotune.arguments import n_cores
 from cotune.data import load, prepare
 from cotune.data.dataset import TrainingData
 from cotune.executors.base import Executor
@@ -113,7 +113,7 @@ class Cotune:
         if device == "cuda":
             self._executor = InProcessExecutor(data, 0, device)
         else:
-            pool = ProcessExecutor(os.cpu_count() or 1)
+            pool = ProcessExecutor(n_cores())
             pool.load(data, 0)
             self._executor = pool
 
@@ -207,7 +207,7 @@ def _fastest(run: Callable[[], object]) -> float:
 
 def measure(case: Case, data: TrainingData, device: str, repeats: int) -> dict[str, float | str]:
     """Seconds of each side, and ratios."""
-    cores = os.cpu_count() or 1
+    cores = n_cores()
     sides: dict[str, list[float]] = {"tutorial": [], "lean": [], "cotune": []}
     cotune = Cotune(data, device)
     with ProcessPoolExecutor(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cotune.executors.base import Executor
 from cotune.observer import Observer
-from cotune.results import Report, State, TrialResult, TrialSpec, Verdict
+from cotune.results import Report, State, TrialResult, TrialSpec, Value, Verdict
 from cotune.rundir import RunDirectory
 from cotune.study import DIRECTIONS, Study
 
@@ -19,6 +19,7 @@ _PRUNED = "pruned"  # the reason of trials that the pruner stopped
 @dataclass
 class _Running:
     spec: TrialSpec
+    params: dict[str, Value]  # kept here, because Optuna copies a trial to show them
     epochs: int = 0
     value: float | None = None
     seconds: float = 0.0
@@ -117,7 +118,7 @@ class Search:
             state=state,
             value=running.value,
             epochs=running.epochs,
-            params=self._study.params(running.spec.number),
+            params=running.params,
             seconds=running.seconds,
             reason=reason,
         )
@@ -144,7 +145,7 @@ class Search:
             self._asked += len(specs)
             self._executor.submit(specs)
             for spec in specs:
-                self._running[spec.number] = _Running(spec)
+                self._running[spec.number] = _Running(spec, self._study.params(spec.number))
                 self._observer.trial_started(spec)
 
     def _judge(self, reports: Sequence[Report]) -> list[Verdict]:
