@@ -22,7 +22,7 @@ import optuna
 import torch
 
 from benchmarks.loops import lean_loop, tutorial_loop
-from cotune.arguments import n_cores
+from cotune.arguments import PRECISIONS, n_cores
 from cotune.data import load, prepare
 from cotune.data.dataset import TrainingData
 from cotune.executors.base import Executor
@@ -108,13 +108,13 @@ def _cnns(count: int) -> list[TrialSpec]:
 class Cotune:
     """The engine in as many processes as cores, or on the GPU."""
 
-    def __init__(self, data: TrainingData, device: str) -> None:
+    def __init__(self, data: TrainingData, device: str, precision: str) -> None:
         self._executor: Executor
         if device == "cuda":
-            self._executor = InProcessExecutor(data, 0, device)
+            self._executor = InProcessExecutor(data, 0, device, precision=precision)
         else:
             pool = ProcessExecutor(n_cores())
-            pool.load(data, 0)
+            pool.load(data, 0, precision=precision)
             self._executor = pool
 
     def train(self, specs: list[TrialSpec]) -> float:
@@ -205,11 +205,13 @@ def _fastest(run: Callable[[], object]) -> float:
     return min(times)
 
 
-def measure(case: Case, data: TrainingData, device: str, repeats: int) -> dict[str, float | str]:
+def measure(
+    case: Case, data: TrainingData, device: str, precision: str, repeats: int
+) -> dict[str, float | str]:
     """Seconds of each side, and ratios."""
     cores = n_cores()
     sides: dict[str, list[float]] = {"tutorial": [], "lean": [], "cotune": []}
-    cotune = Cotune(data, device)
+    cotune = Cotune(data, device, precision)
     with ProcessPoolExecutor(
         cores, get_context("spawn"), initializer=_start_lean, initargs=(data,)
     ) as pool:
@@ -249,6 +251,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="medians of this many (3)")
     parser.add_argument("--cases", default="abcd", help="letters of the cases to run (abcd)")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--precision", default="float32", choices=PRECISIONS, help="Cotune's")
     options = parser.parse_args()
     dataset = load("fashion-mnist-small")
     data, _ = prepare(dataset, validation=1 - _ROWS / len(dataset), seed=0)
@@ -258,7 +261,7 @@ def main() -> None:
     for case in cases():
         if case.name[0] not in options.cases:
             continue
-        result = measure(case, data, options.device, options.repeats)
+        result = measure(case, data, options.device, options.precision, options.repeats)
         results.append(result)
         if not options.json:
             print(

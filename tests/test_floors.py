@@ -18,6 +18,7 @@ FLOORS = {
     "cotune.api": 7,
     "cotune.arguments": 2,
     "cotune.capacity": 3,
+    "cotune.captured": 3,
     "cotune.checkpoint": 3,
     "cotune.cli": 7,
     "cotune.cohort": 3,

@@ -19,6 +19,13 @@ def test_cosine():
     assert curve("cosine", 4) == pytest.approx([1.0, 0.5 + 0.125**0.5, 0.5, 0.5 - 0.125**0.5])
 
 
+def test_cooldown():
+    factors = curve("cooldown", 100)
+    assert factors[:81] == [1.0] * 81
+    assert factors[85] == pytest.approx(0.5)
+    assert factors[80:] == sorted(factors[80:], reverse=True)
+
+
 def test_one_cycle():
     """Half of the rise is at 15 % of the steps, half of the fall at 65 %."""
     factors = curve("one-cycle", 100)

@@ -17,6 +17,7 @@ from cotune.arguments import (
     positive,
     read_dataset,
     read_device,
+    read_precision,
     read_seed,
     read_space,
     read_timeout,
@@ -117,6 +118,7 @@ def run(
     workers: int | None = None,
     lanes: int | None = None,
     device: str = "auto",
+    precision: str = "float32",
     enqueue: Sequence[Mapping[str, Any]] = (),
     validation: float = 0.2,
     out: str | Path | None = None,
@@ -139,6 +141,8 @@ def run(
         workers: Processes on the CPU; one per core by default.
         lanes: Trials in training at a time in each process, or on the GPU; measured by default.
         device: ``auto`` (a GPU when there is one), ``cpu`` or ``cuda``.
+        precision: ``float32``, or ``bfloat16``: the large products of the training in 16 bits, up
+            to 1.7 times as fast on CPUs and GPUs that have them.
         enqueue: Configurations, or parts of them, that are tried first.
         validation: Share of the training rows that trials are judged on, 0-1.
         out: The run directory; by default ``runs/NAME-TIME``.
@@ -166,6 +170,7 @@ def run(
     n_workers = positive(workers, "workers") or n_cores()
     lanes = positive(lanes, "lanes")
     device = read_device(device)
+    precision = read_precision(precision, device)
     with contextlib.ExitStack() as stack:
         pool: ProcessExecutor | None = None
         if device == "cpu":
@@ -177,12 +182,23 @@ def run(
         stack.callback(directory.close)
         executor: Executor
         if pool is None:
-            executor = stack.enter_context(InProcessExecutor(training, options.seed, device, lanes))
+            executor = stack.enter_context(
+                InProcessExecutor(training, options.seed, device, lanes, precision)
+            )
         else:
-            pool.load(training, options.seed, lanes)
+            pool.load(training, options.seed, lanes, precision)
             executor = pool
         directory.write_config(
-            describe_run(options, dataset, training, device, n_workers, executor.lanes, validation)
+            describe_run(
+                options,
+                dataset,
+                training,
+                device,
+                n_workers,
+                executor.lanes,
+                precision,
+                validation,
+            )
         )
         observer = observer or Observer()
         stop = stack.enter_context(stop_request())

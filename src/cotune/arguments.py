@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import numbers
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -23,6 +24,7 @@ from cotune.space_yaml import space_from_dict
 
 DEFAULT_TIMEOUT: Final = 300.0
 DEVICES: Final = ("auto", "cpu", "cuda")
+PRECISIONS: Final = ("float32", "bfloat16")
 
 T = TypeVar("T")
 
@@ -99,6 +101,21 @@ def read_device(device: str) -> str:
     if device == "cuda":
         raise UsageError("device: PyTorch finds no CUDA device here; use --device cpu")
     return "cpu"
+
+
+def read_precision(precision: str, device: str) -> str:
+    """``float32`` or ``bfloat16``; warns where the device has no products of 16 bits."""
+    named(precision, PRECISIONS, "precision")
+    if precision == "bfloat16":
+        import torch
+
+        if device == "cuda":
+            has_it = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            has_it = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        if not has_it:
+            warnings.warn("precision: bfloat16 is slower than float32 here", stacklevel=2)
+    return precision
 
 
 def n_cores() -> int:

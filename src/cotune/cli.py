@@ -98,6 +98,13 @@ def cotune(debug: bool) -> None:
     help="auto (a GPU when there is one), cpu or cuda.",
 )
 @click.option(
+    "--precision",
+    default="float32",
+    show_default=True,
+    metavar="NAME",
+    help="float32, or bfloat16: faster where the CPU or GPU has it, and less exact.",
+)
+@click.option(
     "--validation",
     default=0.2,
     show_default=True,
@@ -146,6 +153,7 @@ def _check_names(
     pruner: str,
     metric: str,
     device: str,
+    precision: str,
     timeout: str | None,
     n_trials: int | None,
     seed: int,
@@ -153,7 +161,7 @@ def _check_names(
     **_: Any,
 ) -> None:
     """Say what is plainly wrong before the seconds that importing PyTorch takes."""
-    from cotune.arguments import DEVICES, named, read_seed, read_timeout
+    from cotune.arguments import DEVICES, PRECISIONS, named, read_seed, read_timeout
     from cotune.data import entries, load
     from cotune.rundir import check_free
     from cotune.study import DIRECTIONS, PRUNERS, SAMPLERS
@@ -162,6 +170,7 @@ def _check_names(
     named(pruner, PRUNERS, "pruner")
     named(metric, tuple(DIRECTIONS), "metric")
     named(device, DEVICES, "device")
+    named(precision, PRECISIONS, "precision")
     read_timeout(timeout, n_trials)
     read_seed(seed)
     if data not in [entry.name for entry in entries()]:

@@ -24,6 +24,7 @@ class CNNCohort(Cohort):
 
     Args:
         lanes: With the same key.
+        bfloat16: Train with convolutions and products in 16 bits; weights keep their own type.
 
     Attributes:
         lanes: Those that need the most memory first, so that if it runs out, it does before any
@@ -32,19 +33,20 @@ class CNNCohort(Cohort):
 
     evaluation_rows = 256
 
-    def __init__(self, lanes: Sequence[Lane]) -> None:
+    def __init__(self, lanes: Sequence[Lane], bfloat16: bool = False) -> None:
+        self._bfloat16 = bfloat16
         self.lanes = sorted(lanes, key=_pixels, reverse=True)
         for lane in self.lanes:
-            for tensors in (lane.parameters, lane.best, *lane.moments.values()):
+            for tensors in (lane.parameters, lane.best, lane.average, *lane.moments.values()):
                 for name, value in tensors.items():
                     tensors[name] = value.contiguous(memory_format=_format(value))
 
     def step(
-        self, rows: Tensor, labels: Tensor, lr_factors: Sequence[float]
+        self, rows: Tensor, labels: Tensor, lr_factors: Sequence[float] | Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
         results = [
-            _step(lane, rows, labels, lr_factor)
-            for lane, lr_factor in zip(self.lanes, lr_factors, strict=True)
+            _step(lane, rows, labels, lr_factors[i], self._bfloat16)
+            for i, lane in enumerate(self.lanes)
         ]
         losses, correct = zip(*results, strict=True)
         return torch.stack(losses), torch.stack(correct)
@@ -56,9 +58,13 @@ class CNNCohort(Cohort):
         )
 
 
-def _step(lane: Lane, rows: Tensor, labels: Tensor, lr_factor: float) -> tuple[Tensor, Tensor]:
+def _step(
+    lane: Lane, rows: Tensor, labels: Tensor, lr_factor: float | Tensor, bfloat16: bool
+) -> tuple[Tensor, Tensor]:
     leaves = {name: value.detach().requires_grad_() for name, value in lane.parameters.items()}
-    logits = _logits(lane, leaves, rows, training=True)
+    with torch.autocast(rows.device.type, torch.bfloat16, enabled=bfloat16):
+        logits = _logits(lane, leaves, rows, training=True)
+    logits = logits.to(rows.dtype)
     smoothing = float(lane.spec.params.get("label_smoothing", 0.0))
     loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
     slopes = torch.autograd.grad(loss, list(leaves.values()))

@@ -34,12 +34,15 @@ class MLPCohort(Cohort):
     Args:
         lanes: With the same key.
         batch_size: Rows of a minibatch.
+        bfloat16: Train with the first layer's products, which are most of the work, in 16 bits;
+            weights keep their own type.
 
     Attributes:
         lanes: Deep ones first; results are in this order.
     """
 
-    def __init__(self, lanes: Sequence[Lane], batch_size: int) -> None:
+    def __init__(self, lanes: Sequence[Lane], batch_size: int, bfloat16: bool = False) -> None:
+        self._bfloat16 = bfloat16
         self.lanes = sorted(lanes, key=lambda lane: -len(_widths(lane)))
         self._norm = lanes[0].key.batch_norm
         first = self.lanes[0].parameters["head.weight"]
@@ -86,8 +89,10 @@ class MLPCohort(Cohort):
         ]
 
     def step(
-        self, rows: Tensor, labels: Tensor, lr_factors: Sequence[float]
+        self, rows: Tensor, labels: Tensor, lr_factors: Sequence[float] | Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
+        if self._bfloat16:
+            rows = rows.bfloat16()
         hidden, saved, masks = [rows], [], []
         for i, columns in enumerate(self._columns):
             before = self._before[i]
@@ -139,7 +144,7 @@ class MLPCohort(Cohort):
 
     def _products(self, layer: int, hidden: Tensor, out: Tensor) -> None:
         if layer == 0:
-            torch.mm(hidden, self._weight.t(), out=out)
+            _product(hidden, self._weight.t(), out)
             return
         for lane, columns in enumerate(self._columns[layer]):
             weight = self.lanes[lane].parameters[f"hidden.{layer}.weight"]
@@ -220,10 +225,10 @@ class MLPCohort(Cohort):
                 weight = self.lanes[i].parameters[name]
                 torch.mm(lane_slope, weight, out=self._slope[layer - 1][:, inputs])
 
-    def _update(self, rows: Tensor, lr_factors: Sequence[float]) -> None:
+    def _update(self, rows: Tensor, lr_factors: Sequence[float] | Sequence[Tensor]) -> None:
         for i, lane in enumerate(self.lanes):
             first = self._gradients[i]["hidden.0.weight"]
-            torch.mm(self._first_slope[:, self._columns[0][i]].t(), rows, out=first)
+            _product(self._first_slope[:, self._columns[0][i]].t(), rows, first)
             lane.steps.add_(1)
             weights, gradients, moments = self._updated[i]
             update(lane.rates, lr_factors[i], weights, gradients, moments, lane.steps)
@@ -299,6 +304,14 @@ class _Dropout:
             noise = words.view(torch.int16)[:size].view(batch, -1)
             torch.ge(noise, level - _NOISE_LEVELS // 2, out=self._mask[:, part])
         return self._mask.mul_(self._scale)
+
+
+def _product(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """In 16 bits where one of the factors is."""
+    if torch.bfloat16 in (left.dtype, right.dtype):
+        out.copy_(torch.mm(left.bfloat16(), right.bfloat16()))
+    else:
+        torch.mm(left, right, out=out)
 
 
 def _bias(norm: bool, layer: int) -> str:

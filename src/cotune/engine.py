@@ -16,7 +16,7 @@ from torch import Tensor
 from cotune.capacity import Attempt, measure_lanes
 from cotune.cohort import Cohort
 from cotune.data.dataset import TrainingData
-from cotune.lanes import Lane, Mark, start
+from cotune.lanes import Lane, Mark, averages, start
 from cotune.results import Report, TrialSpec, Verdict
 from cotune.runner import DeviceData, evaluate, make_cohort, train_epoch
 from cotune.scheduler import Scheduler, Ticket
@@ -41,14 +41,22 @@ class Engine:
         seed: The run's seed; with the epoch it decides the order of the rows.
         device: ``cpu`` or ``cuda``.
         max_lanes: The most lanes trained together; measured by default.
+        precision: ``float32``, or ``bfloat16``, which computes the large products of the
+            training in 16 bits, while weights and scores stay float32.
 
     Attributes:
         max_lanes: Likewise; what memory has no room for is left to the engine.
     """
 
     def __init__(
-        self, data: TrainingData, seed: int, device: str = "cpu", max_lanes: int | None = None
+        self,
+        data: TrainingData,
+        seed: int,
+        device: str = "cpu",
+        max_lanes: int | None = None,
+        precision: str = "float32",
     ) -> None:
+        self._bfloat16 = precision == "bfloat16"
         self._device = torch.device(device)
         self._data = DeviceData.load(data, self._device)
         self._seed = seed
@@ -158,11 +166,12 @@ class Engine:
         return reports
 
     def _evaluate(self, cohort: Cohort) -> dict[str, Tensor]:
-        while cohort.evaluation_rows > 1:
-            with Attempt():
-                return evaluate(cohort, self._data)
-            cohort.evaluation_rows //= 2
-        return evaluate(cohort, self._data)
+        with averages(cohort.lanes):
+            while cohort.evaluation_rows > 1:
+                with Attempt():
+                    return evaluate(cohort, self._data)
+                cohort.evaluation_rows //= 2
+            return evaluate(cohort, self._data)
 
     def _make_room(self, marks: Mapping[int, Mark]) -> list[Report]:
         """After memory ran out: let the lanes wait again, fewer at a time.
@@ -205,7 +214,7 @@ class Engine:
         if wanted not in self._cohorts:
             self._forget(set(numbers))
             lanes = [self._lanes[number] for number in wanted]
-            self._cohorts[wanted] = make_cohort(lanes, self._data)
+            self._cohorts[wanted] = make_cohort(lanes, self._data, self._bfloat16)
         return self._cohorts[wanted]
 
     def _drop(self, numbers: set[int]) -> None:

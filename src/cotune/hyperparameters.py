@@ -59,7 +59,7 @@ _OF_FAMILY: Final = {
 }
 _EXTRA: Final = {
     "model": Known(str, "mlp", choices=tuple(_OF_FAMILY), fusible=False),
-    "schedule": Known(str, "constant", choices=("constant", "cosine", "one-cycle")),
+    "schedule": Known(str, "constant", choices=("constant", "cooldown", "cosine", "one-cycle")),
     "label_smoothing": Known(float, 0.0, 0.0, 0.9),
     "nesterov": Known(bool, False, choices=(True, False)),
     "beta1": Known(float, 0.9, 0.0, 0.9999),

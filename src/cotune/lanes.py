@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -12,6 +15,9 @@ from cotune.optim import MOMENTS, Rates
 from cotune.results import TrialSpec
 
 _NOISE = 0x6E6F6973
+_RECENT = 8.0  # the higher, the fewer of the latest steps an average is made of
+AVERAGE_EVERY: Final = 8
+"""Steps from one to the next that goes into an average."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,9 @@ class Lane:
         epoch: Epochs behind it.
         best_score, best: The best score so far, and parameters and buffers that had it; the
             memory for them is there from the start, so that it cannot run out later.
+        average: Of parameters and buffers over the latest steps; empty unless the trial asks for
+            it.
+        averaged: States that went into it.
     """
 
     spec: TrialSpec
@@ -68,6 +77,18 @@ class Lane:
     epoch: int = 0
     best_score: float | None = None
     best: Tensors = field(default_factory=dict)
+    average: Tensors = field(default_factory=dict)
+    averaged: int = 0
+
+    def accumulate(self) -> None:
+        """Take the weights of now into the average.
+
+        Polynomial decay (Shamir and Zhang 2013, eq. 2): the average is of about the last ninth of
+        all steps so far, so it needs no horizon.
+        """
+        self.averaged += 1
+        share = (_RECENT + 1.0) / (self.averaged + _RECENT)
+        torch._foreach_lerp_(list(self.average.values()), _tensors(self), share)
 
     def is_finite(self) -> bool:
         """Whether no weight or statistic is NaN or infinite."""
@@ -78,18 +99,20 @@ class Lane:
         """Parameters and buffers on the CPU, copied, as the lane's module twin names them.
 
         Args:
-            best: Those that had the best score so far; those of now where there was no score.
+            best: Those that had the best score so far; those of now, or their average, where
+                there was no score.
         """
         scored = best and self.best_score is not None
-        tensors = self.best if scored else {**self.parameters, **self.buffers}
+        now = self.average if self.averaged else {**self.parameters, **self.buffers}
+        tensors = self.best if scored else now
         return {name: value.detach().cpu().clone() for name, value in tensors.items()}
 
     def keep_best(self, score: float) -> None:
-        """Copy the weights of now if none before had so high a score."""
+        """Copy the weights of now, or their average, if none before had so high a score."""
         if self.best_score is not None and score <= self.best_score:
             return
         self.best_score = score
-        now = [*self.parameters.values(), *self.buffers.values()]
+        now = list(self.average.values()) if self.averaged else _tensors(self)
         torch._foreach_copy_(list(self.best.values()), now)
 
     def mark(self) -> Mark:
@@ -136,6 +159,7 @@ def start(
     fresh = init_buffers(shape.buffer_shapes())
     buffers = {name: value.to(device, dtype) for name, value in fresh.items()}
     validated = {**parameters, **buffers} if spec.part == "train" else {}
+    averaged = {**parameters, **buffers} if spec.averaged else {}
     rates = Rates.from_params(spec.params)
     return Lane(
         spec=spec,
@@ -152,4 +176,23 @@ def start(
         # Another seed than the weights', or the dropout would be made of their random numbers.
         generator=torch.Generator(device).manual_seed(spec.seed ^ _NOISE),
         best={name: torch.empty_like(value) for name, value in validated.items()},
+        average={name: value.clone() for name, value in averaged.items()},
     )
+
+
+@contextmanager
+def averages(lanes: Sequence[Lane]) -> Iterator[None]:
+    """Within it the lanes' weights are their averages, where they have one."""
+    averaged = [lane for lane in lanes if lane.averaged]
+    own = [torch._foreach_clone(_tensors(lane)) for lane in averaged]
+    for lane in averaged:
+        torch._foreach_copy_(_tensors(lane), list(lane.average.values()))
+    try:
+        yield
+    finally:
+        for lane, tensors in zip(averaged, own, strict=True):
+            torch._foreach_copy_(_tensors(lane), tensors)
+
+
+def _tensors(lane: Lane) -> list[Tensor]:
+    return [*lane.parameters.values(), *lane.buffers.values()]

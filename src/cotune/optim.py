@@ -57,7 +57,7 @@ class Rates:
 
 def update(
     rates: Rates,
-    lr_factor: float,
+    lr_factor: float | Tensor,
     weights: list[Tensor],
     gradients: list[Tensor],
     moments: Mapping[str, list[Tensor]],
@@ -67,7 +67,7 @@ def update(
 
     Args:
         rates: The lane's hyperparameters.
-        lr_factor: What the schedule multiplies the rate by.
+        lr_factor: What the schedule multiplies the rate by; a scalar.
         weights: The lane's parameters.
         gradients: Of the same shapes.
         moments: For each of the optimizer's :data:`MOMENTS`, tensors of the same shapes.

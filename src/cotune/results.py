@@ -39,12 +39,14 @@ class TrialSpec(_Json):
         seed: Seeds the weights and the dropout of this trial; the order of the minibatches
             depends on the run's seed and the epoch alone.
         part: The rows to fit. With ``"all"`` there is nothing left to validate on.
+        averaged: Score and keep a running average of the weights, not those of the last step.
     """
 
     number: int
     params: dict[str, Value]
     seed: int
     part: Part = "train"
+    averaged: bool = False
 
     @property
     def epochs(self) -> int:

@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cotune.captured import CapturedStep
 from cotune.cohort import Cohort
 from cotune.cohort_cnn import CNNCohort
 from cotune.cohort_mlp import MLPCohort
 from cotune.data.dataset import TrainingData
-from cotune.lanes import CohortKey, Lane
+from cotune.lanes import AVERAGE_EVERY, CohortKey, Lane
 from cotune.schedules import factor
 
 
@@ -46,12 +47,21 @@ class DeviceData:
         return cls(inputs, labels, data.n_train, data.n_classes, data.input_shape)
 
 
-def make_cohort(lanes: Sequence[Lane], data: DeviceData) -> Cohort:
-    """Put lanes of the same key and epoch together."""
-    if lanes[0].key.family == "cnn":
-        return CNNCohort(lanes)
+def make_cohort(lanes: Sequence[Lane], data: DeviceData, bfloat16: bool = False) -> Cohort:
+    """Put lanes of the same key and epoch together.
+
+    Args:
+        bfloat16: Compute the large products of the training in 16 bits.
+    """
     batch_size, _ = steps_per_epoch(lanes[0].key, data)
-    return MLPCohort(lanes, batch_size)
+    cohort: Cohort
+    if lanes[0].key.family == "cnn":
+        cohort = CNNCohort(lanes, bfloat16)
+    else:
+        cohort = MLPCohort(lanes, batch_size, bfloat16)
+    if data.inputs.is_cuda:
+        cohort.captured = CapturedStep(data.inputs, data.labels, batch_size, len(lanes))
+    return cohort
 
 
 def row_order(n_rows: int, seed: int, epoch: int) -> Tensor:
@@ -78,6 +88,7 @@ def train_epoch(
     labels = data.labels[order].view(n_steps, batch_size)
     loss_sum = torch.zeros(len(cohort.lanes), device=data.inputs.device, dtype=torch.float64)
     correct = torch.zeros(len(cohort.lanes), device=data.inputs.device, dtype=torch.int64)
+    averaged = [lane for lane in cohort.lanes if lane.average]
     rows = data.inputs.new_empty(batch_size, data.inputs.shape[1])
     schedules = [
         (str(lane.spec.params.get("schedule", "constant")), lane.spec.epochs * n_steps)
@@ -86,12 +97,18 @@ def train_epoch(
     for i, index in enumerate(order.view(n_steps, batch_size)):
         if cancelled():
             return None
-        torch.index_select(data.inputs, 0, index, out=rows)
         step = epoch * n_steps + i
         factors = [factor(schedule, step, total) for schedule, total in schedules]
-        losses, hits = cohort.step(rows, labels[i], factors)
+        if cohort.captured is not None:
+            losses, hits = cohort.captured(cohort, index, factors)
+        else:
+            torch.index_select(data.inputs, 0, index, out=rows)
+            losses, hits = cohort.step(rows, labels[i], factors)
         loss_sum += losses
         correct += hits
+        if (step + 1) % AVERAGE_EVERY == 0:
+            for lane in averaged:
+                lane.accumulate()
     for lane in cohort.lanes:
         lane.epoch += 1
     return loss_sum / n_steps, correct.double() / (n_steps * batch_size), n_steps

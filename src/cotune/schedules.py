@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 from typing import Final
 
-SCHEDULES: Final = ("constant", "cosine", "one-cycle")
+SCHEDULES: Final = ("constant", "cooldown", "cosine", "one-cycle")
 
 _WARM_UP: Final = 0.3
 _START: Final = 1 / 25
+_COOLDOWN: Final = 0.2
 
 
 def factor(schedule: str, step: int, total: int) -> float:
     """The factor, 0-1, for one optimizer step.
 
-    ``cosine`` falls from 1 to 0 along half a cosine (Loshchilov and Hutter 2017, without
-    restarts). ``one-cycle`` rises along a cosine from 1/25 to 1 in the first three tenths of the
-    steps, then falls to 0 (Smith and Topin 2019; momentum stays as it is).
+    ``cooldown`` is 1 but for the last fifth of the steps, in which it falls to 0 by one minus the
+    square root of their share (Hägele et al. 2024). ``cosine`` falls from 1 to 0 along half a
+    cosine (Loshchilov and Hutter 2017, without restarts). ``one-cycle`` rises along a cosine from
+    1/25 to 1 in the first three tenths of the steps, then falls to 0 (Smith and Topin 2019;
+    momentum stays as it is).
 
     Args:
         schedule: One of :data:`SCHEDULES`.
@@ -25,6 +28,9 @@ def factor(schedule: str, step: int, total: int) -> float:
     """
     if schedule == "constant":
         return 1.0
+    if schedule == "cooldown":
+        share = (step / total - (1.0 - _COOLDOWN)) / _COOLDOWN
+        return 1.0 - math.sqrt(min(1.0, max(0.0, share)))
     if schedule == "cosine":
         return _fall(step / total)
     rise = _WARM_UP * total

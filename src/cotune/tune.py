@@ -78,6 +78,7 @@ def describe_run(
     device: str,
     workers: int,
     lanes: int,
+    precision: str,
     validation: float,
 ) -> dict[str, Any]:
     """What ``config.yaml`` says of a run: what was asked for, resolved, and with what."""
@@ -107,6 +108,7 @@ def describe_run(
         "device": device,
         "workers": workers if device == "cpu" else None,
         "lanes": lanes,
+        "precision": precision,
         "versions": {
             "cotune": VERSION,
             "python": platform.python_version(),

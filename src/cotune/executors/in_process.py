@@ -20,12 +20,18 @@ class InProcessExecutor(Executor):
         seed: The run's seed.
         device: ``cpu`` or ``cuda``.
         lanes: Trials in training at a time; measured by default.
+        precision: As for :class:`Engine`.
     """
 
     def __init__(
-        self, data: TrainingData, seed: int, device: str, lanes: int | None = None
+        self,
+        data: TrainingData,
+        seed: int,
+        device: str,
+        lanes: int | None = None,
+        precision: str = "float32",
     ) -> None:
-        self._engine = Engine(data, seed, device, lanes)
+        self._engine = Engine(data, seed, device, lanes, precision)
 
     @property
     def lanes(self) -> int:

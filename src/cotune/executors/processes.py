@@ -50,12 +50,19 @@ class ProcessExecutor(Executor):
         self._workers = [_Worker(self._file.fileno()) for _ in range(workers)]
         self._lanes = 0
 
-    def load(self, data: TrainingData, seed: int, lanes: int | None = None) -> None:
+    def load(
+        self,
+        data: TrainingData,
+        seed: int,
+        lanes: int | None = None,
+        precision: str = "float32",
+    ) -> None:
         """Share the dataset with the workers, and have them measure how many lanes pay.
 
         Args:
             seed: The run's seed.
             lanes: Trials in training at a time in each worker; measured by default.
+            precision: As for :class:`Engine`.
 
         Raises:
             StorageError: The temporary folder has no room for the dataset.
@@ -78,7 +85,7 @@ class ProcessExecutor(Executor):
             "input_shape": data.input_shape,
         }
         for worker in self._workers:
-            worker.send("load", (layout, seed, lanes))
+            worker.send("load", (layout, seed, lanes, precision))
         # Measured side by side, as they will train; the least keeps all workers alike.
         self._lanes = min(worker.ask("lanes") for worker in self._workers)
 

@@ -48,8 +48,8 @@ def _serve(pipe: Connection, data_fd: int) -> None:
         while engine is None or unread or not engine.waiting or pipe.poll():
             kind, content = unread.popleft() if unread else pipe.recv()
             if kind == "load":
-                layout, seed, lanes = content
-                engine = Engine(_map_data(data_fd, **layout), seed, max_lanes=lanes)
+                layout, seed, lanes, precision = content
+                engine = Engine(_map_data(data_fd, **layout), seed, "cpu", lanes, precision)
                 pipe.send(("lanes", engine.max_lanes))
             elif engine is None:
                 raise RuntimeError(f"{kind!r} came before the dataset")

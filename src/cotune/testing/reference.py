@@ -116,11 +116,15 @@ def _order(n_rows: int, seed: int, epoch: int) -> Tensor:
 def _factor(schedule: str, step: int, total: int) -> float:
     """The rules, for steps counted from 0.
 
+    cooldown: 1 up to four fifths of the steps, then 1 - sqrt(how much of the last fifth is over).
     cosine: half a cosine from 1 at step 0 to 0 at step ``total``. one-cycle: half a cosine from
     1/25 at step 0 to 1 at three tenths of the steps, then half a cosine to 0 at step ``total``.
     """
     if schedule == "constant":
         return 1.0
+    if schedule == "cooldown":
+        over = step - 4 / 5 * total
+        return 1.0 if over <= 0 else 1.0 - (over / (1 / 5 * total)) ** (1 / 2)
     if schedule == "cosine":
         return math.cos(math.pi * step / total) / 2 + 1 / 2
     top = 3 / 10 * total
