@@ -51,6 +51,11 @@ def test_a_run_keeps_to_its_timeout_and_learns(finished: tuple[Path, float, str]
     summary = json.loads((path / "summary.json").read_text())
     assert summary["state"] == "complete"
     assert summary["final"]["test_accuracy"] >= 0.94
+    final = summary["final"]
+    assert final["validation_accuracy_mean"] > 0.9
+    assert 0.0 <= final["validation_accuracy_sd"] < 0.05
+    assert final["default_test_accuracy"] > 0.9
+    assert 0.0 <= final["default_p_value"] <= 1.0
     low, high = summary["final"]["test_ci95"]
     assert 0 < low < summary["final"]["test_accuracy"] < high <= 1
     assert summary["trials"]["complete"] + summary["trials"]["pruned"] >= 3
@@ -275,12 +280,13 @@ def test_other_metrics_choose_by_themselves(tmp_path: Path, metric: str) -> None
     result = cotune.run(
         "digits", n_trials=4, metric=metric, pruner="none", workers=2, out=tmp_path / "run"
     )
-    complete = [trial for trial in result.study.trials if trial.state.name == "COMPLETE"]
-    values = {trial.number: trial.value or 0.0 for trial in complete}
-    chosen = min(values, key=values.__getitem__) if metric == "loss" else None
-    chosen = max(values, key=values.__getitem__) if chosen is None else chosen
+    assert result.final is not None
+    finalists = result.final.finalists
+    assert len(finalists) >= 2
+    values = [finalist.value for finalist in finalists]
+    assert values == sorted(values, reverse=metric == "f1")
     assert result.summary.best is not None
-    assert result.summary.best["number"] == chosen
+    assert result.summary.best["number"] == finalists[0].number
 
 
 def test_a_table_of_ones_own(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from cotune.data import load, prepare
 from cotune.executors.in_process import InProcessExecutor
 from cotune.observer import Observer
-from cotune.results import TrialResult, Value
+from cotune.results import TrialResult, TrialSpec, Value
 from cotune.rundir import RunDirectory
 from cotune.search import Search
 from cotune.space_yaml import space_from_dict
@@ -38,7 +38,8 @@ class Build:
         self.n_trials: int | None = None
         self.deadline: float | None = None
         self.kept: set[int] = set()
-        self.final_seconds: Callable[[TrialResult], float] = lambda trial: 0.0
+        self.reserve: Callable[[Sequence[TrialResult]], float] = lambda ranked: 0.0
+        self.most_epochs: Callable[[float], int | None] = lambda seconds: None
         self.stopped: Callable[[], bool] = lambda: False
         self.enqueued: list[dict[str, Value]] = []
         self.ticks = 0
@@ -60,10 +61,12 @@ class Build:
             self.metric,
             observer or Observer(),
             self._tick,
+            len(self.enqueued),
             self.n_trials,
             self.deadline,
             self.kept,
-            self.final_seconds,
+            self.reserve,
+            self.most_epochs,
             self.stopped,
         )
 
@@ -139,7 +142,7 @@ def test_a_pruned_trial_is_never_ranked_before_a_complete_one(build: Build) -> N
 
 def test_the_deadline_leaves_time_for_the_final_model(build: Build) -> None:
     build.deadline = time.monotonic() + 6.0
-    build.final_seconds = lambda trial: 4.0
+    build.reserve = lambda ranked: 4.0
     search = build()
     search.go()
     left = build.deadline - time.monotonic()
@@ -205,3 +208,27 @@ def test_a_finished_row_never_changes(build: Build) -> None:
     watch = Watch()
     build(watch).go()
     assert len(watch.rows) == 4
+
+
+def test_the_samplers_trials_wait_for_those_that_were_enqueued(build: Build) -> None:
+    started: list[tuple[int, list[int]]] = []
+
+    class Watch(Observer):
+        def trial_started(self, spec: TrialSpec) -> None:
+            started.append((spec.number, sorted(search._running)))
+
+    build.lanes = 8
+    build.enqueued = [{"width": 8}, {"width": 16}, {"width": 24}]
+    build.n_trials = 6
+    search = build(Watch())
+    search.go()
+    assert [number for number, _ in started] == list(range(6))
+    assert all(min(running) >= 3 for number, running in started if number >= 3)
+
+
+def test_a_trial_ends_where_the_time_allows_no_more_epochs(build: Build) -> None:
+    build.most_epochs = lambda seconds: 2
+    build.n_trials = 2
+    search = build()
+    search.go()
+    assert [(trial.state, trial.epochs) for trial in search.finished] == [("complete", 2)] * 2

@@ -15,7 +15,7 @@ from rich.console import Console
 from cotune import terminal
 from cotune.exceptions import CotuneError
 from cotune.observer import Observer
-from cotune.results import FinalResult, Report, Summary, TrialResult, TrialSpec, Value
+from cotune.results import Finalist, FinalResult, Report, Summary, TrialResult, TrialSpec, Value
 from cotune.rundir import RunDirectory
 
 PARAMS: dict[str, Value] = {
@@ -41,13 +41,30 @@ CONFIG = {
     "device": "cpu",
     "workers": 2,
 }
-BEST = {"number": 7, "params": PARAMS, "validation_accuracy": 0.98765, "value": 0.98765}
+BEST = {
+    "number": 7,
+    "params": PARAMS,
+    "validation_accuracy": 0.98765,
+    "value": 0.98765,
+    "search_best": 0.99,
+}
 COMPLETE = Summary(
     state="complete",
-    seconds={"total": 12.34, "search": 10.0, "final": 2.0, "study": 0.5},
+    seconds={"total": 12.34, "search": 8.0, "finalists": 2.0, "final": 2.0, "study": 0.5},
     trials={"complete": 5, "pruned": 12, "failed": 1, "running": 0},
     best=BEST,
-    final={"test_accuracy": 0.9812, "test_ci95": [0.97, 0.99], "epochs": 1, "parameters": 71_930},
+    final={
+        "test_accuracy": 0.9812,
+        "test_ci95": [0.97, 0.99],
+        "epochs": 1,
+        "parameters": 71_930,
+        "validation_accuracy_mean": 0.98,
+        "validation_accuracy_sd": 0.0123,
+        "default_test_accuracy": 0.97,
+        "default_test_ci95": [0.96, 0.98],
+        "default_p_value": 0.01,
+        "default_chosen": False,
+    },
 )
 
 
@@ -109,6 +126,9 @@ def tell_a_run(observer: Observer, run: RunDirectory, trials=3, timeout: float |
         best = trial if state == "complete" else best
         observer.trial_ended(trial, best)
     assert best
+    observer.finalists_started([best, best], 3)
+    observer.finalists_reported(make_report(-3, 1))
+    observer.finalists_ended([Finalist(2, 3, 0.7, 0.7, 0.01)])
     observer.final_started(best, TrialSpec(-1, dict(PARAMS), 0, "all"))
     observer.final_reported(make_report(-1, 1))
     observer.final_ended(FinalResult(0.9, (0.8, 0.95), 20, 100))
@@ -126,8 +146,9 @@ class TestPrintRun:
             "data": "digits: 10 classes, 48,000 rows to train on, 12,000 to validate, "
             "10,000 sealed for the test",
             "trials": "5 complete, 12 pruned, 1 failed",
-            "time": "12.3 s: search 10.0 s (Optuna and storage 0.5 s), final model 2.0 s",
-            "best trial": "7",
+            "time": "12.3 s: search 8.0 s (Optuna and storage 0.5 s), finalists 2.0 s, "
+            "final model 2.0 s",
+            "chosen trial": "7",
             "n_layers": "2",
             "width": "232",
             "batch_norm": "yes",
@@ -137,13 +158,38 @@ class TestPrintRun:
             "weight_decay": "2.22e-05",
             "batch_size": "128",
             "epochs": "20",
-            "validation accuracy": "98.77% (optimistic: it was chosen by this data)",
+            "search's best": "99.00% (optimistic: it was chosen by this data)",
+            "validation accuracy": "98.77% in the search",
+            "finalists' mean": "98.00% +- 1.23% (trained again with fresh seeds on other folds)",
+            "default's test": "97.00% (tuning gained 1.12%, beyond noise)",
             "test accuracy": "98.12% (95 % interval 97.00% to 99.00%, 10,000 rows read once)",
             "final model": "71,930 parameters, 1 epoch on training + validation data",
             "folder": str(run.path),
             "report": "report.html",
             "model": "best/model.safetensors",
         }
+
+    @pytest.mark.parametrize(
+        ("changes", "line"),
+        [
+            ({"default_p_value": 0.05}, "97.00% (tuning gained 1.12%, within noise)"),
+            ({"default_test_accuracy": 0.99}, "99.00% (tuning lost 0.88%, beyond noise)"),
+            (
+                {"default_chosen": True},
+                "97.00% (nothing did better than the default configuration)",
+            ),
+        ],
+    )
+    def test_beside_the_default(self, run, changes, line):
+        assert COMPLETE.final
+        run.write_summary(replace(COMPLETE, final={**COMPLETE.final, **changes}))
+        assert show(run)["default's test"] == line
+
+    def test_a_run_that_had_no_time_for_finalists(self, run):
+        assert COMPLETE.final
+        missing = dict.fromkeys(("validation_accuracy_mean", "default_test_accuracy"))
+        run.write_summary(replace(COMPLETE, final={**COMPLETE.final, **missing}))
+        assert not {"finalists' mean", "default's test"} & show(run).keys()
 
     def test_a_run_that_goes_on(self, run):
         state = {"complete": 1, "pruned": 0, "failed": 0, "running": 2}
@@ -249,6 +295,8 @@ class TestPlainLines:
             )
             for line in lines
         ), lines
+        assert "finalists: trials 2, 2, each trained 3 times again on other folds" in lines
+        assert "best finalist: trial 2, mean accuracy 0.7000" in lines
         assert any(
             line.startswith("training the final model as trial 2 on training + validation data")
             for line in lines
@@ -347,6 +395,13 @@ class TestLiveDisplay:
         # A quarter of a bar of a quarter of the width; without colours the rest is blank.
         assert picture(counted, 100)[0].count("━") == 6
         counted.run_ended()
+
+    def test_the_finalists(self, observer):
+        self.busy(observer, 2)
+        best = TrialResult(7, "complete", 0.99, 20, dict(PARAMS), 1.0)
+        observer.finalists_started([best], 3)
+        observer.finalists_reported(make_report(-3, 1))
+        assert "finalists: epoch 1 of 60 in all" in picture(observer, 100)[0]
 
     def test_the_final_model(self, observer):
         self.busy(observer, 2)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,68 +11,42 @@ from numpy.typing import NDArray
 
 from cotune.data.dataset import Dataset
 from cotune.data.preprocess import Standardize
-from cotune.executors.base import Executor
+from cotune.hyperparameters import is_averaged
 from cotune.modelfile import Classifier, module_from_weights
 from cotune.models import dropout_rates, make_shape
-from cotune.observer import Observer
-from cotune.results import FinalResult, Report, TrialSpec, Verdict
+from cotune.results import Finalist, FinalResult, TrialResult, TrialSpec, Value
+from cotune.retrain import Training
 
-FINAL_NUMBER = -1
-_POLL_SECONDS = 0.1
+DEFAULT_NUMBER = -2
 _TEST_ROWS = 2048
 _MISTAKES = 16
 
 
-class DivergedError(Exception):
-    """The final model of a trial failed in training; another trial's may not."""
-
-
-def train_final(
-    spec: TrialSpec,
-    executor: Executor,
-    dataset: Dataset,
-    preprocessing: Standardize,
-    observer: Observer,
-    deadline: float | None,
-    stopped: Callable[[], bool],
-) -> tuple[Classifier, list[Report]] | None:
-    """Train a configuration on all rows but the test set's.
+def final_spec(
+    trial: TrialResult, params: Mapping[str, Value], number: int, seed: int
+) -> TrialSpec:
+    """A trial's configuration, to be trained on all rows but the test set's.
 
     Args:
-        deadline: By ``time.monotonic()``. Training ends early rather than go past it; the
-            reports then show fewer epochs than the configuration has.
-        stopped: Whether the user wants the run to end.
-
-    Returns:
-        The model and a report for each epoch, or None when the user stopped it.
-
-    Raises:
-        DivergedError: Its loss or weights became NaN or infinite.
+        params: Its complete hyperparameters.
+        number: ``FINAL_NUMBER`` or :data:`DEFAULT_NUMBER`.
+        seed: The run's seed.
     """
-    executor.submit([spec])
-    reports: list[Report] = []
-    while not stopped():
-        for report in executor.reports(_POLL_SECONDS):
-            if report.error:
-                raise DivergedError(f"epoch {report.epoch} of its final model: {report.error}")
-            reports.append(report)
-            observer.final_reported(report)
-            too_late = deadline is not None and time.monotonic() + report.seconds > deadline
-            if report.epoch < spec.epochs and not too_late:
-                executor.apply([Verdict(spec.number, stop=False)])
-                continue
-            weights = executor.weights(spec.number)
-            executor.apply([Verdict(spec.number, stop=True)])
-            shape = make_shape(spec.params, preprocessing.input_shape, len(dataset.classes))
-            network = module_from_weights(shape, dropout_rates(spec.params), weights)
-            return Classifier(network, preprocessing, dataset.classes).eval(), reports
-        observer.tick()
-    return None
+    trained = {**params, "epochs": trial.epochs}
+    return TrialSpec(number, trained, seed, part="all", averaged=is_averaged(trained))
+
+
+def make_classifier(training: Training, dataset: Dataset, preprocessing: Standardize) -> Classifier:
+    """The trained network with its preprocessing and classes."""
+    params = training.spec.params
+    shape = make_shape(params, preprocessing.input_shape, len(dataset.classes))
+    network = module_from_weights(shape, dropout_rates(params), training.weights)
+    return Classifier(network, preprocessing, dataset.classes).eval()
 
 
 @dataclass(frozen=True)
 class TestReading:
-    """What the one reading of the sealed test set gave.
+    """What the one reading of the sealed test set gave for one model.
 
     Attributes:
         accuracy: Share of the rows classified right, 0-1.
@@ -81,6 +54,7 @@ class TestReading:
         confusion: ``[classes][classes]`` counts, true class by row.
         mistakes: The surest misclassifications, worst first; see ``FinalResult.mistakes``.
         images: The inputs of those rows.
+        right: ``[rows]``: whether each was classified right.
     """
 
     __test__ = False  # not a test class, whatever its name says
@@ -90,14 +64,21 @@ class TestReading:
     confusion: list[list[int]]
     mistakes: list[dict[str, float]]
     images: NDArray[np.generic]
+    right: NDArray[np.bool_]
 
 
-def read_test_set(model: Classifier, dataset: Dataset) -> TestReading:
-    """Open the sealed test set and score the model on it. Called once in a run."""
+def read_test_set(models: Sequence[Classifier], dataset: Dataset) -> list[TestReading]:
+    """Open the sealed test set and score the models on it. Called once in a run."""
+    inputs, labels = dataset.open_test()
+    return [_score(model, inputs, labels) for model in models]
+
+
+def _score(
+    model: Classifier, inputs: NDArray[np.generic], labels: NDArray[np.int64]
+) -> TestReading:
     from scipy.stats import binomtest
     from sklearn.metrics import confusion_matrix
 
-    inputs, labels = dataset.open_test()
     with torch.no_grad():
         chunks = [
             model(torch.from_numpy(inputs[i : i + _TEST_ROWS])).softmax(-1)
@@ -114,7 +95,7 @@ def read_test_set(model: Classifier, dataset: Dataset) -> TestReading:
     return TestReading(
         accuracy=hits / len(labels),
         ci95=(float(interval.low), float(interval.high)),
-        confusion=confusion_matrix(labels, predicted, labels=range(len(dataset.classes))).tolist(),
+        confusion=confusion_matrix(labels, predicted, labels=range(len(model.classes))).tolist(),
         mistakes=[
             {
                 "row": row,
@@ -125,11 +106,40 @@ def read_test_set(model: Classifier, dataset: Dataset) -> TestReading:
             for row in worst
         ],
         images=inputs[worst],
+        right=predicted == labels,
     )
 
 
-def final_result(model: Classifier, reports: list[Report], reading: TestReading) -> FinalResult:
-    """The final model's training and test as one record."""
+def p_value(one: TestReading, other: TestReading) -> float:
+    """Chance of a difference as large between two models that are equally good.
+
+    McNemar's test (McNemar 1947), exact: of the rows that one model alone gets right, each model
+    has half on average.
+    """
+    from scipy.stats import binomtest
+
+    only_one = int((one.right & ~other.right).sum())
+    only_other = int((other.right & ~one.right).sum())
+    if only_one == only_other:
+        return 1.0
+    return float(binomtest(only_one, only_one + only_other).pvalue)
+
+
+def final_result(
+    model: Classifier,
+    training: Training,
+    reading: TestReading,
+    default: TestReading | None,
+    default_number: int | None,
+    finalists: Sequence[Finalist],
+) -> FinalResult:
+    """The final model's training and test as one record.
+
+    Args:
+        default: The default's reading; None where it was not trained in time.
+        default_number: Its trial, where it has a score.
+    """
+    reports = training.reports
     return FinalResult(
         test_accuracy=reading.accuracy,
         test_ci95=reading.ci95,
@@ -141,4 +151,9 @@ def final_result(model: Classifier, reports: list[Report], reading: TestReading)
         },
         confusion=reading.confusion,
         mistakes=reading.mistakes,
+        finalists=list(finalists),
+        default_number=default_number,
+        default_test_accuracy=default.accuracy if default else None,
+        default_test_ci95=default.ci95 if default else None,
+        default_p_value=p_value(reading, default) if default else None,
     )

@@ -91,6 +91,15 @@ def defaults(family: str) -> dict[str, Value]:
     return {name: hyperparameter.default for name, hyperparameter in known.items()}
 
 
+def is_averaged(params: Mapping[str, Value]) -> bool:
+    """Whether a trial is scored by the average of its weights.
+
+    At a constant rate the last weights are noisy, and their average is, at every epoch, as good as
+    weights after a rate that fell. Under other schedules the rate falls by itself.
+    """
+    return params.get("schedule", "constant") == "constant"
+
+
 def family_of_name(name: str) -> str | None:
     """The only family that knows a hyperparameter, or None where both do."""
     plain = name.rstrip("0123456789").rstrip("_")

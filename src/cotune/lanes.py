@@ -31,6 +31,7 @@ class CohortKey:
     batch_size: int
     batch_norm: bool
     part: str
+    fold: int = 0
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,11 @@ def key_of(spec: TrialSpec) -> CohortKey:
     """What another trial must share to be trained together with this one."""
     params = spec.params
     return CohortKey(
-        family_of(params), int(params["batch_size"]), bool(params["batch_norm"]), spec.part
+        family_of(params),
+        int(params["batch_size"]),
+        bool(params["batch_norm"]),
+        spec.part,
+        spec.fold,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from cotune.results import FinalResult, Report, TrialResult, TrialSpec
+from collections.abc import Sequence
+
+from cotune.results import Finalist, FinalResult, Report, TrialResult, TrialSpec
 from cotune.rundir import RunDirectory
 
 
@@ -27,8 +29,17 @@ class Observer:
     def trial_ended(self, trial: TrialResult, best: TrialResult | None) -> None:
         """A trial is finished; ``best`` is the best complete one so far."""
 
+    def finalists_started(self, trials: Sequence[TrialResult], trainings: int) -> None:
+        """The search is over and these are trained again, each so many times."""
+
+    def finalists_reported(self, report: Report) -> None:
+        """A training of a finalist ended an epoch."""
+
+    def finalists_ended(self, finalists: Sequence[Finalist]) -> None:
+        """Their means, best first."""
+
     def final_started(self, trial: TrialResult, spec: TrialSpec) -> None:
-        """The search is over and this trial's configuration is trained for good."""
+        """This trial's configuration is trained for good."""
 
     def final_reported(self, report: Report) -> None:
         """The final model ended an epoch."""

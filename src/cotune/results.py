@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 Value = bool | int | float | str
 """What a hyperparameter can be."""
@@ -18,6 +18,13 @@ Part = Literal["train", "all"]
 
 State = Literal["complete", "pruned", "failed"]
 """How a trial ended, with Optuna's meaning."""
+
+
+FINAL_NUMBER: Final = -1
+"""The number of the final model's training."""
+
+SIGNIFICANT: Final = 0.05
+"""A p-value below it is called beyond noise."""
 
 
 class _Json:
@@ -39,6 +46,7 @@ class TrialSpec(_Json):
         seed: Seeds the weights and the dropout of this trial; the order of the minibatches
             depends on the run's seed and the epoch alone.
         part: The rows to fit. With ``"all"`` there is nothing left to validate on.
+        fold: Which rows of the training and validation parts are held out; 0: the validation part.
         averaged: Score and keep a running average of the weights, not those of the last step.
     """
 
@@ -46,6 +54,7 @@ class TrialSpec(_Json):
     params: dict[str, Value]
     seed: int
     part: Part = "train"
+    fold: int = 0
     averaged: bool = False
 
     @property
@@ -112,6 +121,25 @@ class TrialResult(_Json):
 
 
 @dataclass(frozen=True)
+class Finalist(_Json):
+    """A trial's configuration, trained again with fresh seeds on other folds.
+
+    Attributes:
+        number: The trial's.
+        trainings: How many there were.
+        value: Mean of the run's metric.
+        accuracy: Mean accuracy, 0-1, on rows held out from each training.
+        accuracy_sd: Standard deviation of the trainings' accuracies; None for a single one.
+    """
+
+    number: int
+    trainings: int
+    value: float
+    accuracy: float
+    accuracy_sd: float | None
+
+
+@dataclass(frozen=True)
 class FinalResult(_Json):
     """The model that was trained on training + validation data, and its one look at the test set.
 
@@ -124,6 +152,12 @@ class FinalResult(_Json):
         confusion: ``[classes][classes]`` counts on the test set, true class by row.
         mistakes: The test rows that were most surely misclassified, worst first: ``{"row",
             "true", "predicted", "probability"}`` with class indices.
+        finalists: Best first; none where there was no time for them.
+        default_number: The trial of the default configuration; None where it has no score.
+        default_test_accuracy, default_test_ci95: What the default, trained on the same rows, came
+            to in that same look; those of the final model where it is the default.
+        default_p_value: Chance of a difference as large between two models that are equally good
+            (McNemar 1947, exact); 1 where the default was chosen.
     """
 
     test_accuracy: float
@@ -133,11 +167,21 @@ class FinalResult(_Json):
     curve: dict[str, list[float]] = field(default_factory=dict)
     confusion: list[list[int]] = field(default_factory=list)
     mistakes: list[dict[str, float]] = field(default_factory=list)
+    finalists: list[Finalist] = field(default_factory=list)
+    default_number: int | None = None
+    default_test_accuracy: float | None = None
+    default_test_ci95: tuple[float, float] | None = None
+    default_p_value: float | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        low, high = data["test_ci95"]
-        return super().from_json({**data, "test_ci95": (low, high)})
+        read = dict(data)
+        for name in ("test_ci95", "default_test_ci95"):
+            if read.get(name) is not None:
+                low, high = read[name]
+                read[name] = (low, high)
+        read["finalists"] = [Finalist.from_json(one) for one in read.get("finalists", [])]
+        return super().from_json(read)
 
 
 RunState = Literal["running", "complete", "interrupted", "failed"]
@@ -150,12 +194,16 @@ class Summary(_Json):
     """What ``cotune show`` prints: where a run stands, or how it ended.
 
     Attributes:
-        seconds: Wall clock: ``total``, ``search``, ``final`` (the final model and its test) and
-            ``study`` (the part of the search spent in Optuna and storage).
+        seconds: Wall clock: ``total``, ``search``, ``finalists``, ``final`` (the final model and
+            its test) and ``study`` (the part of the search spent in Optuna and storage).
         trials: Counts: ``complete``, ``pruned``, ``failed``, ``running``.
         best: ``number``, ``params`` and ``validation_accuracy`` (and ``value`` where the metric
-            is not accuracy) of the trial that was chosen; None before the first report.
-        final: ``test_accuracy``, ``test_ci95``, ``epochs`` and ``parameters`` of the final model.
+            is not accuracy) of the trial that was chosen, or ranks first so far, and the accuracy
+            of the one that ranks first, ``search_best``; None before the first report.
+        final: ``test_accuracy``, ``test_ci95``, ``epochs`` and ``parameters`` of the final model;
+            ``validation_accuracy_mean`` and ``validation_accuracy_sd`` of the chosen finalist;
+            ``default_test_accuracy``, ``default_test_ci95`` and ``default_p_value`` (see
+            :class:`FinalResult`), and whether the default was the choice, ``default_chosen``.
         lanes: ``mean`` lanes of a cohort over all epochs of all trials; how many trials were
             trained ``together`` with others, and how many ``alone`` all the time.
         message: One line on why the run ended as it did, or "".

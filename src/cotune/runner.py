@@ -27,6 +27,7 @@ class DeviceData:
         labels: ``[rows]``.
         n_train: Rows of the training part.
         input_shape: Of one row before it was flattened.
+        fold_of: ``[n_train]``; see ``TrainingData``.
     """
 
     inputs: Tensor
@@ -34,17 +35,37 @@ class DeviceData:
     n_train: int
     n_classes: int
     input_shape: tuple[int, ...]
+    fold_of: Tensor | None = None
 
-    def n_rows(self, part: str) -> int:
-        """Rows that are trained on."""
-        return self.n_train if part == "train" else len(self.inputs)
+    def training_rows(self, key: CohortKey) -> Tensor:
+        """Indices of the rows that are trained on."""
+        everything = torch.arange(len(self.inputs), device=self.inputs.device)
+        if key.part == "all":
+            return everything
+        if key.fold == 0:
+            return everything[: self.n_train]
+        kept = (self._folds != key.fold).nonzero()[:, 0]
+        return torch.cat([kept, everything[self.n_train :]])
+
+    def held_out_rows(self, key: CohortKey) -> Tensor:
+        """Indices of the rows that scores are of."""
+        if key.fold == 0:
+            return torch.arange(self.n_train, len(self.inputs), device=self.inputs.device)
+        return (self._folds == key.fold).nonzero()[:, 0]
+
+    @property
+    def _folds(self) -> Tensor:
+        if self.fold_of is None:
+            raise ValueError("the dataset was not divided into folds")
+        return self.fold_of
 
     @classmethod
     def load(cls, data: TrainingData, device: torch.device) -> DeviceData:
         """Shares the arrays' memory on the CPU, copies them to another device."""
         inputs = torch.from_numpy(data.inputs).to(device)
         labels = torch.from_numpy(data.labels).to(device)
-        return cls(inputs, labels, data.n_train, data.n_classes, data.input_shape)
+        folds = None if data.fold_of is None else torch.from_numpy(data.fold_of).to(device)
+        return cls(inputs, labels, data.n_train, data.n_classes, data.input_shape, folds)
 
 
 def make_cohort(lanes: Sequence[Lane], data: DeviceData, bfloat16: bool = False) -> Cohort:
@@ -83,8 +104,9 @@ def train_epoch(
     """
     batch_size, n_steps = steps_per_epoch(cohort.lanes[0].key, data)
     epoch = cohort.lanes[0].epoch
-    n_rows = data.n_rows(cohort.lanes[0].key.part)
-    order = row_order(n_rows, seed, epoch).to(data.inputs.device)[: n_steps * batch_size]
+    trained_on = data.training_rows(cohort.lanes[0].key)
+    order = row_order(len(trained_on), seed, epoch).to(data.inputs.device)
+    order = trained_on[order[: n_steps * batch_size]]
     labels = data.labels[order].view(n_steps, batch_size)
     loss_sum = torch.zeros(len(cohort.lanes), device=data.inputs.device, dtype=torch.float64)
     correct = torch.zeros(len(cohort.lanes), device=data.inputs.device, dtype=torch.int64)
@@ -116,7 +138,7 @@ def train_epoch(
 
 def steps_per_epoch(key: CohortKey, data: DeviceData) -> tuple[int, int]:
     """Rows of a minibatch, and minibatches of an epoch."""
-    n_rows = data.n_rows(key.part)
+    n_rows = len(data.training_rows(key))
     batch_size = min(key.batch_size, n_rows)
     return batch_size, n_rows // batch_size
 
@@ -131,19 +153,18 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 @torch.no_grad()
 def evaluate(cohort: Cohort, data: DeviceData) -> dict[str, Tensor]:
-    """Scores of every lane on the validation part.
+    """Scores of every lane on the rows that are held out.
 
     Returns:
         ``loss``, ``accuracy`` and ``f1`` (macro), ``[lanes]`` each.
     """
-    inputs, labels = data.inputs[data.n_train :], data.labels[data.n_train :]
+    held_out = data.held_out_rows(cohort.lanes[0].key)
     lanes, n_classes = len(cohort.lanes), data.n_classes
-    loss_sum = torch.zeros(lanes, dtype=torch.float64, device=inputs.device)
-    confusion = torch.zeros(lanes * n_classes**2, dtype=torch.int64, device=inputs.device)
-    lane_offset = torch.arange(lanes, device=inputs.device) * n_classes * n_classes
-    for rows, truth in zip(
-        inputs.split(cohort.evaluation_rows), labels.split(cohort.evaluation_rows), strict=True
-    ):
+    loss_sum = torch.zeros(lanes, dtype=torch.float64, device=held_out.device)
+    confusion = torch.zeros(lanes * n_classes**2, dtype=torch.int64, device=held_out.device)
+    lane_offset = torch.arange(lanes, device=held_out.device) * n_classes * n_classes
+    for index in held_out.split(cohort.evaluation_rows):
+        rows, truth = data.inputs.index_select(0, index), data.labels[index]
         logits = cohort.logits(rows)
         loss_sum += _cross_entropy(logits, truth) * len(rows)
         cells = lane_offset + truth[:, None] * n_classes + logits.argmax(-1)
@@ -152,8 +173,8 @@ def evaluate(cohort: Cohort, data: DeviceData) -> dict[str, Tensor]:
     hits = confusion.diagonal(dim1=1, dim2=2)
     both = confusion.sum(1) + confusion.sum(2)
     return {
-        "loss": loss_sum / len(inputs),
-        "accuracy": hits.sum(1).double() / len(inputs),
+        "loss": loss_sum / len(held_out),
+        "accuracy": hits.sum(1).double() / len(held_out),
         # F1 = 2 TP / (2 TP + FP + FN); a class that neither occurs nor is predicted scores 0.
         "f1": (2 * hits.double() / both.clamp(min=1)).mean(1),
     }

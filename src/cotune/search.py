@@ -35,10 +35,13 @@ class Search:
         metric: What is reported to the study, a key of a report's scores.
         observer: Told of everything.
         tick: Called about ten times a second.
+        first: Trials that were enqueued. Those of the sampler wait until these have ended or an
+            engine is idle: a short run is better spent on what is likely to be good.
         n_trials: End after this many trials; None for no limit.
         deadline: When the whole run has to be over, by ``time.monotonic()``; None for no limit.
         kept: Trials that are never pruned.
-        final_seconds: What training and testing a trial's configuration for good will take.
+        reserve: What has to be left at the end, in seconds, for trials as they rank now.
+        most_epochs: How many epochs a trial has time for, by the seconds that one takes.
         stopped: Whether the user wants the run to end.
 
     Attributes:
@@ -56,10 +59,12 @@ class Search:
         metric: str,
         observer: Observer,
         tick: Callable[[], None],
+        first: int,
         n_trials: int | None,
         deadline: float | None,
         kept: Collection[int],
-        final_seconds: Callable[[TrialResult], float],
+        reserve: Callable[[Sequence[TrialResult]], float],
+        most_epochs: Callable[[float], int | None],
         stopped: Callable[[], bool],
     ) -> None:
         self._study = study
@@ -68,10 +73,12 @@ class Search:
         self._metric = metric
         self._observer = observer
         self._tick = tick
+        self._first = first
         self._n_trials = n_trials
         self._deadline = deadline
         self._kept = frozenset(kept)
-        self._final_seconds = final_seconds
+        self._reserve = reserve
+        self._most_epochs = most_epochs
         self._stopped = stopped
         self._running: dict[int, _Running] = {}
         self._asked = 0
@@ -129,16 +136,19 @@ class Search:
         if self._deadline is None:
             return False
         candidates = self._rank([*self.finished, *map(self._so_far, self._running.values())])
-        reserve = self._final_seconds(candidates[0]) if candidates else 0.0
-        return time.monotonic() + reserve >= self._deadline
+        return time.monotonic() + self._reserve(candidates) >= self._deadline
 
     def _fill_places(self) -> None:
         openings = self._executor.openings()
         for i, size in enumerate(openings):
+            # The first and the last trials are shared out, so that no engine waits for another.
+            engines = len(openings) - i
+            if self._asked < self._first:
+                size = min(size, -(-(self._first - self._asked) // engines))
+            elif size < self._executor.lanes and min(self._running, default=0) < self._first:
+                return
             if self._n_trials is not None:
-                # The last trials are shared out, so that no engine waits for another.
-                left = self._n_trials - self._asked
-                size = min(size, -(-left // (len(openings) - i)))
+                size = min(size, -(-(self._n_trials - self._asked) // engines))
             if size < 1 or self._study.exhausted:
                 return
             specs = self._study.ask(size)
@@ -174,7 +184,10 @@ class Search:
         verdicts = []
         for number, (epoch, _) in values.items():
             running = self._running[number]
-            is_over = epoch >= running.spec.epochs
+            most = self._most_epochs(running.seconds / epoch)
+            is_over = epoch >= (
+                running.spec.epochs if most is None else min(most, running.spec.epochs)
+            )
             if is_over:
                 self._end(running, "complete", "")
             elif number in stopped:

@@ -69,12 +69,18 @@ class Space:
             del full["momentum"]
         return full
 
-    def default(self) -> dict[str, Value]:
-        """The default configuration, each value moved to the nearest that the space allows."""
+    def default(self, changes: Mapping[str, Value] | None = None) -> dict[str, Value]:
+        """The default configuration, each value moved to the nearest that the space allows.
+
+        Args:
+            changes: Values that are wanted instead of the defaults.
+        """
+        wanted = changes or {}
         params: dict[str, Value] = {}
         for name, hyperparameter in self.searched.items():
             if self._exists(name, params):
-                params[name] = nearest(hyperparameter.distribution, KNOWN[name].default)
+                value = wanted.get(name, KNOWN[name].default)
+                params[name] = nearest(hyperparameter.distribution, value)
         return params
 
     def check(self, params: Mapping[str, Any]) -> dict[str, Value]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,7 @@ from optuna.trial import TrialState
 
 from cotune.exceptions import StorageError
 from cotune.halving import Halving
-from cotune.hyperparameters import SHARED
+from cotune.hyperparameters import SHARED, is_averaged
 from cotune.results import State, TrialSpec, Value
 from cotune.space import Space
 from cotune.storage import STUDY_NAME, Journal, open_storage
@@ -89,6 +90,7 @@ class Study:
         self._seed = seed
         self._space = space
         self._running: dict[int, optuna.Trial] = {}
+        self._enqueued: deque[dict[str, Value]] = deque()
         # Optuna's own asks one trial at a time, and lets pass whichever it asks first.
         self._halving = Halving(DIRECTIONS[metric] == "maximize") if pruner == "asha" else None
         with self._timed():
@@ -106,8 +108,9 @@ class Study:
 
     def enqueue(self, params: Mapping[str, Value]) -> None:
         """Try this configuration, or part of one, before the sampler's own."""
-        with self._timed():
-            self._study.enqueue_trial(dict(params))
+        # Given to Optuna when its turn comes: it would stay in the study, as a trial that waits
+        # for ever, if the search ended before.
+        self._enqueued.append(dict(params))
 
     def ask(self, count: int = 1) -> list[TrialSpec]:
         """The next trials; they count as running until :meth:`tell`.
@@ -130,6 +133,8 @@ class Study:
         with self._timed():
             if held:
                 self._study.sampler = PartialFixedSampler(held, sampler)
+            if self._enqueued:
+                self._study.enqueue_trial(self._enqueued.popleft())
             try:
                 trial = self._study.ask()
                 params = self._space.suggest(trial)
@@ -138,7 +143,8 @@ class Study:
         self._running[trial.number] = trial
         # Large odd factors keep the seeds of neighbouring runs and trials apart.
         seed = (self._seed * 1_000_003 + trial.number * 7_919 + 1) % 2**63
-        return TrialSpec(trial.number, self._space.complete(params), seed)
+        complete = self._space.complete(params)
+        return TrialSpec(trial.number, complete, seed, averaged=is_averaged(complete))
 
     def params(self, number: int) -> dict[str, Value]:
         """A running trial's searched hyperparameters."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -15,7 +15,16 @@ from rich.text import Text
 
 from cotune.duration import format_duration
 from cotune.observer import Observer
-from cotune.results import FinalResult, Report, Summary, TrialResult, TrialSpec
+from cotune.results import (
+    FINAL_NUMBER,
+    SIGNIFICANT,
+    Finalist,
+    FinalResult,
+    Report,
+    Summary,
+    TrialResult,
+    TrialSpec,
+)
 from cotune.rundir import RunDirectory
 
 _LINE_SECONDS = 2.0  # between two plain lines, unless a trial is the best so far
@@ -98,11 +107,18 @@ class PlainObserver(_Counting):
             f"after {_epochs(trial.epochs)}{leader}, {self._time_left}"
         )
 
+    def finalists_started(self, trials: Sequence[TrialResult], trainings: int) -> None:
+        self._say(_finalists_line(trials, trainings))
+
+    def finalists_ended(self, finalists: Sequence[Finalist]) -> None:
+        if finalists:
+            self._say(_finalist_line(finalists[0], self._metric))
+
     def final_started(self, trial: TrialResult, spec: TrialSpec) -> None:
         self._say(_final_line(trial, spec))
 
     def final_reported(self, report: Report) -> None:
-        if self._is_due():
+        if self._is_due() and report.number == FINAL_NUMBER:
             self._say(
                 f"final model: epoch {report.epoch}, training loss {report.train_loss:.4f}, "
                 f"{self._time_left}"
@@ -116,6 +132,7 @@ class LiveObserver(_Counting):
         super().__init__(console)
         self._live: Live | None = None
         self._running: dict[int, tuple[TrialSpec, Report | None, float | None]] = {}
+        self._finalists: list[int] = []  # epochs of all their trainings, and those that are over
         self._final: tuple[TrialSpec, Report | None] | None = None
         self._rows = 0
 
@@ -139,12 +156,23 @@ class LiveObserver(_Counting):
         super().trial_ended(trial, best)
         self._running.pop(trial.number, None)
 
+    def finalists_started(self, trials: Sequence[TrialResult], trainings: int) -> None:
+        self._finalists = [trainings * sum(trial.epochs for trial in trials), 0]
+        self._console.print(_finalists_line(trials, trainings))
+
+    def finalists_reported(self, report: Report) -> None:
+        self._finalists[1] += 1
+
+    def finalists_ended(self, finalists: Sequence[Finalist]) -> None:
+        if finalists:
+            self._console.print(_finalist_line(finalists[0], self._metric))
+
     def final_started(self, trial: TrialResult, spec: TrialSpec) -> None:
         self._final = (spec, None)
         self._console.print(_final_line(trial, spec))
 
     def final_reported(self, report: Report) -> None:
-        if self._final:
+        if self._final and report.number == self._final[0].number:
             self._final = (self._final[0], report)
 
     def final_ended(self, final: FinalResult) -> None:
@@ -158,6 +186,10 @@ class LiveObserver(_Counting):
     def _render(self) -> RenderableType:
         if self._final:
             return self._final_bar(*self._final)
+        if self._finalists:
+            total, over = self._finalists
+            text = f"{self._time_left}  finalists: epoch {over} of {total} in all"
+            return self._bar_line(over, total, text)
         parts: list[RenderableType] = [self._progress_line()]
         if self._best:
             score = f"best {self._metric} {self._score(self._best.value)}, "
@@ -260,38 +292,69 @@ def _rows(config: Mapping[str, Any], summary: Summary) -> list[tuple[str, str]]:
         (
             "time",
             f"{seconds['total']:.1f} s: search {seconds['search']:.1f} s "
-            f"(Optuna and storage {seconds['study']:.1f} s), final model {seconds['final']:.1f} s",
+            f"(Optuna and storage {seconds['study']:.1f} s), finalists "
+            f"{seconds.get('finalists', 0.0):.1f} s, final model {seconds['final']:.1f} s",
         )
     )
     if summary.lanes.get("mean"):
         rows.append(("lanes", _lanes_line(summary.lanes)))
     best = summary.best
     if best:
-        rows.append(("best trial", str(best["number"])))
+        rows.append(("chosen trial" if summary.final else "best trial", str(best["number"])))
         rows += [(f"  {name}", format_value(value)) for name, value in best["params"].items()]
-        accuracy = f"{best['validation_accuracy']:.2%} (optimistic: it was chosen by this data)"
+        optimistic = " (optimistic: it was chosen by this data)"
+        best_of_all = best.get("search_best")
+        if best_of_all is not None and best_of_all != best["validation_accuracy"]:
+            rows.append(("search's best", f"{best_of_all:.2%}{optimistic}"))
+            optimistic = " in the search"
         if config["metric"] != "accuracy":
             rows.append((f"validation {config['metric']}", format_value(best.get("value", ""))))
-            accuracy = f"{best['validation_accuracy']:.2%}"
-        rows.append(("validation accuracy", accuracy))
+            optimistic = ""
+        rows.append(("validation accuracy", f"{best['validation_accuracy']:.2%}{optimistic}"))
     if summary.final:
-        low, high = summary.final["test_ci95"]
-        rows.append(
-            (
-                "test accuracy",
-                f"{summary.final['test_accuracy']:.2%} "
-                f"(95 % interval {low:.2%} to {high:.2%}, "
-                f"{config['dataset']['rows']['test']:,} rows read once)",
-            )
-        )
-        rows.append(
-            (
-                "final model",
-                f"{summary.final['parameters']:,} parameters, {_epochs(summary.final['epochs'])} "
-                "on training + validation data",
-            )
-        )
+        rows += _final_rows(config, summary.final)
     return rows
+
+
+def _final_rows(config: Mapping[str, Any], final: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    if final.get("validation_accuracy_mean") is not None:
+        sd = final["validation_accuracy_sd"]
+        spread = "" if sd is None else f" +- {sd:.2%}"
+        rows.append(
+            (
+                "finalists' mean",
+                f"{final['validation_accuracy_mean']:.2%}{spread} (trained again with fresh seeds "
+                "on other folds)",
+            )
+        )
+    low, high = final["test_ci95"]
+    rows.append(
+        (
+            "test accuracy",
+            f"{final['test_accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%}, "
+            f"{config['dataset']['rows']['test']:,} rows read once)",
+        )
+    )
+    if final.get("default_test_accuracy") is not None:
+        rows.append(("default's test", _default_line(final)))
+    rows.append(
+        (
+            "final model",
+            f"{final['parameters']:,} parameters, {_epochs(final['epochs'])} on training + "
+            "validation data",
+        )
+    )
+    return rows
+
+
+def _default_line(final: Mapping[str, Any]) -> str:
+    accuracy, p_value = final["default_test_accuracy"], final["default_p_value"]
+    if final["default_chosen"]:
+        return f"{accuracy:.2%} (nothing did better than the default configuration)"
+    verdict = "tuning " + ("gained" if final["test_accuracy"] >= accuracy else "lost")
+    noise = "beyond" if p_value < SIGNIFICANT else "within"
+    return f"{accuracy:.2%} ({verdict} {abs(final['test_accuracy'] - accuracy):.2%}, {noise} noise)"
 
 
 def _files(run: RunDirectory) -> list[tuple[str, str]]:
@@ -319,6 +382,19 @@ def _where(config: Mapping[str, Any]) -> str:
     if config["device"] == "cuda":
         return "the GPU"
     return f"{config['workers']} worker process" + ("" if config["workers"] == 1 else "es")
+
+
+def _finalists_line(trials: Sequence[TrialResult], trainings: int) -> str:
+    numbers = ", ".join(str(trial.number) for trial in trials)
+    return f"finalists: trials {numbers}, each trained {_times(trainings)} again on other folds"
+
+
+def _finalist_line(finalist: Finalist, metric: str) -> str:
+    return f"best finalist: trial {finalist.number}, mean {metric} {finalist.value:.4f}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _final_line(trial: TrialResult, spec: TrialSpec) -> str:

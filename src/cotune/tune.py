@@ -7,7 +7,7 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,25 +20,38 @@ from cotune.data.preprocess import Standardize
 from cotune.exceptions import CotuneError, NoUsableTrialError, StorageError
 from cotune.executors.base import Executor
 from cotune.final import (
-    FINAL_NUMBER,
-    DivergedError,
+    DEFAULT_NUMBER,
     TestReading,
     final_result,
+    final_spec,
+    make_classifier,
     read_test_set,
-    train_final,
 )
-from cotune.modelfile import Classifier, save_model
+from cotune.finalists import finalist_specs, judge
+from cotune.modelfile import save_model
 from cotune.observer import Observer
-from cotune.results import FinalResult, Report, RunState, Summary, TrialResult, TrialSpec, Value
+from cotune.plan import Plan
+from cotune.portfolio import portfolio
+from cotune.results import (
+    FINAL_NUMBER,
+    Finalist,
+    FinalResult,
+    Report,
+    RunState,
+    Summary,
+    TrialResult,
+    TrialSpec,
+    Value,
+)
+from cotune.retrain import Training, retrain
 from cotune.rundir import RunDirectory
 from cotune.search import Search
 from cotune.signals import StopRequest
 from cotune.space import Space
-from cotune.study import OPTUNA_VERSION, PrunerLike, SamplerLike, Study
+from cotune.study import DIRECTIONS, OPTUNA_VERSION, PrunerLike, SamplerLike, Study
 from cotune.version import VERSION
 
 _FINAL_SLACK = 1.15  # alone, a lane's step takes a little longer than among others
-_GRACE_SECONDS = 0.5  # the search ends when the best trial just fits, and a little later
 _SUMMARY_SECONDS = 2.0  # between two writings of summary.json
 
 
@@ -162,13 +175,19 @@ class Tuner:
         self._run = run
         self._executor = executor
         self._preprocessing = preprocessing
-        # Rows of the training and validation parts, divided by those of the training part.
-        self._growth = len(training.labels) / training.n_train
         self._observer = observer
         self._stop = stop
         self._began = began
         self._deadline = (
             None if options.timeout is None else began + options.timeout - closing_seconds
+        )
+        self._default = len(options.enqueued)  # the default configuration's trial
+        self._enqueued = [*options.enqueued, *portfolio(options.searched)]
+        self._plan = Plan(
+            None if self._deadline is None else max(0.0, self._deadline - time.monotonic()),
+            len(executor.openings()),
+            len(training.labels) / training.n_train * _FINAL_SLACK,
+            training.n_folds - 1,
         )
         self._study = Study(
             run.journal_path,
@@ -185,14 +204,16 @@ class Tuner:
             options.metric,
             observer,
             self._tick,
+            len(self._enqueued),
             options.n_trials,
             self._deadline,
-            # The default configuration: what the search has to be better than.
-            {len(options.enqueued)},
-            self._final_seconds,
+            # What the search has to be better than.
+            {self._default},
+            self._reserve,
+            self._plan.most_epochs,
             lambda: bool(stop),
         )
-        self._search_began = self._search_ended = self._written = 0.0
+        self._search_began = self._search_ended = self._finalists_ended = self._written = 0.0
 
     def go(self) -> Summary:
         """Search, train, test; what the run came to is in the summary and the run directory.
@@ -202,9 +223,8 @@ class Tuner:
         """
         self._run.start_tables(self._options.searched.searched)
         self._draw_samples()
-        for params in self._options.enqueued:
+        for params in self._enqueued:
             self._study.enqueue(params)
-        self._study.enqueue(self._options.searched.default())
         self._search_began = time.monotonic()
         self._tick()
         try:
@@ -222,60 +242,128 @@ class Tuner:
             raise
 
     def _finish(self) -> Summary:
-        candidates = self._candidates()
-        if not candidates:
+        ranked = self._search.ranked()
+        if not ranked:
             raise NoUsableTrialError(self._why_none())
-        diverged: list[str] = []
-        for trial in candidates:
-            spec = TrialSpec(
-                number=FINAL_NUMBER,
-                params={**self._options.searched.complete(trial.params), "epochs": trial.epochs},
-                seed=self._options.seed,
-                part="all",
-            )
-            self._observer.final_started(trial, spec)
-            try:
-                trained = train_final(
-                    spec,
-                    self._executor,
-                    self._dataset,
-                    self._preprocessing,
-                    self._observer,
-                    self._deadline,
-                    lambda: bool(self._stop),
-                )
-            except DivergedError as error:
-                diverged.append(f"trial {trial.number} was passed over: {error}")
-                continue
-            if trained is None:
+        finalists = self._judge_finalists(ranked)
+        self._finalists_ended = time.monotonic()
+        if finalists is None:
+            return self._end("interrupted", "stopped by the user", ranked[0])
+        order = [finalist.number for finalist in finalists]
+        others = [trial.number for trial in ranked if trial.number not in order]
+        by_number = {trial.number: trial for trial in ranked}
+        failures: list[str] = []
+        default: Training | None = None
+        for number in order + others:
+            trial = by_number[number]
+            specs = [self._final_spec(trial, FINAL_NUMBER)]
+            if default is None and self._default in by_number and number != self._default:
+                specs.append(self._final_spec(by_number[self._default], DEFAULT_NUMBER))
+            self._observer.final_started(trial, specs[0])
+            trainings = self._retrain(specs, self._observer.final_reported, self._deadline)
+            if trainings is None:
                 return self._end("interrupted", "stopped by the user", trial)
-            return self._test(trial, spec, *trained, diverged)
-        raise NoUsableTrialError("; ".join(diverged))
+            chosen, *more = trainings
+            default = more[0] if more else default
+            if chosen.weights:
+                return self._test(trial, chosen, default, finalists, failures)
+            failures.append(f"trial {number} was passed over: {chosen.error} of its final model")
+        raise NoUsableTrialError("; ".join(failures))
+
+    def _judge_finalists(self, ranked: Sequence[TrialResult]) -> list[Finalist] | None:
+        """The best trials and the default by the means of new trainings, best first.
+
+        Returns:
+            [] where there is no time for it; None when the user stopped it.
+        """
+        count, repeats, _ = self._planned_finalists(ranked)
+        if repeats == 0:
+            return []
+        best = [trial for trial in ranked if trial.number != self._default][:count]
+        trials = best + [trial for trial in ranked if trial.number == self._default]
+        params = [self._options.searched.complete(trial.params) for trial in trials]
+        specs = finalist_specs(trials, params, repeats, self._options.seed)
+        self._observer.finalists_started(trials, repeats)
+        deadline = self._deadline
+        if deadline is not None:
+            deadline -= max(self._final_seconds(trial, ranked) for trial in trials)
+        trainings = self._retrain(specs, self._observer.finalists_reported, deadline)
+        if trainings is None:
+            return None
+        finalists = judge(trials, trainings, self._options.metric)
+        sign = -1.0 if DIRECTIONS[self._options.metric] == "maximize" else 1.0
+        finalists.sort(key=lambda finalist: sign * finalist.value)
+        self._observer.finalists_ended(finalists)
+        return finalists
+
+    def _retrain(
+        self,
+        specs: Sequence[TrialSpec],
+        reported: Callable[[Report], None],
+        deadline: float | None,
+    ) -> list[Training] | None:
+        return retrain(
+            self._executor,
+            specs,
+            reported,
+            self._observer.tick,
+            deadline,
+            lambda: bool(self._stop),
+        )
+
+    def _final_spec(self, trial: TrialResult, number: int) -> TrialSpec:
+        params = self._options.searched.complete(trial.params)
+        return final_spec(trial, params, number, self._options.seed)
 
     def _test(
         self,
         trial: TrialResult,
-        spec: TrialSpec,
-        model: Classifier,
-        reports: list[Report],
-        diverged: list[str],
+        training: Training,
+        default: Training | None,
+        finalists: Sequence[Finalist],
+        failures: list[str],
     ) -> Summary:
-        save_model(self._run.best_path, model, spec.params, VERSION)
-        reading = read_test_set(model, self._dataset)
-        final = final_result(model, reports, reading)
+        models = [
+            make_classifier(one, self._dataset, self._preprocessing)
+            for one in (training, default)
+            if one is not None and one.weights
+        ]
+        save_model(self._run.best_path, models[0], training.spec.params, VERSION)
+        reading, *more = read_test_set(models, self._dataset)
+        has_default = trial.number == self._default or bool(more)
+        final = final_result(
+            models[0],
+            training,
+            reading,
+            (more[0] if more else reading) if has_default else None,
+            self._default if has_default else None,
+            finalists,
+        )
         self._run.write_final(final)
         self._draw_mistakes(reading)
         self._observer.final_ended(final)
-        remarks = "; ".join(diverged or self._remarks(trial, final))
+        remarks = "; ".join(failures or self._remarks(trial, final))
         return self._end("complete", remarks, trial, final)
 
-    def _candidates(self) -> list[TrialResult]:
-        """Trials to make the final model of: the best whose training fits the time, then others."""
-        ranked = self._search.ranked()
-        if self._deadline is None:
-            return ranked
-        left = self._deadline - time.monotonic() + _GRACE_SECONDS
-        return sorted(ranked, key=lambda trial: self._final_seconds(trial) > left)
+    def _planned_finalists(self, ranked: Sequence[TrialResult]) -> tuple[int, int, float]:
+        # Where the time has no limit, costs are counted in epochs: a choice that depended on the
+        # clock could not be repeated.
+        costs = {t.number: t.seconds if self._deadline else float(t.epochs) for t in ranked}
+        default = costs.pop(self._default, 0.0)
+        spent = sum(float(trial.epochs) for trial in self._search.finished)
+        return self._plan.finalists(list(costs.values()), default, spent)
+
+    def _final_seconds(self, trial: TrialResult, ranked: Sequence[TrialResult]) -> float:
+        """What the final trainings take if this trial is chosen, about."""
+        others = [t.seconds for t in ranked if t.number == self._default != trial.number]
+        return self._plan.final(trial.seconds, sum(others))
+
+    def _reserve(self, ranked: Sequence[TrialResult]) -> float:
+        """Seconds to leave for finalists and final models, as the trials rank now."""
+        if not ranked:
+            return 0.0
+        _, _, finalists = self._planned_finalists(ranked)
+        return finalists + self._final_seconds(ranked[0], ranked)
 
     def _why_none(self) -> str:
         failed = [trial for trial in self._search.finished if trial.state == "failed"]
@@ -286,24 +374,17 @@ class Tuner:
         return f"all {len(failed)} trials that ended failed, most of them because {commonest}"
 
     def _remarks(self, trial: TrialResult, final: FinalResult) -> list[str]:
-        best = self._search.ranked()[0]
         remarks = []
-        if best.number != trial.number:
-            remarks.append(
-                f"trial {best.number} scored higher, but its final model would not have been "
-                "trained in time"
-            )
         if trial.state != "complete":
             remarks.append(f"trial {trial.number}: {trial.reason}; its score is of that epoch")
+        wanted = int(self._options.searched.complete(trial.params)["epochs"])
+        if trial.state == "complete" and trial.epochs < wanted:
+            remarks.append(f"the time allows {trial.epochs} of {wanted} epochs")
         if final.epochs < trial.epochs:
             remarks.append(
                 f"the final model has {final.epochs} of {trial.epochs} epochs: time was up"
             )
         return remarks
-
-    def _final_seconds(self, trial: TrialResult) -> float:
-        """What training a trial's configuration on all rows will take, about."""
-        return trial.seconds * self._growth * _FINAL_SLACK
 
     def _tick(self) -> None:
         self._observer.tick()
@@ -334,12 +415,14 @@ class Tuner:
         ranked = self._search.ranked()
         best = trial or (ranked[0] if ranked else None)
         ended = self._search_ended or now
+        judged = self._finalists_ended or now
         return Summary(
             state=state,
             seconds={
                 "total": round(now - self._began, 2),
                 "search": round(ended - self._search_began, 2),
-                "final": round(now - ended, 2),
+                "finalists": round(max(0.0, judged - ended), 2),
+                "final": round(now - judged, 2),
                 "study": round(self._study.seconds, 2),
             },
             trials={
@@ -356,6 +439,7 @@ class Tuner:
                 "test_ci95": list(final.test_ci95),
                 "epochs": final.epochs,
                 "parameters": final.parameters,
+                **_beside(best, final),
             },
             lanes={
                 "mean": round(self._search.mean_lanes, 2),
@@ -371,6 +455,7 @@ class Tuner:
             "params": trial.params,
             "validation_accuracy": self._search.accuracies[trial.number],
             "value": trial.value,
+            "search_best": self._search.accuracies[self._search.ranked()[0].number],
         }
 
     def _draw_samples(self) -> None:
@@ -393,3 +478,16 @@ class Tuner:
             raise StorageError(
                 f"{self._run.mistakes_path}: cannot be written: {error.strerror}"
             ) from error
+
+
+def _beside(trial: TrialResult | None, final: FinalResult) -> dict[str, object]:
+    """What the summary tells beside the final model's test score."""
+    chosen = [one for one in final.finalists if trial and one.number == trial.number]
+    return {
+        "validation_accuracy_mean": chosen[0].accuracy if chosen else None,
+        "validation_accuracy_sd": chosen[0].accuracy_sd if chosen else None,
+        "default_test_accuracy": final.default_test_accuracy,
+        "default_test_ci95": final.default_test_ci95 and list(final.default_test_ci95),
+        "default_p_value": final.default_p_value,
+        "default_chosen": trial is not None and trial.number == final.default_number,
+    }

@@ -61,6 +61,8 @@ class TrainingData:
         n_train: Rows of the training part; the rest is the validation part.
         n_classes: Number of classes.
         input_shape: Shape of one row before it was flattened.
+        fold_of: ``int64 [n_train]``: for each row of the training part the number, from 1, of the
+            fold that it is held out in; fold 0 holds out the validation part.
     """
 
     inputs: NDArray[np.float32]
@@ -68,3 +70,9 @@ class TrainingData:
     n_train: int
     n_classes: int
     input_shape: tuple[int, ...]
+    fold_of: NDArray[np.int64] | None = None
+
+    @property
+    def n_folds(self) -> int:
+        """Ways to divide the rows into those that are trained on and those held out."""
+        return 1 if self.fold_of is None else 1 + int(self.fold_of.max())

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cotune.data.checks import check_learnable
 from cotune.data.dataset import Dataset, TrainingData
-from cotune.data.splits import stratified_split
+from cotune.data.splits import further_folds, stratified_split
 from cotune.exceptions import DataError, ModelFileError
 
 _CHUNK = 2**18  # values converted at a time: 2 MiB of float64, about a core's cache
@@ -185,6 +185,7 @@ def prepare(
         n_train=len(train),
         n_classes=len(dataset.classes),
         input_shape=dataset.input_shape,
+        fold_of=further_folds(dataset.labels[train], len(held_out), seed),
     ), standardize
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,8 @@ from cotune.data.checks import check_class_counts
 from cotune.exceptions import DataError, UsageError
 
 Rows = NDArray[np.int64]
+
+_MOST_FOLDS = 8
 
 
 def stratified_split(
@@ -63,6 +66,37 @@ def stratified_split(
     for label in np.setdiff1d(present, labels[first]):
         second, first = _move_one(second, first, labels, label)
     return first, second
+
+
+def further_folds(labels: NDArray[np.int64], held_out: int, seed: int) -> NDArray[np.int64]:
+    """Divide the training part into folds about as large as the validation part.
+
+    With one fold held out in place of the validation part, and that trained on, a configuration is
+    judged by rows that it was not chosen by.
+
+    Args:
+        labels: ``[rows]`` of the training part.
+        held_out: Rows of the validation part.
+        seed: As for :func:`stratified_split`.
+
+    Returns:
+        ``[rows]``: the number of a row's fold, from 1; there are two to eight, stratified by class
+        as far as the rows of a class suffice.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    most = int(np.bincount(labels).max())  # scikit-learn wants one class with so many rows
+    count = min(max(round(len(labels) / held_out), 2), _MOST_FOLDS, most)
+    folds = np.ones(len(labels), np.int64)
+    if count < 2:
+        return folds
+    with warnings.catch_warnings():
+        # A class with fewer rows than folds: it is missing from some validation parts.
+        warnings.simplefilter("ignore", UserWarning)
+        splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
+        for number, (_, rows) in enumerate(splitter.split(labels, labels), start=1):
+            folds[rows] = number
+    return folds
 
 
 def _move_one(

@@ -83,6 +83,7 @@ class ProcessExecutor(Executor):
             "n_train": data.n_train,
             "n_classes": data.n_classes,
             "input_shape": data.input_shape,
+            "fold_of": data.fold_of,
         }
         for worker in self._workers:
             worker.send("load", (layout, seed, lanes, precision))

@@ -25,6 +25,7 @@ from cotune.report.study_charts import (
     parallel_chart,
     slice_charts,
 )
+from cotune.results import SIGNIFICANT, FinalResult
 from cotune.rundir import RunDirectory
 
 MOST_ROWS = 50
@@ -243,10 +244,20 @@ def _tiles(contents: Contents) -> list[Tile]:
         tiles.append(Tile("Test accuracy", text.percent(final.test_accuracy), note))
     else:
         tiles.append(Tile("Test accuracy", "–", "no final model was tested"))
+    if final is not None and final.default_test_accuracy is not None:
+        tiles.append(_default_tile(contents, final))
+    for finalist in final.finalists if final is not None else []:
+        if finalist.number == contents.best:
+            note = "the chosen configuration, trained again with fresh seeds on other folds"
+            if finalist.accuracy_sd is not None:
+                deviation = text.percent(finalist.accuracy_sd)
+                note = f"± {deviation}; {note}, {plural(finalist.trainings, 'time')}"
+            tiles.append(Tile("Finalists’ mean", text.percent(finalist.accuracy), note))
     best = summary.best or {}
     if best.get("validation_accuracy") is not None:
-        note = f"best trial, {best.get('number')}; optimistic, as it was chosen on this data"
-        tiles.append(Tile("Validation accuracy", text.percent(best["validation_accuracy"]), note))
+        shown = best.get("search_best", best["validation_accuracy"])
+        note = "the best of the search; optimistic, as it was chosen on this data"
+        tiles.append(Tile("Validation accuracy", text.percent(shown), note))
     else:
         tiles.append(Tile("Validation accuracy", "–", "no trial has a value"))
     counts = {**summary.trials}
@@ -257,12 +268,32 @@ def _tiles(contents: Contents) -> list[Tile]:
     seconds = summary.seconds
     spans = [
         f"{label} {text.duration(seconds[key])}"
-        for key, label in (("search", "search"), ("final", "final model and test"))
+        for key, label in (
+            ("search", "search"),
+            ("finalists", "finalists"),
+            ("final", "final model and test"),
+        )
         if seconds.get(key)
     ]
     total = text.duration(seconds["total"]) if "total" in seconds else "–"
     tiles.append(Tile("Wall clock", total, ", ".join(spans)))
     return tiles
+
+
+def _default_tile(contents: Contents, final: FinalResult) -> Tile:
+    """The default's test score, and whether tuning did better."""
+    accuracy, p_value = final.default_test_accuracy, final.default_p_value
+    assert accuracy is not None
+    if final.default_number == contents.best:
+        note = "nothing did better than the default configuration"
+    else:
+        change = "gained" if final.test_accuracy >= accuracy else "lost"
+        noise = "beyond" if p_value is not None and p_value < SIGNIFICANT else "within"
+        points = text.percent(abs(final.test_accuracy - accuracy))
+        note = f"on the same rows; tuning {change} {points}, {noise} noise"
+        if p_value is not None:
+            note += f" (p = {text.value(p_value)})"
+    return Tile("Default’s test accuracy", text.percent(accuracy), note)
 
 
 def _mistakes(contents: Contents) -> list[dict[str, str]]:

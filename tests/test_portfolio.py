@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import pytest
+
+from cotune.portfolio import portfolio
+from cotune.presets import PRESETS, load_space
+from cotune.space_yaml import space_from_dict
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_all_lie_in_the_space_and_the_default_is_first(preset):
+    space = load_space(preset)
+    configurations = portfolio(space)
+    assert configurations[0] == space.default()
+    assert len(configurations) >= 3
+    for configuration in configurations:
+        assert space.check(configuration) == configuration
+
+
+def test_none_is_there_twice():
+    space = space_from_dict({"lr": {"type": "float", "low": 1e-3, "high": 3e-3}})
+    configurations = portfolio(space)
+    assert configurations == [{"lr": 1e-3}, {"lr": 3e-3}, {"lr": 2e-3}]
