@@ -49,11 +49,14 @@ def test_a_file_and_a_preset_are_told_apart(tmp_path, monkeypatch):
     ("name", "message"),
     [
         ("mpl", "mpl: there is no such preset or file; did you mean mlp?"),
-        ("nothing", "nothing: there is no such preset or file; there are mlp, mlp-per-layer, cnn"),
+        (
+            "nothing",
+            "nothing: there is no such preset or file; there are mlp, mlp-per-layer, cnn, auto",
+        ),
         ("mine.yaml", "mine.yaml: cannot be read: No such file or directory"),
         (".", ".: cannot be read: Is a directory"),
-        ("", ": there is no such preset or file; there are mlp, mlp-per-layer, cnn"),
-        ("\0", "'\\x00': there is no such preset or file; there are mlp, mlp-per-layer, cnn"),
+        ("", ": there is no such preset or file; there are mlp, mlp-per-layer, cnn, auto"),
+        ("\0", "'\\x00': there is no such preset or file; there are mlp, mlp-per-layer, cnn, auto"),
     ],
 )
 def test_what_is_no_space(name, message, tmp_path, monkeypatch):

@@ -313,7 +313,7 @@ def test_any_space(data, seed):
         assert space.suggest(trial) == default
         params = space.suggest(study.ask())
         assert space.check(params) == params
-        needed = set(defaults(space.family)) - {"momentum"}
+        needed = set(defaults(space.families[0])) - {"momentum"}
         assert needed <= set(space.complete(params))
         grid = space.discretized()
         assert grid.check(grid.default()) == grid.default() == default

@@ -430,8 +430,8 @@ def test_a_pickle_is_no_space(path, tmp_path):
             "width_1: is for model mlp, this space is for model cnn",
         ),
         (
-            "model: {type: categorical, choices: [mlp, cnn]}",
-            "model: is a constant, mlp or cnn; the two have no space in common",
+            "model: {type: categorical, choices: [mlp]}\nn_blocks: {type: int, low: 1, high: 2}",
+            "n_blocks: is for model cnn, this space is for model mlp",
         ),
         (
             "model: cnn\nkernel_size: {type: int, low: 1, high: 4}",
@@ -441,3 +441,21 @@ def test_a_pickle_is_no_space(path, tmp_path):
 )
 def test_families_are_not_mixed(tmp_path: Path, content: str, message: str) -> None:
     assert error_of(tmp_path / "space.yaml", content) == message
+
+
+def test_where_both_models_are_searched_each_has_its_own_hyperparameters():
+    space = space_from_dict(
+        {
+            "n_layers": {"type": "int", "low": 1, "high": 3},
+            "n_blocks": {"type": "int", "low": 1, "high": 3},
+            "filters_1": {"type": "int", "low": 8, "high": 16, "when": {"n_blocks": [2, 3]}},
+            "kernel_size": 5,
+            "model": {"type": "categorical", "choices": ["cnn", "mlp"]},
+        }
+    )
+    assert space.families == ("cnn", "mlp")
+    assert space.default() == {"model": "cnn", "n_blocks": 2, "filters_1": 16}
+    assert space.default({"model": "mlp"}) == {"n_layers": 2, "model": "mlp"}
+    assert space.complete({"model": "cnn", "n_blocks": 1})["kernel_size"] == 5
+    assert not {"kernel_size", "n_blocks"} & space.complete({"model": "mlp"}).keys()
+    assert space_from_dict(space.to_dict()).to_dict() == space.to_dict()

@@ -108,7 +108,8 @@ def open_run(path: str | Path) -> RunResult:
 def run(
     data: str | Dataset | tuple[Any, Any],
     *,
-    space: str | Path | Space | Mapping[str, Any] = "mlp",
+    space: str | Path | Space | Mapping[str, Any] | None = None,
+    model: str | None = None,
     sampler: SamplerLike = "tpe",
     pruner: PrunerLike = "asha",
     metric: str = "accuracy",
@@ -130,9 +131,10 @@ def run(
     Args:
         data: The name of a dataset (``cotune datasets``), a :class:`Dataset`, or a pair of arrays
             ``(inputs [rows, ...], labels [rows])``, of which a fifth is sealed for the test.
-        space: A preset, a YAML file, or a mapping as in YAML.
+        space: A preset, a YAML file, or a mapping as in YAML, instead of a model's own space.
+        model: ``mlp`` (the default), ``cnn``, or ``auto``: both where the rows are images.
         sampler: ``tpe``, ``random``, ``grid``, ``qmc``, ``gp``, or an Optuna sampler.
-        pruner: ``asha``, ``median``, ``hyperband``, ``none``, or an Optuna pruner.
+        pruner: ``asha``, ``top-k``, ``median``, ``hyperband``, ``none``, or an Optuna pruner.
         metric: ``accuracy``, ``loss`` or ``f1`` on the validation part.
         n_trials: Trials to run.
         timeout: Wall clock of everything: seconds, or ``"90s"``, ``"5m"``, ``"2h"``. Without it
@@ -158,7 +160,7 @@ def run(
     """
     began = time.monotonic() if began is None else began
     options = Options(
-        space=read_space(space),
+        space=read_space(space, model),
         sampler=named(sampler, SAMPLERS, "sampler"),
         pruner=named(pruner, PRUNERS, "pruner"),
         metric=str(named(metric, tuple(DIRECTIONS), "metric")),
@@ -177,6 +179,9 @@ def run(
             # Started first, so that the workers import PyTorch while the data is read.
             pool = stack.enter_context(ProcessExecutor(n_workers))
         dataset = read_dataset(data)
+        if model == "auto" and len(dataset.input_shape) < 2:
+            options = replace(options, space=read_space(None, "mlp"))
+            options = replace(options, enqueued=check_configurations(enqueue, options.searched))
         training, preprocessing = prepare(dataset, validation=validation, seed=options.seed)
         directory = RunDirectory.create(out or default_path(dataset.name))
         stack.callback(directory.close)

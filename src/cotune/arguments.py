@@ -24,13 +24,20 @@ from cotune.space_yaml import space_from_dict
 
 DEFAULT_TIMEOUT: Final = 300.0
 DEVICES: Final = ("auto", "cpu", "cuda")
+MODELS: Final = ("mlp", "cnn", "auto")
 PRECISIONS: Final = ("float32", "bfloat16")
 
 T = TypeVar("T")
 
 
-def read_space(space: str | Path | Space | Mapping[str, Any]) -> Space:
-    """A preset's name, a YAML file, a mapping as in YAML, or a space."""
+def read_space(
+    space: str | Path | Space | Mapping[str, Any] | None, model: str | None = None
+) -> Space:
+    """A preset's name, a YAML file, a mapping as in YAML, or a space; or else a model's own."""
+    if space is None:
+        return load_space(str(named(model or "mlp", MODELS, "model")))
+    if model is not None:
+        raise UsageError("model: give a model or a space, not both")
     if isinstance(space, Space):
         return space
     if isinstance(space, Mapping):

@@ -37,11 +37,14 @@ def cotune(debug: bool) -> None:
 )
 @click.option("--n-trials", type=click.IntRange(min=1), metavar="N", help="Trials to run.")
 @click.option(
+    "--model",
+    metavar="NAME",
+    help="mlp, cnn, or auto: both where the rows are images.  [default: mlp]",
+)
+@click.option(
     "--space",
-    default="mlp",
-    show_default=True,
     metavar="PRESET|FILE.yaml",
-    help="What is searched: mlp, mlp-per-layer, or a file.",
+    help="What is searched, instead of a model's own space: mlp-per-layer, or a file.",
 )
 @click.option(
     "--sampler",
@@ -55,7 +58,7 @@ def cotune(debug: bool) -> None:
     default="asha",
     show_default=True,
     metavar="NAME",
-    help="asha, median, hyperband or none.",
+    help="asha, top-k, median, hyperband or none.",
 )
 @click.option(
     "--metric",
@@ -119,7 +122,14 @@ def cotune(debug: bool) -> None:
     help="The run directory.  [default: runs/NAME-TIME]",
 )
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-def run(data: str, enqueue: Path | None, space: str, quiet: bool, **options: Any) -> None:
+def run(
+    data: str,
+    enqueue: Path | None,
+    space: str | None,
+    model: str | None,
+    quiet: bool,
+    **options: Any,
+) -> None:
     """Search, train the best configuration on all rows, test it once.
 
     DATA is the name of a dataset; `cotune datasets` lists them.
@@ -128,7 +138,7 @@ def run(data: str, enqueue: Path | None, space: str, quiet: bool, **options: Any
     from cotune.arguments import read_space
     from cotune.enqueue import read_configurations
 
-    searched = read_space(space)
+    searched = read_space(space, model)
     seen = searched.discretized() if options["sampler"] == "grid" else searched
     enqueued = read_configurations(enqueue, seen) if enqueue else []
 
@@ -137,7 +147,8 @@ def run(data: str, enqueue: Path | None, space: str, quiet: bool, **options: Any
 
     result = run_api(
         data,
-        space=searched,
+        space=None if model else searched,
+        model=model,
         enqueue=enqueued,
         observer=make_observer(quiet),
         began=_BEGAN,

@@ -56,15 +56,23 @@ def _cnn() -> Space:
     return space_from_dict(data)
 
 
+def _auto() -> Space:
+    """Both families; what one of them has alone exists only for that one."""
+    mlp, cnn = _mlp().to_dict(), _cnn().to_dict()
+    models = {"type": "categorical", "choices": ["cnn", "mlp"]}
+    return space_from_dict({**cnn, **mlp, "model": models})
+
+
 PRESETS: Final[dict[str, Callable[[], Space]]] = {
     "mlp": _mlp,
     "mlp-per-layer": _mlp_per_layer,
     "cnn": _cnn,
+    "auto": _auto,
 }
 """Spaces by name.
 
 ``mlp`` has one width for all hidden layers, ``mlp-per-layer`` one for each; ``cnn`` has blocks of
-convolutions.
+convolutions, and ``auto`` both.
 """
 
 

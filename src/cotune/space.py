@@ -16,7 +16,15 @@ from optuna.distributions import (
 )
 
 from cotune.exceptions import SpaceError
-from cotune.hyperparameters import KNOWN, close_name, defaults, shown, shown_key, shown_value
+from cotune.hyperparameters import (
+    KNOWN,
+    close_name,
+    defaults,
+    family_of_name,
+    shown,
+    shown_key,
+    shown_value,
+)
 from cotune.results import Value
 
 _KEPT = 5  # a grid keeps all values of a range that has no more
@@ -49,11 +57,6 @@ class Space:
         self.searched = dict(searched)
         self.constants = dict(constants or {})
 
-    @property
-    def family(self) -> str:
-        """The networks that are searched: ``mlp`` or ``cnn``."""
-        return str(self.constants.get("model", KNOWN["model"].default))
-
     def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Value]:
         """Draw a configuration through the trial; what does not exist for it is not drawn."""
         params: dict[str, Value] = {}
@@ -64,7 +67,13 @@ class Space:
 
     def complete(self, params: Mapping[str, Value]) -> dict[str, Value]:
         """The configuration with constants and defaults: all that the trainer needs."""
-        full = {**defaults(self.family), **self.constants, **params}
+        family = str({**self.constants, **params}.get("model", KNOWN["model"].default))
+        constants = {
+            name: value
+            for name, value in self.constants.items()
+            if family_of_name(name) in (family, None)
+        }
+        full = {**defaults(family), **constants, **params}
         if full["optimizer"] != "sgd" and "momentum" not in params:
             del full["momentum"]
         return full
@@ -75,13 +84,25 @@ class Space:
         Args:
             changes: Values that are wanted instead of the defaults.
         """
-        wanted = changes or {}
+        wanted = {**self._first_model(), **(changes or {})}
         params: dict[str, Value] = {}
         for name, hyperparameter in self.searched.items():
             if self._exists(name, params):
                 value = wanted.get(name, KNOWN[name].default)
                 params[name] = nearest(hyperparameter.distribution, value)
         return params
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The networks that are searched: ``mlp``, ``cnn`` or both, the default's first."""
+        if "model" not in self.searched:
+            return (str(self.constants.get("model", KNOWN["model"].default)),)
+        distribution = self.searched["model"].distribution
+        assert isinstance(distribution, CategoricalDistribution)
+        return tuple(str(choice) for choice in distribution.choices)
+
+    def _first_model(self) -> dict[str, Value]:
+        return {"model": self.families[0]} if "model" in self.searched else {}
 
     def check(self, params: Mapping[str, Any]) -> dict[str, Value]:
         """The configuration, if it (or a part of one) lies in the space.

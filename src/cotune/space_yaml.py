@@ -61,12 +61,12 @@ def space_from_dict(data: Any) -> Space:
     for name, entry in data.items():
         if not isinstance(entry, dict):
             constants[name] = known_value(name, entry, name)
-    family = str(constants.get("model", KNOWN["model"].default))
-    for name, entry in data.items():
-        if name == "model" and isinstance(entry, dict):
-            raise SpaceError("model: is a constant, mlp or cnn; the two have no space in common")
-        if (other := family_of_name(name)) not in (family, None):
-            raise SpaceError(f"{name}: is for model {other}, this space is for model {family}")
+    families = _families(data)
+    for name in data:
+        if (other := family_of_name(name)) is not None and other not in families:
+            raise SpaceError(f"{name}: is for model {other}, this space is for model {families[0]}")
+    if len(families) > 1:
+        data = {name: _of_its_family(name, entry) for name, entry in data.items()}
     waiting = {name: entry for name, entry in data.items() if isinstance(entry, dict)}
     while waiting:
         # Parents come before their children, whatever the order in the file.
@@ -80,6 +80,25 @@ def space_from_dict(data: Any) -> Space:
     order = [name for name in data if name in searched]
     ordered = order if _parents_first(order, searched) else list(searched)
     return Space({name: searched[name] for name in ordered}, constants)
+
+
+def _families(data: Mapping[str, Any]) -> list[str]:
+    """What ``model`` can be."""
+    entry = data.get("model", KNOWN["model"].default)
+    if not isinstance(entry, dict):
+        return [str(entry)]
+    hyperparameter = _hyperparameter("model", entry, {}, {})
+    assert isinstance(hyperparameter.distribution, CategoricalDistribution)
+    return [str(choice) for choice in hyperparameter.distribution.choices]
+
+
+def _of_its_family(name: str, entry: Any) -> Any:
+    """Where both models are searched, what one of them has alone exists only for that one."""
+    family = family_of_name(name)
+    if family is None or not isinstance(entry, dict):
+        return entry
+    when = entry.get("when", {})
+    return {**entry, "when": {"model": family, **when}} if isinstance(when, dict) else entry
 
 
 def read_space(path: Path) -> Space:

@@ -37,7 +37,7 @@ from cotune.space import Space
 from cotune.storage import STUDY_NAME, Journal, open_storage
 
 SAMPLERS: Final = ("tpe", "random", "grid", "qmc", "gp")
-PRUNERS: Final = ("median", "hyperband", "asha", "none")
+PRUNERS: Final = ("asha", "top-k", "median", "hyperband", "none")
 DIRECTIONS: Final[dict[str, Literal["maximize", "minimize"]]] = {
     "accuracy": "maximize",
     "f1": "maximize",
@@ -92,7 +92,12 @@ class Study:
         self._running: dict[int, optuna.Trial] = {}
         self._enqueued: deque[dict[str, Value]] = deque()
         # Optuna's own asks one trial at a time, and lets pass whichever it asks first.
-        self._halving = Halving(DIRECTIONS[metric] == "maximize") if pruner == "asha" else None
+        maximize = DIRECTIONS[metric] == "maximize"
+        self._halving: Halving | None = None
+        if pruner == "asha":
+            self._halving = Halving(maximize)
+        elif pruner == "top-k":
+            self._halving = Halving(maximize, reduction=10, rung=3)
         with self._timed():
             self._journal = Journal(journal_path)
             self._study = optuna.create_study(
@@ -219,6 +224,6 @@ def make_pruner(name: str) -> BasePruner:
         return MedianPruner(n_startup_trials=4, n_warmup_steps=1)
     if name == "hyperband":
         return HyperbandPruner(min_resource=1, max_resource=50, reduction_factor=3)
-    if name in ("asha", "none"):  # asha is judged by Halving
+    if name in ("asha", "top-k", "none"):  # the first two are judged by Halving
         return NopPruner()
     raise ValueError(f"pruner: {name!r} is not one of {', '.join(PRUNERS)}")
