@@ -9,10 +9,10 @@ READY  := .venv/.installed
 PIP    := .venv/bin/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test lint format bench-peers clean
 
 help: ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 
 setup: $(READY) ## install Cotune and everything it is developed with into .venv
 	@echo ".venv is ready: .venv/bin/cotune"
@@ -32,6 +32,9 @@ lint: $(READY) ## check format, style and types
 format: $(READY) ## format the code and mend what can be mended by itself
 	.venv/bin/ruff check --fix-only --exit-zero .
 	.venv/bin/ruff format .
+
+bench-peers: $(READY) ## install what benchmarks.anytime compares Cotune with into .venv
+	@$(PIP) install -c $(LOCK) -e '.[peers]'
 
 clean: ## remove .venv, caches and built packages; runs/ and downloaded data stay
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

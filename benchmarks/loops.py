@@ -6,6 +6,8 @@ each epoch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -15,7 +17,8 @@ from cotune.results import TrialSpec
 
 
 def build(spec: TrialSpec, data: TrainingData) -> nn.Module:
-    """The network as the tutorials write it."""
+    """The network as the tutorials write it, and all that is drawn later seeded as the trial."""
+    torch.manual_seed(spec.seed)
     p = spec.params
     layers: list[nn.Module] = []
     if p.get("model") == "cnn":
@@ -47,14 +50,15 @@ def build(spec: TrialSpec, data: TrainingData) -> nn.Module:
 def optimizer_of(spec: TrialSpec, model: nn.Module, fused: bool) -> torch.optim.Optimizer:
     """The trial's optimizer; the fused kernels where ``torch.optim`` has them."""
     p = spec.params
-    rates = {"lr": float(p["lr"]), "weight_decay": float(p["weight_decay"])}
+    lr, decay = float(p["lr"]), float(p["weight_decay"])
     weights = model.parameters()
     if p["optimizer"] == "sgd":
-        return torch.optim.SGD(weights, momentum=float(p["momentum"]), fused=fused, **rates)
+        momentum = float(p["momentum"])
+        return torch.optim.SGD(weights, lr, momentum, weight_decay=decay, fused=fused)
     if p["optimizer"] == "rmsprop":
-        return torch.optim.RMSprop(weights, foreach=fused, **rates)
+        return torch.optim.RMSprop(weights, lr, weight_decay=decay, foreach=fused)
     kind = torch.optim.AdamW if p["optimizer"] == "adamw" else torch.optim.Adam
-    return kind(weights, fused=fused, **rates)
+    return kind(weights, lr, weight_decay=decay, fused=fused)
 
 
 class Rows(Dataset[tuple[Tensor, int]]):
@@ -72,15 +76,20 @@ class Rows(Dataset[tuple[Tensor, int]]):
 
 def tutorial_loop(spec: TrialSpec, data: TrainingData) -> float:
     """Dataset, DataLoader(shuffle), eager, default threads; returns the last accuracy."""
+    accuracy = 0.0
+    for accuracy in tutorial_epochs(build(spec, data), spec, data):  # noqa: B007
+        pass
+    return accuracy
+
+
+def tutorial_epochs(model: nn.Module, spec: TrialSpec, data: TrainingData) -> Iterator[float]:
+    """The tutorials' loop; yields the accuracy on the validation part after each epoch."""
     inputs, labels = torch.from_numpy(data.inputs), torch.from_numpy(data.labels)
     n, batch = data.n_train, int(spec.params["batch_size"])
     train = DataLoader(Rows(inputs[:n], labels[:n]), batch_size=batch, shuffle=True, drop_last=True)
     held_out = DataLoader(Rows(inputs[n:], labels[n:]), batch_size=batch)
-    torch.manual_seed(spec.seed)
-    model = build(spec, data)
     optimizer = optimizer_of(spec, model, fused=False)
     criterion = nn.CrossEntropyLoss()
-    accuracy = 0.0
     for _ in range(spec.epochs):
         model.train()
         for rows, truth in train:
@@ -93,18 +102,22 @@ def tutorial_loop(spec: TrialSpec, data: TrainingData) -> float:
         with torch.no_grad():
             for rows, truth in held_out:
                 correct += int((model(rows).argmax(1) == truth).sum())
-        accuracy = correct / max(1, len(labels) - n)
-    return accuracy
+        yield correct / max(1, len(labels) - n)
 
 
 def lean_loop(spec: TrialSpec, data: TrainingData) -> float:
     """Tensor slices, fused optimizer; for one thread of one of many processes."""
+    accuracy = 0.0
+    for accuracy in lean_epochs(build(spec, data), spec, data):  # noqa: B007
+        pass
+    return accuracy
+
+
+def lean_epochs(model: nn.Module, spec: TrialSpec, data: TrainingData) -> Iterator[float]:
+    """The lean loop; yields the accuracy on the validation part after each epoch."""
     inputs, labels = torch.from_numpy(data.inputs), torch.from_numpy(data.labels)
     n, batch = data.n_train, int(spec.params["batch_size"])
-    torch.manual_seed(spec.seed)
-    model = build(spec, data)
     optimizer = optimizer_of(spec, model, fused=True)
-    accuracy = 0.0
     for _ in range(spec.epochs):
         model.train()
         order = torch.randperm(n)[: n // batch * batch].view(-1, batch)
@@ -116,5 +129,4 @@ def lean_loop(spec: TrialSpec, data: TrainingData) -> float:
         model.eval()
         with torch.no_grad():
             predicted = torch.cat([model(rows).argmax(1) for rows in inputs[n:].split(1024)])
-        accuracy = float((predicted == labels[n:]).float().mean())
-    return accuracy
+        yield float((predicted == labels[n:]).sum()) / max(1, len(labels) - n)
