@@ -14,7 +14,7 @@ from cotune.data.preprocess import Standardize
 from cotune.hyperparameters import is_averaged
 from cotune.modelfile import Classifier, module_from_weights
 from cotune.models import dropout_rates, make_shape
-from cotune.results import Finalist, FinalResult, TrialResult, TrialSpec, Value
+from cotune.results import Finalist, FinalResult, TrialSpec, Value
 from cotune.retrain import Training
 
 DEFAULT_NUMBER = -2
@@ -22,18 +22,15 @@ _TEST_ROWS = 2048
 _MISTAKES = 16
 
 
-def final_spec(
-    trial: TrialResult, params: Mapping[str, Value], number: int, seed: int
-) -> TrialSpec:
-    """A trial's configuration, to be trained on all rows but the test set's.
+def final_spec(params: Mapping[str, Value], number: int, seed: int) -> TrialSpec:
+    """A configuration, to be trained on all rows but the test set's.
 
     Args:
         params: Its complete hyperparameters.
         number: ``FINAL_NUMBER`` or :data:`DEFAULT_NUMBER`.
         seed: The run's seed.
     """
-    trained = {**params, "epochs": trial.epochs}
-    return TrialSpec(number, trained, seed, part="all", averaged=is_averaged(trained))
+    return TrialSpec(number, dict(params), seed, part="all", averaged=is_averaged(params))
 
 
 def make_classifier(training: Training, dataset: Dataset, preprocessing: Standardize) -> Classifier:

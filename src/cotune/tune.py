@@ -28,6 +28,7 @@ from cotune.final import (
     read_test_set,
 )
 from cotune.finalists import finalist_specs, judge
+from cotune.hyperparameters import is_averaged
 from cotune.modelfile import save_model
 from cotune.observer import Observer
 from cotune.plan import Plan
@@ -51,7 +52,6 @@ from cotune.space import Space
 from cotune.study import DIRECTIONS, OPTUNA_VERSION, PrunerLike, SamplerLike, Study
 from cotune.version import VERSION
 
-_FINAL_SLACK = 1.15  # alone, a lane's step takes a little longer than among others
 _SUMMARY_SECONDS = 2.0  # between two writings of summary.json
 
 
@@ -67,6 +67,8 @@ class Options:
         timeout: Seconds for everything; None for no limit.
         seed: Decides the split, the sampler, the weights and the order of the rows.
         enqueued: Configurations, or parts of them, that are tried first.
+        search_only: Leave it at a search by the sampler alone: without the portfolio, finalists
+            and a final model. The test set is not read, and all of the time is the search's.
     """
 
     space: Space
@@ -77,6 +79,7 @@ class Options:
     timeout: float | None = 300.0
     seed: int = 0
     enqueued: Sequence[dict[str, Value]] = ()
+    search_only: bool = False
 
     @property
     def searched(self) -> Space:
@@ -182,11 +185,13 @@ class Tuner:
             None if options.timeout is None else began + options.timeout - closing_seconds
         )
         self._default = len(options.enqueued)  # the default configuration's trial
-        self._enqueued = [*options.enqueued, *portfolio(options.searched)]
+        self._enqueued = [*options.enqueued]
+        if not options.search_only:
+            self._enqueued += portfolio(options.searched)
         self._plan = Plan(
             None if self._deadline is None else max(0.0, self._deadline - time.monotonic()),
             len(executor.openings()),
-            len(training.labels) / training.n_train * _FINAL_SLACK,
+            len(training.labels) / training.n_train,
             training.n_folds - 1,
         )
         self._study = Study(
@@ -208,7 +213,7 @@ class Tuner:
             options.n_trials,
             self._deadline,
             # What the search has to be better than.
-            {self._default},
+            set() if options.search_only else {self._default},
             self._reserve,
             self._plan.most_epochs,
             lambda: bool(stop),
@@ -232,6 +237,8 @@ class Tuner:
             self._search_ended = time.monotonic()
             if self._stop:
                 return self._end("interrupted", "stopped by the user")
+            if self._options.search_only:
+                return self._end("complete", "search only")
             return self._finish()
         except CotuneError as error:
             with contextlib.suppress(StorageError):  # the first error is the one to tell
@@ -313,7 +320,11 @@ class Tuner:
 
     def _final_spec(self, trial: TrialResult, number: int) -> TrialSpec:
         params = self._options.searched.complete(trial.params)
-        return final_spec(trial, params, number, self._options.seed)
+        # A trial that had no time for all its epochs may have more of them now; the average of
+        # the weights is good whenever the time is up.
+        if self._deadline is None or not is_averaged(params):
+            params["epochs"] = trial.epochs
+        return final_spec(params, number, self._options.seed)
 
     def _test(
         self,
@@ -360,7 +371,7 @@ class Tuner:
 
     def _reserve(self, ranked: Sequence[TrialResult]) -> float:
         """Seconds to leave for finalists and final models, as the trials rank now."""
-        if not ranked:
+        if not ranked or self._options.search_only:
             return 0.0
         _, _, finalists = self._planned_finalists(ranked)
         return finalists + self._final_seconds(ranked[0], ranked)
@@ -377,13 +388,9 @@ class Tuner:
         remarks = []
         if trial.state != "complete":
             remarks.append(f"trial {trial.number}: {trial.reason}; its score is of that epoch")
-        wanted = int(self._options.searched.complete(trial.params)["epochs"])
-        if trial.state == "complete" and trial.epochs < wanted:
-            remarks.append(f"the time allows {trial.epochs} of {wanted} epochs")
-        if final.epochs < trial.epochs:
-            remarks.append(
-                f"the final model has {final.epochs} of {trial.epochs} epochs: time was up"
-            )
+        wanted = self._final_spec(trial, FINAL_NUMBER).epochs
+        if final.epochs < wanted:
+            remarks.append(f"the final model has {final.epochs} of {wanted} epochs: time was up")
         return remarks
 
     def _tick(self) -> None:
