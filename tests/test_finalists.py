@@ -30,7 +30,7 @@ def executor() -> Iterator[InProcessExecutor]:
 
 
 def specs_of(trials, repeats=2):
-    params = [{**SPACE.complete(one.params), **one.params} for one in trials]
+    params = [{**SPACE.complete(one.params), **one.params, "epochs": one.epochs} for one in trials]
     return finalist_specs(trials, params, repeats, seed=0)
 
 
@@ -77,7 +77,7 @@ def test_all_are_trained_to_the_end(executor):
 
 def test_one_that_fails_leaves_the_others(executor):
     trials = [trial(0, lr=1e30), trial(1)]
-    params = [{**SPACE.complete(one.params), "optimizer": "sgd"} for one in trials]
+    params = [{**SPACE.complete(t.params), "optimizer": "sgd", "epochs": 2} for t in trials]
     params[0]["lr"] = 1e30
     trainings = run(executor, finalist_specs(trials, params, 1, seed=0))
     assert trainings is not None

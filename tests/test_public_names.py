@@ -16,7 +16,9 @@ PUBLIC = [
     "StorageError",
     "UsageError",
     "__version__",
+    "compare",
     "load",
+    "load_ensemble",
     "open_run",
     "run",
 ]

@@ -23,6 +23,8 @@ from cotune.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from cotune.api import RunResult, open_run, run
+    from cotune.compare_samplers import compare
+    from cotune.ensemble import load_ensemble
     from cotune.modelfile import load_model as load
 
 __all__ = [
@@ -35,7 +37,9 @@ __all__ = [
     "StorageError",
     "UsageError",
     "__version__",
+    "compare",
     "load",
+    "load_ensemble",
     "open_run",
     "run",
 ]
@@ -43,7 +47,9 @@ __all__ = [
 # Imported on first use: PyTorch and Optuna take seconds, which `cotune --help` need not wait for.
 _LAZY = {
     "RunResult": ("cotune.api", "RunResult"),
+    "compare": ("cotune.compare_samplers", "compare"),
     "load": ("cotune.modelfile", "load_model"),
+    "load_ensemble": ("cotune.ensemble", "load_ensemble"),
     "open_run": ("cotune.api", "open_run"),
     "run": ("cotune.api", "run"),
 }

@@ -12,6 +12,7 @@ from signal import SIGINT, Signals
 from typing import Any
 
 from cotune.arguments import (
+    count,
     n_cores,
     named,
     positive,
@@ -33,7 +34,7 @@ from cotune.observer import Observer
 from cotune.report import build_report
 from cotune.results import FinalResult, Summary, Value
 from cotune.rundir import RunDirectory, default_path
-from cotune.signals import stop_request
+from cotune.signals import StopRequest, stop_request
 from cotune.space import Space
 from cotune.storage import OptunaStudy, load_study
 from cotune.study import DIRECTIONS, PRUNERS, SAMPLERS, PrunerLike, SamplerLike
@@ -121,6 +122,7 @@ def run(
     device: str = "auto",
     precision: str = "float32",
     enqueue: Sequence[Mapping[str, Any]] = (),
+    ensemble: int = 0,
     validation: float = 0.2,
     out: str | Path | None = None,
     observer: Observer | None = None,
@@ -146,6 +148,8 @@ def run(
         precision: ``float32``, or ``bfloat16``: the large products of the training in 16 bits, up
             to 1.7 times as fast on CPUs and GPUs that have them.
         enqueue: Configurations, or parts of them, that are tried first.
+        ensemble: Average this many of the search's networks, chosen greedily on the validation
+            part, beside the single final model; see :func:`load_ensemble`.
         validation: Share of the training rows that trials are judged on, 0-1.
         out: The run directory; by default ``runs/NAME-TIME``.
         observer: Told how the run goes.
@@ -167,23 +171,69 @@ def run(
         n_trials=positive(n_trials, "n_trials"),
         timeout=read_timeout(timeout, n_trials),
         seed=read_seed(seed),
+        ensemble=count(ensemble, "ensemble"),
     )
     options = replace(options, enqueued=check_configurations(enqueue, options.searched))
     n_workers = positive(workers, "workers") or n_cores()
     lanes = positive(lanes, "lanes")
     device = read_device(device)
     precision = read_precision(precision, device)
-    with contextlib.ExitStack() as stack:
-        pool: ProcessExecutor | None = None
-        if device == "cpu":
-            # Started first, so that the workers import PyTorch while the data is read.
-            pool = stack.enter_context(ProcessExecutor(n_workers))
+    with workers_for(device, n_workers) as pool:
+        # They import PyTorch while the data is read.
         dataset = read_dataset(data)
         if model == "auto" and len(dataset.input_shape) < 2:
             options = replace(options, space=read_space(None, "mlp"))
             options = replace(options, enqueued=check_configurations(enqueue, options.searched))
-        training, preprocessing = prepare(dataset, validation=validation, seed=options.seed)
-        directory = RunDirectory.create(out or default_path(dataset.name))
+        return carry_out(
+            options,
+            dataset,
+            pool,
+            device,
+            n_workers,
+            lanes,
+            precision,
+            validation,
+            out or default_path(dataset.name),
+            observer or Observer(),
+            began,
+        )
+
+
+def workers_for(
+    device: str, workers: int
+) -> contextlib.AbstractContextManager[ProcessExecutor | None]:
+    """Worker processes that start at once; None where a GPU does the work."""
+    return ProcessExecutor(workers) if device == "cpu" else contextlib.nullcontext()
+
+
+def carry_out(
+    options: Options,
+    dataset: Dataset,
+    pool: ProcessExecutor | None,
+    device: str,
+    workers: int,
+    lanes: int | None,
+    precision: str,
+    validation: float,
+    out: str | Path,
+    observer: Observer,
+    began: float | None = None,
+    stop: StopRequest | None = None,
+) -> RunResult:
+    """What :func:`run` and :func:`compare` have in common: a run, its arguments read.
+
+    Args:
+        pool: From :func:`workers_for`.
+        out: The run directory.
+        began: ``time.monotonic()`` when the timeout began to count; None: with the search.
+        stop: Set by whoever catches the signals; without it they are caught here.
+
+    Raises:
+        As :func:`run`.
+    """
+    training, preprocessing = prepare(dataset, validation=validation, seed=options.seed)
+    with contextlib.ExitStack() as stack:
+        directory = RunDirectory.create(out)
         stack.callback(directory.close)
         executor: Executor
         if pool is None:
@@ -199,16 +249,17 @@ def run(
                 dataset,
                 training,
                 device,
-                n_workers,
+                workers,
                 executor.lanes,
                 precision,
                 validation,
             )
         )
-        observer = observer or Observer()
-        stop = stack.enter_context(stop_request())
-        stack.callback(_report, directory)
+        stop = stack.enter_context(stop_request()) if stop is None else stop
+        if not options.search_only:
+            stack.callback(_report, directory)
         stack.callback(observer.run_ended)
+        began = time.monotonic() if began is None else began
         observer.run_started(directory, began, options.timeout)
         tuner = Tuner(
             dataset,
@@ -220,7 +271,7 @@ def run(
             observer,
             stop,
             began,
-            _CLOSING_SECONDS,
+            0.0 if options.search_only else _CLOSING_SECONDS,
         )
         tuner.go()
     if stop.signal is not None:

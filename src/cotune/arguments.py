@@ -9,7 +9,7 @@ import difflib
 import numbers
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -67,12 +67,38 @@ def named(value: str | T, names: tuple[str, ...], what: str) -> str | T:
     raise UsageError(f"{what}: {shown(value)} is unknown; {hint}")
 
 
+def read_samplers(samplers: str | Iterable[str], names: tuple[str, ...]) -> tuple[str, ...]:
+    """Several samplers: their names, or one text with commas between them.
+
+    Args:
+        names: Those there are.
+    """
+    given = samplers.split(",") if isinstance(samplers, str) else list(samplers)
+    asked = [name.strip() if isinstance(name, str) else name for name in given]
+    if not any(asked):
+        raise UsageError(f"samplers: none is given; choose some of {', '.join(names)}")
+    for i, name in enumerate(asked):
+        if not isinstance(name, str):
+            raise UsageError(f"samplers: {shown(name)} is not the name of a sampler")
+        named(name, names, "samplers")
+        if name in asked[:i]:
+            raise UsageError(f"samplers: {name} is there twice")
+    return tuple(asked)
+
+
 def positive(value: int | None, what: str) -> int | None:
     """The value, if it is None or a whole number above 0."""
     if value is None:
         return None
     if not _is_whole(value) or value < 1:
         raise UsageError(f"{what}: {shown(value)} is not a whole number above 0")
+    return int(value)
+
+
+def count(value: int, what: str) -> int:
+    """The value, if it is a whole number from 0 to 1000."""
+    if not _is_whole(value) or not 0 <= value <= 1000:
+        raise UsageError(f"{what}: {shown(value)} is not a whole number from 0 to 1000")
     return int(value)
 
 

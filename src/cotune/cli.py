@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,60 @@ def cotune(debug: bool) -> None:
     """Tune a PyTorch classifier: from labelled data to a tuned network and an honest score."""
 
 
+_LIKE_RUN = (
+    click.option(
+        "--model",
+        metavar="NAME",
+        help="mlp, cnn, or auto: both where the rows are images.  [default: mlp]",
+    ),
+    click.option(
+        "--space",
+        metavar="PRESET|FILE.yaml",
+        help="What is searched, instead of a model's own space: mlp-per-layer, or a file.",
+    ),
+    click.option(
+        "--pruner",
+        default="asha",
+        show_default=True,
+        metavar="NAME",
+        help="asha, top-k, median, hyperband or none.",
+    ),
+    click.option(
+        "--metric",
+        default="accuracy",
+        show_default=True,
+        metavar="NAME",
+        help="accuracy, loss or f1, on the validation part.",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Processes on the CPU.  [default: one per core]",
+    ),
+    click.option(
+        "--lanes",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Trials trained together in each process.  [default: measured]",
+    ),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="NAME",
+        help="auto (a GPU when there is one), cpu or cuda.",
+    ),
+)
+"""What `run` and `compare` have in common."""
+
+
+def _like_run(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_LIKE_RUN):
+        command = option(command)
+    return command
+
+
 @cotune.command()
 @click.argument("data")
 @click.option(
@@ -37,36 +92,13 @@ def cotune(debug: bool) -> None:
 )
 @click.option("--n-trials", type=click.IntRange(min=1), metavar="N", help="Trials to run.")
 @click.option(
-    "--model",
-    metavar="NAME",
-    help="mlp, cnn, or auto: both where the rows are images.  [default: mlp]",
-)
-@click.option(
-    "--space",
-    metavar="PRESET|FILE.yaml",
-    help="What is searched, instead of a model's own space: mlp-per-layer, or a file.",
-)
-@click.option(
     "--sampler",
     default="tpe",
     show_default=True,
     metavar="NAME",
     help="tpe, random, grid, qmc or gp.",
 )
-@click.option(
-    "--pruner",
-    default="asha",
-    show_default=True,
-    metavar="NAME",
-    help="asha, top-k, median, hyperband or none.",
-)
-@click.option(
-    "--metric",
-    default="accuracy",
-    show_default=True,
-    metavar="NAME",
-    help="accuracy, loss or f1, on the validation part.",
-)
+@_like_run
 @click.option(
     "--enqueue",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -82,30 +114,18 @@ def cotune(debug: bool) -> None:
     help="Decides split, sampler, weights and order of rows.",
 )
 @click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Processes on the CPU.  [default: one per core]",
-)
-@click.option(
-    "--lanes",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Trials trained together in each process.  [default: measured]",
-)
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="NAME",
-    help="auto (a GPU when there is one), cpu or cuda.",
-)
-@click.option(
     "--precision",
     default="float32",
     show_default=True,
     metavar="NAME",
     help="float32, or bfloat16: faster where the CPU or GPU has it, and less exact.",
+)
+@click.option(
+    "--ensemble",
+    default=0,
+    type=click.IntRange(0, 1000),
+    metavar="N",
+    help="Average N of the search's networks as well.  [default: none]",
 )
 @click.option(
     "--validation",
@@ -156,6 +176,78 @@ def run(
     )
     if not quiet:
         result.show()
+
+
+@cotune.command()
+@click.argument("data")
+@click.option(
+    "--samplers",
+    default="grid,random,tpe",
+    show_default=True,
+    metavar="NAMES",
+    help="Some of tpe, random, grid, qmc and gp, with commas between them.",
+)
+@click.option(
+    "--seeds",
+    default=3,
+    show_default=True,
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Searches of each sampler, each from a seed and with a split of its own.",
+)
+@click.option(
+    "--timeout",
+    metavar="TIME",
+    help="Wall clock of each search: 90s, 5m, 2h.  [default: 60s; no limit with --n-trials]",
+)
+@click.option("--n-trials", type=click.IntRange(min=1), metavar="N", help="Trials of each search.")
+@_like_run
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the searches' run directories go.  [default: runs/compare-NAME-TIME]",
+)
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+def compare(data: str, samplers: str, quiet: bool, **options: Any) -> None:
+    """Search with several samplers and equal budgets, and hold them side by side.
+
+    DATA is the name of a dataset; `cotune datasets` lists them. The test set is not read.
+    """
+    from cotune.arguments import read_samplers, read_space
+    from cotune.study import SAMPLERS
+
+    names = read_samplers(samplers, SAMPLERS)
+    _check_names(data, sampler=names[0], precision="float32", **{**options, "seed": 0})
+    read_space(options["space"], options["model"])
+
+    from cotune.compare_samplers import compare as compare_api
+    from cotune.terminal_comparison import ComparisonObserver
+
+    compare_api(data, samplers=names, spectator=None if quiet else ComparisonObserver(), **options)
+
+
+@cotune.command()
+@click.argument("run_directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("number", type=click.IntRange(min=0))
+def replay(run_directory: Path, number: int) -> None:
+    """Train trial NUMBER of a run again, alone, and compare its scores with the recorded ones.
+
+    Exits with 1 where a score differs by more than 0.01.
+    """
+    from cotune.replay import replay as train_again
+
+    def line(*columns: object) -> None:
+        click.echo("".join(str(column).rjust(12) for column in columns).strip("\n"))
+
+    def show(epoch: int, recorded: float, again: float) -> None:
+        if epoch == 1:
+            line("epoch", "recorded", "replayed", "difference")
+        line(epoch, f"{recorded:.4f}", f"{again:.4f}", f"{again - recorded:+.4f}")
+
+    result = train_again(run_directory, number, show)
+    click.echo(f"largest difference of {result.metric}: {result.largest:.6g}")
+    result.check()
 
 
 def _check_names(

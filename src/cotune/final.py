@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from cotune.data.dataset import Dataset
 from cotune.data.preprocess import Standardize
+from cotune.ensemble import Ensemble
 from cotune.hyperparameters import is_averaged
 from cotune.modelfile import Classifier, module_from_weights
 from cotune.models import dropout_rates, make_shape
-from cotune.results import Finalist, FinalResult, TrialSpec, Value
+from cotune.results import EnsembleResult, Finalist, FinalResult, TrialSpec, Value
 from cotune.retrain import Training
 
 DEFAULT_NUMBER = -2
@@ -64,14 +65,14 @@ class TestReading:
     right: NDArray[np.bool_]
 
 
-def read_test_set(models: Sequence[Classifier], dataset: Dataset) -> list[TestReading]:
+def read_test_set(models: Sequence[Classifier | Ensemble], dataset: Dataset) -> list[TestReading]:
     """Open the sealed test set and score the models on it. Called once in a run."""
     inputs, labels = dataset.open_test()
     return [_score(model, inputs, labels) for model in models]
 
 
 def _score(
-    model: Classifier, inputs: NDArray[np.generic], labels: NDArray[np.int64]
+    model: Classifier | Ensemble, inputs: NDArray[np.generic], labels: NDArray[np.int64]
 ) -> TestReading:
     from scipy.stats import binomtest
     from sklearn.metrics import confusion_matrix
@@ -129,6 +130,7 @@ def final_result(
     default: TestReading | None,
     default_number: int | None,
     finalists: Sequence[Finalist],
+    ensemble: EnsembleResult | None,
 ) -> FinalResult:
     """The final model's training and test as one record.
 
@@ -153,4 +155,5 @@ def final_result(
         default_test_accuracy=default.accuracy if default else None,
         default_test_ci95=default.ci95 if default else None,
         default_p_value=p_value(reading, default) if default else None,
+        ensemble=ensemble,
     )

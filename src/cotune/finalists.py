@@ -7,7 +7,7 @@ by rows that did not help to choose it, so their mean is nearly free of that luc
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cotune.hyperparameters import is_averaged
 from cotune.results import Finalist, TrialResult, TrialSpec, Value
@@ -18,7 +18,10 @@ FIRST_NUMBER = -3
 
 
 def finalist_specs(
-    trials: Sequence[TrialResult], params: Sequence[dict[str, Value]], repeats: int, seed: int
+    trials: Sequence[TrialResult],
+    params: Sequence[Mapping[str, Value]],
+    repeats: int,
+    seed: int,
 ) -> list[TrialSpec]:
     """What to train: each configuration ``repeats`` times, on the folds 1 to ``repeats``.
 
@@ -26,13 +29,13 @@ def finalist_specs(
 
     Args:
         trials: The finalists.
-        params: Their complete hyperparameters.
+        params: Their complete hyperparameters, ``epochs`` as many as there is time for.
         seed: The run's seed.
     """
     return [
         TrialSpec(
             number=FIRST_NUMBER - i * repeats - fold,
-            params={**params[i], "epochs": trial.epochs},
+            params=dict(params[i]),
             # Apart from the seeds of the search, whose last term is at most a few thousands.
             seed=(seed * 1_000_003 + trial.number * 7_919 + (fold + 1) * 15_485_863) % 2**63,
             fold=fold + 1,

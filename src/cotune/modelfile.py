@@ -121,7 +121,7 @@ def load_model(folder: str | Path) -> Classifier:
     folder = Path(folder)
     if not os.path.exists(folder / "model.json") and os.path.exists(folder / "best"):
         folder = folder / "best"
-    card = _read_card(folder / "model.json")
+    card = read_json(folder / "model.json", "cotune-model", _VERSION)
     try:
         shape, dropout = _architecture(card["architecture"])
         classes = _class_names(card["classes"])
@@ -182,24 +182,34 @@ def _class_names(data: Any) -> tuple[str, ...]:
     return tuple(data)
 
 
-def _read_card(path: Path) -> dict[str, Any]:
+def read_json(path: Path, format: str, version: int) -> dict[str, Any]:
+    """A description that Cotune wrote.
+
+    Args:
+        format: What its ``format`` has to be, ``cotune-model`` or another.
+        version: What its ``version`` has to be.
+
+    Raises:
+        ModelFileError: It is not there, or is something else.
+    """
+    what = format.removeprefix("cotune-")
     try:
         if path.stat().st_size > _JSON_BYTES:
-            raise ModelFileError(f"{path}: is too large to be a model's description")
+            raise ModelFileError(f"{path}: is too large to be a {what}'s description")
         card = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise ModelFileError(f"{path.parent}: no model is there (no model.json)") from None
+        raise ModelFileError(f"{path.parent}: no {what} is there (no {path.name})") from None
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(f"{path}: is not JSON") from error
-    if not isinstance(card, dict) or card.get("format") != "cotune-model":
-        raise ModelFileError(f"{path}: is not a Cotune model")
-    if card.get("version") != _VERSION:
+    if not isinstance(card, dict) or card.get("format") != format:
+        raise ModelFileError(f"{path}: is not a Cotune {what}")
+    if card.get("version") != version:
         raise ModelFileError(
-            f"{path}: is of version {shown(card.get('version'))}, this Cotune reads {_VERSION}"
+            f"{path}: is of version {shown(card.get('version'))}, this Cotune reads {version}"
         )
     return card
 

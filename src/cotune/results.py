@@ -36,6 +36,13 @@ class _Json:
         return cls(**data)
 
 
+def _pair(values: Any) -> tuple[float, float] | None:
+    if values is None:
+        return None
+    low, high = values
+    return low, high
+
+
 @dataclass(frozen=True)
 class TrialSpec(_Json):
     """What an engine needs to train one trial.
@@ -140,6 +147,30 @@ class Finalist(_Json):
 
 
 @dataclass(frozen=True)
+class EnsembleResult(_Json):
+    """Several trials' networks as one.
+
+    Attributes:
+        members: How many shares of the average each trial has, by its number.
+        validation_accuracy: On the rows that the members were chosen by, 0-1: optimistic.
+        test_accuracy, test_ci95: In the one look at the test set; None before it.
+    """
+
+    members: dict[int, int]
+    validation_accuracy: float
+    test_accuracy: float | None = None
+    test_ci95: tuple[float, float] | None = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        # The keys of JSON are strings.
+        members = {int(number): count for number, count in data["members"].items()}
+        return super().from_json(
+            {**data, "members": members, "test_ci95": _pair(data.get("test_ci95"))}
+        )
+
+
+@dataclass(frozen=True)
 class FinalResult(_Json):
     """The model that was trained on training + validation data, and its one look at the test set.
 
@@ -158,6 +189,7 @@ class FinalResult(_Json):
             to in that same look; those of the final model where it is the default.
         default_p_value: Chance of a difference as large between two models that are equally good
             (McNemar 1947, exact); 1 where the default was chosen.
+        ensemble: Beside the single model, where one was asked for.
     """
 
     test_accuracy: float
@@ -172,15 +204,16 @@ class FinalResult(_Json):
     default_test_accuracy: float | None = None
     default_test_ci95: tuple[float, float] | None = None
     default_p_value: float | None = None
+    ensemble: EnsembleResult | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         read = dict(data)
         for name in ("test_ci95", "default_test_ci95"):
-            if read.get(name) is not None:
-                low, high = read[name]
-                read[name] = (low, high)
+            read[name] = _pair(read.get(name))
         read["finalists"] = [Finalist.from_json(one) for one in read.get("finalists", [])]
+        if read.get("ensemble") is not None:
+            read["ensemble"] = EnsembleResult.from_json(read["ensemble"])
         return super().from_json(read)
 
 
@@ -203,7 +236,9 @@ class Summary(_Json):
         final: ``test_accuracy``, ``test_ci95``, ``epochs`` and ``parameters`` of the final model;
             ``validation_accuracy_mean`` and ``validation_accuracy_sd`` of the chosen finalist;
             ``default_test_accuracy``, ``default_test_ci95`` and ``default_p_value`` (see
-            :class:`FinalResult`), and whether the default was the choice, ``default_chosen``.
+            :class:`FinalResult`), and whether the default was the choice, ``default_chosen``;
+            ``ensemble_test_accuracy``, ``ensemble_test_ci95`` and ``ensemble_members`` (distinct
+            trials).
         lanes: ``mean`` lanes of a cohort over all epochs of all trials; how many trials were
             trained ``together`` with others, and how many ``alone`` all the time.
         message: One line on why the run ended as it did, or "".

@@ -8,6 +8,7 @@ summary.json    where the run stands (``cotune show``)
 final.json      the final model: test score, curve, confusion matrix, worst mistakes
 samples.png     the first 16 training images; mistakes.png the 16 worst test mistakes
 best/           model.safetensors, model.json
+ensemble/       ensemble.json and a folder for each member, where one was asked for
 report.html     one file, no network
 lock            held by the process that writes here
 """
@@ -101,6 +102,10 @@ class RunDirectory:
     @property
     def best_path(self) -> Path:
         return self.path / "best"
+
+    @property
+    def ensemble_path(self) -> Path:
+        return self.path / "ensemble"
 
     @property
     def report_path(self) -> Path:

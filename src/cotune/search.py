@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
 
 from cotune.executors.base import Executor
 from cotune.observer import Observer
@@ -43,12 +46,14 @@ class Search:
         reserve: What has to be left at the end, in seconds, for trials as they rank now.
         most_epochs: How many epochs a trial has time for, by the seconds that one takes.
         stopped: Whether the user wants the run to end.
+        kept_weights: Of how many complete trials, the best, the weights are kept.
 
     Attributes:
         finished: Trials that have ended, in that order.
         together: Trials that were trained together with others, for some epochs at least.
         alone: Those that never were.
         accuracies: The last validation accuracy of each trial, by number, 0-1.
+        weights: Those of kept trials at their best epoch, by number.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class Search:
         reserve: Callable[[Sequence[TrialResult]], float],
         most_epochs: Callable[[float], int | None],
         stopped: Callable[[], bool],
+        kept_weights: int = 0,
     ) -> None:
         self._study = study
         self._executor = executor
@@ -80,12 +86,14 @@ class Search:
         self._reserve = reserve
         self._most_epochs = most_epochs
         self._stopped = stopped
+        self._kept_weights = kept_weights
         self._running: dict[int, _Running] = {}
         self._asked = 0
         self._lane_epochs = 0
         self._cohort_epochs = 0.0
         self.finished: list[TrialResult] = []
         self.accuracies: dict[int, float] = {}
+        self.weights: dict[int, dict[str, NDArray[Any]]] = {}
         self.together: set[int] = set()
         self.alone: set[int] = set()
 
@@ -190,10 +198,18 @@ class Search:
             )
             if is_over:
                 self._end(running, "complete", "")
+                self._keep(number)
             elif number in stopped:
                 self._end(running, "pruned", _PRUNED)
             verdicts.append(Verdict(number, stop=is_over or number in stopped))
         return verdicts
+
+    def _keep(self, number: int) -> None:
+        """Keep a complete trial's weights if it is among the best."""
+        best = {trial.number for trial in self.ranked()[: self._kept_weights]}
+        if number in best:
+            self.weights[number] = self._executor.weights(number, best=True)
+        self.weights = {n: weights for n, weights in self.weights.items() if n in best}
 
     @property
     def mean_lanes(self) -> float:

@@ -146,10 +146,7 @@ class Study:
             finally:
                 self._study.sampler = sampler
         self._running[trial.number] = trial
-        # Large odd factors keep the seeds of neighbouring runs and trials apart.
-        seed = (self._seed * 1_000_003 + trial.number * 7_919 + 1) % 2**63
-        complete = self._space.complete(params)
-        return TrialSpec(trial.number, complete, seed, averaged=is_averaged(complete))
+        return trial_spec(self._space, params, trial.number, self._seed)
 
     def params(self, number: int) -> dict[str, Value]:
         """A running trial's searched hyperparameters."""
@@ -199,6 +196,21 @@ class Study:
         finally:
             optuna.logging.set_verbosity(verbosity)
             self.seconds += time.perf_counter() - began
+
+
+def trial_spec(space: Space, params: Mapping[str, Value], number: int, seed: int) -> TrialSpec:
+    """What is trained of a trial in the search.
+
+    Args:
+        space: The searched space.
+        params: The trial's searched hyperparameters.
+        number: The trial's.
+        seed: The run's; the trial's own is made of it and the number.
+    """
+    # Large odd factors keep the seeds of neighbouring runs and trials apart.
+    own = (seed * 1_000_003 + number * 7_919 + 1) % 2**63
+    complete = space.complete(params)
+    return TrialSpec(number, complete, own, averaged=is_averaged(complete))
 
 
 def make_sampler(name: str, seed: int) -> BaseSampler:

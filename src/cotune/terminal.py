@@ -338,6 +338,15 @@ def _final_rows(config: Mapping[str, Any], final: Mapping[str, Any]) -> list[tup
     )
     if final.get("default_test_accuracy") is not None:
         rows.append(("default's test", _default_line(final)))
+    if final.get("ensemble_test_accuracy") is not None:
+        low, high = final["ensemble_test_ci95"]
+        rows.append(
+            (
+                "ensemble's test",
+                f"{final['ensemble_test_accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%}, "
+                f"{final['ensemble_members']} networks)",
+            )
+        )
     rows.append(
         (
             "final model",
@@ -362,6 +371,7 @@ def _files(run: RunDirectory) -> list[tuple[str, str]]:
     for path, what in (
         (run.report_path, "report"),
         (run.best_path / "model.safetensors", "model"),
+        (run.ensemble_path / "ensemble.json", "ensemble"),
         (run.trials_path, "all trials"),
         (run.journal_path, "Optuna study"),
     ):

@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from cotune.data.dataset import Dataset, TrainingData
 from cotune.data.pictures import draw_grid, draw_samples, to_png
 from cotune.data.preprocess import Standardize
+from cotune.ensemble import Candidate, Ensemble, make_ensemble, save_ensemble
 from cotune.exceptions import CotuneError, NoUsableTrialError, StorageError
 from cotune.executors.base import Executor
 from cotune.final import (
@@ -35,6 +36,7 @@ from cotune.plan import Plan
 from cotune.portfolio import portfolio
 from cotune.results import (
     FINAL_NUMBER,
+    EnsembleResult,
     Finalist,
     FinalResult,
     Report,
@@ -52,6 +54,7 @@ from cotune.space import Space
 from cotune.study import DIRECTIONS, OPTUNA_VERSION, PrunerLike, SamplerLike, Study
 from cotune.version import VERSION
 
+_CANDIDATES = 3  # trials whose weights are kept, for each network of an ensemble
 _SUMMARY_SECONDS = 2.0  # between two writings of summary.json
 
 
@@ -67,6 +70,7 @@ class Options:
         timeout: Seconds for everything; None for no limit.
         seed: Decides the split, the sampler, the weights and the order of the rows.
         enqueued: Configurations, or parts of them, that are tried first.
+        ensemble: Networks to average, counted with repeats; 0 for no ensemble.
         search_only: Leave it at a search by the sampler alone: without the portfolio, finalists
             and a final model. The test set is not read, and all of the time is the search's.
     """
@@ -79,6 +83,7 @@ class Options:
     timeout: float | None = 300.0
     seed: int = 0
     enqueued: Sequence[dict[str, Value]] = ()
+    ensemble: int = 0
     search_only: bool = False
 
     @property
@@ -120,6 +125,7 @@ def describe_run(
         "timeout_seconds": options.timeout,
         "seed": options.seed,
         "enqueued": list(options.enqueued),
+        "ensemble": options.ensemble,
         "validation": validation,
         "device": device,
         "workers": workers if device == "cpu" else None,
@@ -178,6 +184,7 @@ class Tuner:
         self._run = run
         self._executor = executor
         self._preprocessing = preprocessing
+        self._training = training
         self._observer = observer
         self._stop = stop
         self._began = began
@@ -217,6 +224,7 @@ class Tuner:
             self._reserve,
             self._plan.most_epochs,
             lambda: bool(stop),
+            _CANDIDATES * options.ensemble,
         )
         self._search_began = self._search_ended = self._finalists_ended = self._written = 0.0
 
@@ -288,7 +296,7 @@ class Tuner:
             return []
         best = [trial for trial in ranked if trial.number != self._default][:count]
         trials = best + [trial for trial in ranked if trial.number == self._default]
-        params = [self._options.searched.complete(trial.params) for trial in trials]
+        params = [{**self._params(trial), "epochs": self._epochs(trial)} for trial in trials]
         specs = finalist_specs(trials, params, repeats, self._options.seed)
         self._observer.finalists_started(trials, repeats)
         deadline = self._deadline
@@ -318,13 +326,35 @@ class Tuner:
             lambda: bool(self._stop),
         )
 
-    def _final_spec(self, trial: TrialResult, number: int) -> TrialSpec:
+    def _params(self, trial: TrialResult) -> dict[str, Value]:
+        """A trial's complete hyperparameters, with the epochs that a final model wants.
+
+        A trial that had no time for all its epochs may have more of them later; the average of the
+        weights is good whenever the time is up.
+        """
         params = self._options.searched.complete(trial.params)
-        # A trial that had no time for all its epochs may have more of them now; the average of
-        # the weights is good whenever the time is up.
         if self._deadline is None or not is_averaged(params):
             params["epochs"] = trial.epochs
-        return final_spec(params, number, self._options.seed)
+        return params
+
+    def _epochs(self, trial: TrialResult) -> int:
+        """The epochs that a finalist has time for."""
+        wanted = int(self._params(trial)["epochs"])
+        most = self._plan.most_epochs(trial.seconds / trial.epochs)
+        return max(trial.epochs, wanted if most is None else min(wanted, most))
+
+    def _cost(self, trial: TrialResult) -> float:
+        """Of training a trial's configuration once more: seconds, or epochs.
+
+        Where the time has no limit it is epochs: a choice that depended on the clock could not be
+        repeated.
+        """
+        if self._deadline is None:
+            return float(self._epochs(trial))
+        return trial.seconds / trial.epochs * self._epochs(trial)
+
+    def _final_spec(self, trial: TrialResult, number: int) -> TrialSpec:
+        return final_spec(self._params(trial), number, self._options.seed)
 
     def _test(
         self,
@@ -340,7 +370,11 @@ class Tuner:
             if one is not None and one.weights
         ]
         save_model(self._run.best_path, models[0], training.spec.params, VERSION)
-        reading, *more = read_test_set(models, self._dataset)
+        ensemble, combined = self._make_ensemble()
+        reading, *more = read_test_set([*models, *ensemble], self._dataset)
+        if combined is not None:
+            last = more.pop()
+            combined = replace(combined, test_accuracy=last.accuracy, test_ci95=last.ci95)
         has_default = trial.number == self._default or bool(more)
         final = final_result(
             models[0],
@@ -349,6 +383,7 @@ class Tuner:
             (more[0] if more else reading) if has_default else None,
             self._default if has_default else None,
             finalists,
+            combined,
         )
         self._run.write_final(final)
         self._draw_mistakes(reading)
@@ -356,18 +391,40 @@ class Tuner:
         remarks = "; ".join(failures or self._remarks(trial, final))
         return self._end("complete", remarks, trial, final)
 
+    def _make_ensemble(self) -> tuple[list[Ensemble], EnsembleResult | None]:
+        """The ensemble that was asked for, saved, and what it is made of; or nothing."""
+        kept = [trial for trial in self._search.ranked() if trial.number in self._search.weights]
+        if not kept or not self._options.ensemble:
+            return [], None
+        candidates = [
+            Candidate(
+                trial.number,
+                self._params(trial),
+                self._search.weights[trial.number],
+            )
+            for trial in kept
+        ]
+        ensemble, result, members = make_ensemble(
+            candidates,
+            self._training,
+            self._preprocessing,
+            self._dataset.classes,
+            self._options.ensemble,
+        )
+        params = [member.params for member in members]
+        save_ensemble(self._run.ensemble_path, ensemble, params, VERSION)
+        return [ensemble], result
+
     def _planned_finalists(self, ranked: Sequence[TrialResult]) -> tuple[int, int, float]:
-        # Where the time has no limit, costs are counted in epochs: a choice that depended on the
-        # clock could not be repeated.
-        costs = {t.number: t.seconds if self._deadline else float(t.epochs) for t in ranked}
+        costs = {trial.number: self._cost(trial) for trial in ranked}
         default = costs.pop(self._default, 0.0)
         spent = sum(float(trial.epochs) for trial in self._search.finished)
         return self._plan.finalists(list(costs.values()), default, spent)
 
     def _final_seconds(self, trial: TrialResult, ranked: Sequence[TrialResult]) -> float:
         """What the final trainings take if this trial is chosen, about."""
-        others = [t.seconds for t in ranked if t.number == self._default != trial.number]
-        return self._plan.final(trial.seconds, sum(others))
+        others = [self._cost(t) for t in ranked if t.number == self._default != trial.number]
+        return self._plan.final(self._cost(trial), sum(others))
 
     def _reserve(self, ranked: Sequence[TrialResult]) -> float:
         """Seconds to leave for finalists and final models, as the trials rank now."""
@@ -388,7 +445,7 @@ class Tuner:
         remarks = []
         if trial.state != "complete":
             remarks.append(f"trial {trial.number}: {trial.reason}; its score is of that epoch")
-        wanted = self._final_spec(trial, FINAL_NUMBER).epochs
+        wanted = int(self._params(trial)["epochs"])
         if final.epochs < wanted:
             remarks.append(f"the final model has {final.epochs} of {wanted} epochs: time was up")
         return remarks
@@ -496,5 +553,14 @@ def _beside(trial: TrialResult | None, final: FinalResult) -> dict[str, object]:
         "default_test_accuracy": final.default_test_accuracy,
         "default_test_ci95": final.default_test_ci95 and list(final.default_test_ci95),
         "default_p_value": final.default_p_value,
+        **(
+            {
+                "ensemble_test_accuracy": final.ensemble.test_accuracy,
+                "ensemble_test_ci95": final.ensemble.test_ci95,
+                "ensemble_members": len(final.ensemble.members),
+            }
+            if final.ensemble
+            else {}
+        ),
         "default_chosen": trial is not None and trial.number == final.default_number,
     }

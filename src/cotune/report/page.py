@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +11,12 @@ from typing import Any
 
 import yaml
 
-from cotune.exceptions import StorageError
 from cotune.report import text
 from cotune.report.chart import Chart, plural
 from cotune.report.confusion_chart import confusion_chart
 from cotune.report.contents import METRICS, Contents, Row, gather
 from cotune.report.curve_charts import final_curve_charts, trial_curve_charts
+from cotune.report.html_file import render_page, write_file
 from cotune.report.study_charts import (
     history_chart,
     importances_chart,
@@ -70,60 +68,25 @@ def build_report(run: RunDirectory) -> Path:
         StorageError: The run cannot be read, or the report cannot be written.
     """
     page = render(gather(run), _picture(run.samples_path), _picture(run.mistakes_path))
-    path = run.report_path
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        try:
-            with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-                file.write(page)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
-    return path
+    write_file(run.report_path, page)
+    return run.report_path
 
 
 def render(contents: Contents, samples: Picture | None, mistakes: Picture | None) -> str:
     """The page's HTML."""
-    import jinja2
-    from markupsafe import Markup
-    from plotly.io.json import to_json_plotly
-    from plotly.offline import get_plotlyjs
-
     history, importances = history_chart(contents), importances_chart(contents)
     (slices, slices_note), parallel = slice_charts(contents), parallel_chart(contents)
     curves, final_curves = trial_curve_charts(contents), final_curve_charts(contents)
     confusion = confusion_chart(contents)
     drawn: list[Chart] = [history, *curves, importances, *slices, parallel]
     drawn += [*final_curves, confusion]
-    data = {
-        "charts": {chart.name: chart.figure for chart in drawn if chart.figure is not None},
-        "trials": _hover_labels(contents),
-    }
-    # Browsers normalise line ends before they hash an inline script, so do it first.
-    plotly_js = get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n")
-    page_js = _source("page.js")
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_source),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(value=text.value, duration=text.duration, percent=text.percent)
     best = contents.summary.best or {}
-    return environment.get_template("page.html.j2").render(
+    return render_page(
+        "page.html.j2",
+        drawn,
+        _hover_labels(contents),
+        brand="Cotune report",
         title=_dataset_name(contents),
-        policy=_policy(plotly_js, page_js),
-        style=Markup(_source("page.css")),
-        plotly_js=Markup(plotly_js),
-        page_js=Markup(page_js),
-        data=Markup(_inert_json(to_json_plotly(data, engine="json"))),
         banner=_banner(contents),
         tiles=_tiles(contents),
         best=best,
@@ -147,27 +110,6 @@ def render(contents: Contents, samples: Picture | None, mistakes: Picture | None
         settings=_settings(contents),
         command=str(contents.config.get("command") or ""),
         config_text=yaml.safe_dump(contents.config, sort_keys=False, allow_unicode=True),
-    )
-
-
-def _source(name: str) -> str:
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")
-
-
-def _inert_json(content: str) -> str:
-    """JSON that cannot end the script element it stands in, whatever texts it holds."""
-    return content.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _policy(*scripts: str) -> str:
-    """A Content-Security-Policy: these scripts alone may run, and nothing may be fetched."""
-    hashes = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
-        for script in scripts
-    )
-    return (
-        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
 
 
@@ -222,6 +164,8 @@ def _banner(contents: Contents) -> str:
         lead = "This run is still going."
     elif summary.state == "failed":
         lead = f"This run failed{message}."
+    elif summary.state == "complete":
+        lead = "This run was a search only, as one of a comparison."
     else:
         lead = f"This run was interrupted{message}."
     failure = contents.commonest_failure()
@@ -246,6 +190,11 @@ def _tiles(contents: Contents) -> list[Tile]:
         tiles.append(Tile("Test accuracy", "–", "no final model was tested"))
     if final is not None and final.default_test_accuracy is not None:
         tiles.append(_default_tile(contents, final))
+    if final is not None and final.ensemble is not None and final.ensemble.test_ci95 is not None:
+        combined = final.ensemble
+        members = plural(len(combined.members), "network")
+        note = f"95 % interval {text.interval(combined.test_ci95)}; {members} averaged"
+        tiles.append(Tile("Ensemble’s test accuracy", text.percent(combined.test_accuracy), note))
     for finalist in final.finalists if final is not None else []:
         if finalist.number == contents.best:
             note = "the chosen configuration, trained again with fresh seeds on other folds"
