@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from cotune.data import load, prepare
 from cotune.executors.in_process import InProcessExecutor
-from cotune.finalists import finalist_specs, judge
-from cotune.results import Report, TrialResult, Value
+from cotune.finalists import play_off
+from cotune.results import Report, TrialResult, TrialSpec, Value
 from cotune.retrain import Training, retrain
 from cotune.space_yaml import space_from_dict
 
@@ -29,88 +29,134 @@ def executor() -> Iterator[InProcessExecutor]:
         yield executor
 
 
-def specs_of(trials, repeats=2):
-    params = [{**SPACE.complete(one.params), **one.params, "epochs": one.epochs} for one in trials]
-    return finalist_specs(trials, params, repeats, seed=0)
+def params_of(trials: Sequence[TrialResult]) -> dict[int, dict[str, Value]]:
+    return {
+        one.number: {**SPACE.complete(one.params), **one.params, "epochs": one.epochs}
+        for one in trials
+    }
+
+
+def specs_of(trials: Sequence[TrialResult]) -> list[TrialSpec]:
+    return [
+        TrialSpec(-3 - number, params, number, fold=1)
+        for number, params in params_of(trials).items()
+    ]
 
 
 def run(executor, specs, deadline=None, stopped=lambda: False, reported=lambda report: None):
     return retrain(executor, specs, reported, lambda: None, deadline, stopped)
 
 
-def test_each_is_trained_on_every_fold_with_a_seed_of_its_own():
-    specs = specs_of([trial(4), trial(9, epochs=7)], repeats=3)
-    assert [spec.fold for spec in specs] == [1, 2, 3, 1, 2, 3]
-    assert [spec.epochs for spec in specs] == [2, 2, 2, 7, 7, 7]
-    assert len({spec.seed for spec in specs}) == 6
-    assert [spec.number for spec in specs] == [-3, -4, -5, -6, -7, -8]
-    assert all(spec.averaged and spec.part == "train" for spec in specs)
+class TestRetrain:
+    def test_all_are_trained_to_the_end(self, executor):
+        reports: list[Report] = []
+        trials = [trial(0), trial(1, width=64), trial(2, epochs=1)]
+        trainings = run(executor, specs_of(trials), reported=reports.append)
+        assert trainings is not None
+        assert [len(training.reports) for training in trainings] == [2, 2, 1]
+        assert len(reports) == 5
+        assert all(training.weights and training.error is None for training in trainings)
+        assert executor.openings() == [4]
+
+    def test_one_that_fails_leaves_the_others(self, executor):
+        trials = [trial(0, lr=1e30, optimizer="sgd", momentum=0.0), trial(1)]
+        trainings = run(executor, specs_of(trials))
+        assert trainings is not None
+        assert trainings[0].error is not None
+        assert trainings[0].error.startswith("epoch 1: ")
+        assert trainings[1].weights
+
+    def test_the_deadline_cuts_them_short(self, executor):
+        began = time.monotonic()
+        trainings = run(executor, specs_of([trial(0, epochs=100_000)]), began + 1.0)
+        assert time.monotonic() - began < 3.0
+        assert trainings is not None
+        assert 1 <= len(trainings[0].reports) < 100_000
+        assert trainings[0].weights
+        assert executor.openings() == [4]
+
+    def test_what_was_not_begun_has_no_reports(self, executor):
+        trials = [trial(0), trial(1, batch_size=32)]
+        trainings = run(executor, specs_of(trials), time.monotonic() - 1.0)
+        assert trainings is not None
+        assert [len(training.reports) for training in trainings] == [1, 0]
+
+    def test_a_stop(self, executor):
+        assert run(executor, specs_of([trial(0)]), stopped=lambda: True) is None
+        assert executor.openings() == [4]
 
 
-def test_a_schedule_of_its_own_is_not_averaged():
-    space = space_from_dict(
-        {"schedule": "cosine", "width": {"type": "int", "low": 8, "high": 64, "step": 8}}
-    )
-    one = trial(0)
-    (spec,) = finalist_specs([one], [space.complete(one.params)], 1, seed=0)
-    assert not spec.averaged
+class Rounds:
+    """Plays off with the real engine and keeps what was trained."""
+
+    def __init__(self, executor, metric="accuracy", time_for=99):
+        self.executor, self.metric, self.time_for = executor, metric, time_for
+        self.specs: list[list[TrialSpec]] = []
+        self.trainings: list[list[Training]] = []
+
+    def train(self, specs):
+        trainings = run(self.executor, specs)
+        assert trainings is not None
+        self.specs.append(list(specs))
+        self.trainings.append(trainings)
+        return trainings
+
+    def __call__(self, trials, rounds, folds=4):
+        return play_off(
+            params_of(trials),
+            rounds,
+            folds,
+            0,
+            self.metric,
+            self.metric != "loss",
+            self.train,
+            lambda: len(self.specs) < self.time_for,
+        )
 
 
-def test_all_are_trained_to_the_end(executor):
-    trials = [trial(0), trial(1, width=64), trial(2, epochs=1)]
-    reports: list[Report] = []
-    trainings = run(executor, specs_of(trials), reported=reports.append)
-    assert trainings is not None
-    assert [len(training.reports) for training in trainings] == [2, 2, 2, 2, 1, 1]
-    assert len(reports) == 10
-    assert all(training.weights and training.error is None for training in trainings)
-    assert executor.openings() == [4]
-    finalists = judge(trials, trainings, "accuracy")
-    assert [finalist.number for finalist in finalists] == [0, 1, 2]
-    for i, finalist in enumerate(finalists):
-        last = [t.reports[-1].scores["accuracy"] for t in trainings[2 * i : 2 * i + 2]]
-        assert finalist.accuracy == finalist.value == statistics.fmean(last)
-        assert finalist.accuracy_sd == statistics.stdev(last)
-        assert finalist.trainings == 2
-    assert finalists[1].accuracy > finalists[2].accuracy
+class TestPlayOff:
+    def test_the_better_half_goes_on(self, executor):
+        trials = [trial(4, epochs=1, lr=1e-5), trial(5), trial(6, width=64), trial(7, width=8)]
+        rounds = Rounds(executor)
+        finalists = rounds(trials, 3, folds=2)
+        assert [len(specs) for specs in rounds.specs] == [4, 2, 2]
+        assert [specs[0].fold for specs in rounds.specs] == [1, 2, 1]
+        assert len({spec.seed for specs in rounds.specs for spec in specs}) == 8
+        assert all(spec.averaged and spec.part == "train" for spec in rounds.specs[0])
+        assert [finalist.trainings for finalist in finalists] == [3, 3, 1, 1]
+        assert finalists[-1].number == 4
+        assert finalists[0].value >= finalists[1].value
+        own = [
+            training.reports[-1].scores["accuracy"]
+            for trainings in rounds.trainings
+            for training in trainings
+            if training.spec.number == -3 - finalists[0].number
+        ]
+        assert finalists[0].accuracy == finalists[0].value == statistics.fmean(own)
+        assert finalists[0].accuracy_sd == statistics.stdev(own)
 
+    def test_a_smaller_loss_is_better(self, executor):
+        finalists = Rounds(executor, "loss")([trial(0, epochs=1), trial(1, epochs=4)], 1)
+        assert [finalist.number for finalist in finalists] == [1, 0]
+        assert finalists[0].value < finalists[1].value
+        assert finalists[0].accuracy_sd is None
 
-def test_one_that_fails_leaves_the_others(executor):
-    trials = [trial(0, lr=1e30), trial(1)]
-    params = [{**SPACE.complete(t.params), "optimizer": "sgd", "epochs": 2} for t in trials]
-    params[0]["lr"] = 1e30
-    trainings = run(executor, finalist_specs(trials, params, 1, seed=0))
-    assert trainings is not None
-    assert trainings[0].error is not None
-    assert trainings[0].error.startswith("epoch 1: ")
-    assert [finalist.number for finalist in judge(trials, trainings, "loss")] == [1]
+    def test_one_that_fails_is_out(self, executor):
+        trials = [trial(0, lr=1e30, optimizer="sgd", momentum=0.0), trial(1)]
+        rounds = Rounds(executor)
+        assert [finalist.number for finalist in rounds(trials, 2)] == [1]
+        assert [len(specs) for specs in rounds.specs] == [2, 1]
 
+    def test_no_round_begins_when_time_is_up(self, executor):
+        rounds = Rounds(executor, time_for=2)
+        finalists = rounds([trial(0), trial(1)], 8)
+        assert [finalist.trainings for finalist in finalists] == [2, 2]
 
-def test_the_deadline_cuts_them_short(executor):
-    began = time.monotonic()
-    trainings = run(executor, specs_of([trial(0, epochs=100_000)], 1), began + 1.0)
-    assert time.monotonic() - began < 3.0
-    assert trainings is not None
-    assert 1 <= len(trainings[0].reports) < 100_000
-    assert trainings[0].weights
-    assert executor.openings() == [4]
+    def test_a_schedule_of_its_own_is_not_averaged(self, executor):
+        rounds = Rounds(executor)
+        rounds([trial(0, schedule="cosine")], 1)
+        assert not rounds.specs[0][0].averaged
 
-
-def test_what_was_not_begun_has_no_reports(executor):
-    trials = [trial(0), trial(1, batch_size=32)]
-    trainings = run(executor, specs_of(trials, 1), time.monotonic() - 1.0)
-    assert trainings is not None
-    assert [len(training.reports) for training in trainings] == [1, 0]
-    assert [finalist.number for finalist in judge(trials, trainings, "accuracy")] == [0]
-
-
-def test_a_stop(executor):
-    assert run(executor, specs_of([trial(0)]), stopped=lambda: True) is None
-    assert executor.openings() == [4]
-
-
-def test_a_single_training_has_no_deviation():
-    report = Report(-3, 1, 0.5, 0.5, {"loss": 0.4, "accuracy": 0.9, "f1": 0.8}, 1.0, 5)
-    (spec,) = specs_of([trial(0)], 1)
-    (finalist,) = judge([trial(0)], [Training(spec, [report])], "f1")
-    assert (finalist.value, finalist.accuracy, finalist.accuracy_sd) == (0.8, 0.9, None)
+    def test_a_stop(self):
+        params = params_of([trial(0)])
+        assert play_off(params, 1, 4, 0, "accuracy", True, lambda specs: None, lambda: True) is None

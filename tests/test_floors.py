@@ -52,6 +52,8 @@ FLOORS = {
     "cotune.replay": 6,
     "cotune.report": 7,
     "cotune.results": 0,
+    "cotune.recorded_data": 5,
+    "cotune.retest": 7,
     "cotune.retrain": 6,
     "cotune.rundir": 2,
     "cotune.runner": 3,

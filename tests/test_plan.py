@@ -4,36 +4,47 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cotune.plan import Plan
+from cotune.plan import Plan, survivors
 
 seconds = st.floats(0.01, 1e4)
 
 
-def test_a_long_run_judges_six_and_the_default_four_times():
+@pytest.mark.parametrize(("count", "after"), [(12, 6), (7, 4), (3, 2), (2, 2), (1, 1), (0, 0)])
+def test_half_of_the_finalists_go_on(count, after):
+    assert survivors(count) == after
+
+
+def test_a_long_run_has_twelve_finalists_in_eight_rounds():
     plan = Plan(total=1000.0, workers=2, growth=1.25, folds=4)
-    assert plan.finalists([2.0] * 20, 1.0, spent=0.0) == (6, 4, 4 * 13 / 2)
+    rounds = 12 + 6 + 3 + 5 * 2
+    assert plan.finalists([2.0] * 20, spent=0.0) == (12, 8, rounds * 2.0 / 2)
 
 
 def test_what_there_is_no_time_for_is_left_out():
-    plan = Plan(total=40.0, workers=2, growth=1.25, folds=4)
-    # 20 seconds of engines: twice two of 4 seconds and the default's 1.
-    assert plan.finalists([4.0] * 20, 1.0, spent=0.0) == (2, 2, 9.0)
-    assert plan.finalists([19.0] * 20, 1.0, spent=0.0) == (1, 1, 10.0)
-    assert plan.finalists([20.0] * 20, 1.0, spent=0.0) == (0, 0, 0.0)
+    plan = Plan(total=50.0, workers=2, growth=1.25, folds=4)
+    # 40 seconds of engines.
+    assert plan.finalists([5.0] * 20, spent=0.0) == (4, 3, 20.0)
+    assert plan.finalists([20.0] * 20, spent=0.0) == (2, 1, 20.0)
+    assert plan.finalists([21.0] * 20, spent=0.0) == (0, 0, 0.0)
 
 
-def test_few_trials_and_few_folds():
+def test_the_dearest_may_go_on():
+    plan = Plan(total=1000.0, workers=1, growth=1.25, folds=4)
+    assert plan.finalists([1.0, 1.0, 1.0, 7.0, 9.0, 1.0], spent=0.0)[2] == 20 + 17 + 6 * 16
+
+
+def test_few_trials_and_no_folds():
     plan = Plan(total=1000.0, workers=1, growth=1.25, folds=2)
-    assert plan.finalists([3.0], 1.0, spent=0.0) == (1, 2, 8.0)
-    assert plan.finalists([], 1.0, spent=0.0) == (0, 2, 2.0)
-    assert Plan(1000.0, 1, 1.25, folds=0).finalists([1.0], 1.0, spent=0.0) == (0, 0, 0.0)
+    assert plan.finalists([3.0], spent=0.0) == (1, 8, 24.0)
+    assert plan.finalists([], spent=0.0) == (0, 0, 0.0)
+    assert Plan(1000.0, 1, 1.25, folds=0).finalists([1.0], spent=0.0) == (0, 0, 0.0)
 
 
 def test_without_a_limit_half_of_what_the_search_cost():
     plan = Plan(total=None, workers=2, growth=1.25, folds=4)
-    assert plan.finalists([20.0] * 8, 20.0, spent=1120.0)[:2] == (6, 4)
-    assert plan.finalists([20.0] * 8, 20.0, spent=1119.0)[:2] == (4, 4)
-    assert plan.finalists([20.0], 20.0, spent=80.0)[:2] == (1, 1)
+    assert plan.finalists([20.0] * 20, spent=1240.0)[:2] == (12, 8)
+    assert plan.finalists([20.0] * 20, spent=1239.0)[:2] == (8, 8)
+    assert plan.finalists([20.0, 20.0], spent=80.0)[:2] == (2, 1)
     assert plan.most_epochs(1e6) is None
 
 
@@ -48,11 +59,8 @@ def test_two_final_trainings_side_by_side_or_one_after_another():
     assert Plan(100.0, 1, 1.5, 4).final(4.0, 2.0) == 9.0
 
 
-@given(
-    total=seconds, workers=st.integers(1, 8), costs=st.lists(seconds, max_size=9), default=seconds
-)
-def test_finalists_take_a_quarter_of_the_time_at_most(total, workers, costs, default):
-    plan = Plan(total, workers, 1.25, 4)
-    count, repeats, cost = plan.finalists(costs, default, spent=0.0)
-    assert cost <= total / 4 * (1 + 1e-9)
-    assert cost == pytest.approx(repeats * (sum(costs[:count]) + default) / workers)
+@given(total=seconds, workers=st.integers(1, 8), costs=st.lists(seconds, max_size=15))
+def test_finalists_take_two_fifths_of_the_time_at_most(total, workers, costs):
+    count, rounds, cost = Plan(total, workers, 1.25, 4).finalists(costs, spent=0.0)
+    assert cost <= 0.4 * total * (1 + 1e-9)
+    assert cost * workers >= rounds * sum(costs[:count][:1]) * (1 - 1e-9) or count > 1

@@ -222,9 +222,10 @@ def compare(data: str, samplers: str, quiet: bool, **options: Any) -> None:
     read_space(options["space"], options["model"])
 
     from cotune.compare_samplers import compare as compare_api
-    from cotune.terminal_comparison import ComparisonObserver
+    from cotune.terminal_comparison import PlainComparisonObserver
 
-    compare_api(data, samplers=names, spectator=None if quiet else ComparisonObserver(), **options)
+    observer = None if quiet else PlainComparisonObserver()
+    compare_api(data, samplers=names, observer=observer, **options)
 
 
 @cotune.command()
@@ -235,10 +236,14 @@ def replay(run_directory: Path, number: int) -> None:
 
     Exits with 1 where a score differs by more than 0.01.
     """
+    from cotune.rundir import RunDirectory
+
+    RunDirectory.open(run_directory)  # before the seconds that importing PyTorch takes
+
     from cotune.replay import replay as train_again
 
     def line(*columns: object) -> None:
-        click.echo("".join(str(column).rjust(12) for column in columns).strip("\n"))
+        click.echo("".join(str(column).rjust(12) for column in columns))
 
     def show(epoch: int, recorded: float, again: float) -> None:
         if epoch == 1:
@@ -296,6 +301,21 @@ def show(run_directory: Path, as_json: bool) -> None:
         from cotune.terminal import print_run
 
         print_run(directory)
+
+
+@cotune.command("test")
+@click.argument("run_directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--again", is_flag=True, help="Read the test set although it was read before.")
+def test_again(run_directory: Path, again: bool) -> None:
+    """Score a run's final model on the sealed test set once more.
+
+    A run reads it once, at its end. Each further reading is recorded in readings.jsonl.
+    """
+    from cotune.retest import retest
+
+    reading = retest(run_directory, again)
+    low, high = reading.ci95
+    click.echo(f"test accuracy {reading.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%})")
 
 
 @cotune.command()

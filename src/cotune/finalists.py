@@ -1,73 +1,99 @@
 """Finalists: the best trials and the default, trained again with fresh seeds on other folds.
 
 The best value of a search is the luckiest of many. A finalist's values are of new trainings, judged
-by rows that did not help to choose it, so their mean is nearly free of that luck.
+by rows that did not help to choose it, so their mean is nearly free of that luck. In each round all
+are trained on the same fold; the better half by the mean so far goes on to the next.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from cotune.hyperparameters import is_averaged
-from cotune.results import Finalist, TrialResult, TrialSpec, Value
+from cotune.plan import survivors
+from cotune.results import Finalist, Report, TrialSpec, Value
 from cotune.retrain import Training
 
 FIRST_NUMBER = -3
 """The number of the first training; the others count down. Final models have -1 and -2."""
 
+Train = Callable[[Sequence[TrialSpec]], list[Training] | None]
+"""Trains specs to the end; None when the user stopped it."""
 
-def finalist_specs(
-    trials: Sequence[TrialResult],
-    params: Sequence[Mapping[str, Value]],
-    repeats: int,
+
+def play_off(
+    params: Mapping[int, Mapping[str, Value]],
+    rounds: int,
+    folds: int,
     seed: int,
-) -> list[TrialSpec]:
-    """What to train: each configuration ``repeats`` times, on the folds 1 to ``repeats``.
-
-    On one fold all have the same rows in the same order, so their differences are not the fold's.
+    metric: str,
+    maximize: bool,
+    train: Train,
+    has_time: Callable[[], bool],
+) -> list[Finalist] | None:
+    """Judge finalists round by round.
 
     Args:
-        trials: The finalists.
-        params: Their complete hyperparameters, ``epochs`` as many as there is time for.
+        params: Their complete hyperparameters by number, ``epochs`` as many as there is time for.
+        rounds: How many trainings the last two get.
+        folds: Ways to hold out other rows; the rounds go through them in turn.
         seed: The run's seed.
+        metric: A key of a report's scores.
+        maximize: Whether a larger one is better.
+        has_time: Asked before each round but the first.
+
+    Returns:
+        Those with a mean, those that got furthest first, the best mean first among them; None when
+        the user stopped it. One that failed, or for which there was no time, is out.
     """
-    return [
-        TrialSpec(
-            number=FIRST_NUMBER - i * repeats - fold,
-            params=dict(params[i]),
-            # Apart from the seeds of the search, whose last term is at most a few thousands.
-            seed=(seed * 1_000_003 + trial.number * 7_919 + (fold + 1) * 15_485_863) % 2**63,
-            fold=fold + 1,
-            averaged=is_averaged(params[i]),
-        )
-        for i, trial in enumerate(trials)
-        for fold in range(repeats)
-    ]
+    ends: dict[int, list[Report]] = {number: [] for number in params}
+    reached: dict[int, int] = dict.fromkeys(params, 0)
+    sign = -1.0 if maximize else 1.0
+
+    def rank(number: int) -> tuple[int, float]:
+        return -reached[number], sign * _mean(ends[number], metric)
+
+    playing = list(params)
+    for i in range(rounds):
+        if i > 0 and not has_time():
+            break
+        trainings = train([_spec(number, params[number], i, folds, seed) for number in playing])
+        if trainings is None:
+            return None
+        for number, training in zip(playing, trainings, strict=True):
+            if training.reports and not training.error:
+                ends[number].append(training.reports[-1])
+                reached[number] = i + 1
+        playing = [number for number in playing if reached[number] == i + 1]
+        playing = sorted(playing, key=rank)[: survivors(len(playing))]
+    judged = sorted((number for number in params if ends[number]), key=rank)
+    return [_finalist(number, ends[number], metric) for number in judged]
 
 
-def judge(
-    trials: Sequence[TrialResult], trainings: Sequence[Training], metric: str
-) -> list[Finalist]:
-    """Means over each finalist's trainings, in the order of the trials.
+def _spec(
+    number: int, params: Mapping[str, Value], round_: int, folds: int, seed: int
+) -> TrialSpec:
+    return TrialSpec(
+        number=FIRST_NUMBER - number,
+        params=dict(params),
+        # Apart from the seeds of the search, whose last term is smaller.
+        seed=(seed * 1_000_003 + number * 7_919 + (round_ + 1) * 15_485_863) % 2**63,
+        fold=round_ % folds + 1,
+        averaged=is_averaged(params),
+    )
 
-    One that failed in any training, or for which there was no time, is left out.
-    """
-    repeats = len(trainings) // len(trials)
-    finalists = []
-    for i, trial in enumerate(trials):
-        own = [t for t in trainings[i * repeats : (i + 1) * repeats] if t.reports and not t.error]
-        if len(own) < repeats:
-            continue
-        scores = [training.reports[-1].scores for training in own]
-        accuracies = [score["accuracy"] for score in scores]
-        finalists.append(
-            Finalist(
-                number=trial.number,
-                trainings=repeats,
-                value=statistics.fmean(score[metric] for score in scores),
-                accuracy=statistics.fmean(accuracies),
-                accuracy_sd=statistics.stdev(accuracies) if repeats > 1 else None,
-            )
-        )
-    return finalists
+
+def _mean(ends: Sequence[Report], metric: str) -> float:
+    return statistics.fmean(report.scores[metric] for report in ends)
+
+
+def _finalist(number: int, ends: Sequence[Report], metric: str) -> Finalist:
+    accuracies = [report.scores["accuracy"] for report in ends]
+    return Finalist(
+        number=number,
+        trainings=len(ends),
+        value=_mean(ends, metric),
+        accuracy=statistics.fmean(accuracies),
+        accuracy_sd=statistics.stdev(accuracies) if len(ends) > 1 else None,
+    )

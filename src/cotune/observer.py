@@ -29,14 +29,14 @@ class Observer:
     def trial_ended(self, trial: TrialResult, best: TrialResult | None) -> None:
         """A trial is finished; ``best`` is the best complete one so far."""
 
-    def finalists_started(self, trials: Sequence[TrialResult], trainings: int) -> None:
-        """The search is over and these are trained again, each so many times."""
+    def finalists_started(self, trials: Sequence[TrialResult], rounds: int) -> None:
+        """The search is over and these are trained again, in so many rounds."""
 
     def finalists_reported(self, report: Report) -> None:
         """A training of a finalist ended an epoch."""
 
     def finalists_ended(self, finalists: Sequence[Finalist]) -> None:
-        """Their means, best first."""
+        """Their means, best first, those that reached later rounds before the others."""
 
     def final_started(self, trial: TrialResult, spec: TrialSpec) -> None:
         """This trial's configuration is trained for good."""

@@ -9,11 +9,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-_FINALISTS_SHARE: Final = 0.25
+_FINALISTS_SHARE: Final = 0.4
 _FINAL_SHARE: Final = 0.25
-# Configurations (the default not counted) and trainings of each, the most wanted first: judging
-# few of them well is worth more than judging many badly.
-_CHOICES: Final = ((6, 4), (4, 4), (3, 4), (3, 3), (2, 3), (2, 2), (1, 2), (1, 1))
+# Finalists and rounds, the most wanted first.
+_CHOICES: Final = (
+    (12, 8),
+    (8, 8),
+    (8, 6),
+    (8, 4),
+    (6, 4),
+    (6, 3),
+    (4, 3),
+    (4, 2),
+    (3, 2),
+    (2, 2),
+    (2, 1),
+)
+
+
+def survivors(count: int) -> int:
+    """How many finalists go on to the next round: half, but never less than two."""
+    return min(count, max(2, -(-count // 2)))
 
 
 @dataclass(frozen=True)
@@ -24,7 +40,7 @@ class Plan:
         total: Seconds for everything, or None where there is no limit.
         workers: Trainings that go on side by side.
         growth: Rows of the final training divided by those of a trial.
-        folds: Trainings of a finalist there can be at most.
+        folds: Ways to hold out other rows than the search did; without one there are no finalists.
     """
 
     total: float | None
@@ -48,24 +64,28 @@ class Plan:
         together = max(best, default) if self.workers > 1 else best + default
         return together * self.growth
 
-    def finalists(
-        self, costs: Sequence[float], default: float, spent: float
-    ) -> tuple[int, int, float]:
-        """How many configurations are trained again, how many times each, and what that costs.
+    def finalists(self, costs: Sequence[float], spent: float) -> tuple[int, int, float]:
+        """How many finalists there are, in how many rounds, and what that costs.
 
         Args:
-            costs: Of the trials, the best first, the default's left out.
-            default: Of the default's trial; 0 where there is none.
+            costs: Of one training of each trial, in the order in which they would be finalists.
             spent: What all trials cost; it counts where the time has no limit.
 
         Returns:
-            Configurations besides the default, trainings of each and their cost, side by side;
-            ``(0, 0, 0.0)`` where there is no time for any.
+            Finalists, rounds and their cost, side by side; ``(0, 0, 0.0)`` where there is no time.
         """
         limit = spent / 2 if self.total is None else _FINALISTS_SHARE * self.total * self.workers
-        for count, repeats in _CHOICES:
-            repeats = min(repeats, self.folds)
-            cost = repeats * (sum(costs[:count]) + default)
-            if repeats and cost <= limit:
-                return min(count, len(costs)), repeats, cost / self.workers
+        for count, rounds in _CHOICES:
+            cost = self._cost(list(costs[:count]), rounds)
+            if self.folds > 0 and costs and cost <= limit:
+                return min(count, len(costs)), rounds, cost / self.workers
         return 0, 0, 0.0
+
+    @staticmethod
+    def _cost(costs: list[float], rounds: int) -> float:
+        """Of all rounds, if the dearest go on."""
+        total, costs = 0.0, sorted(costs, reverse=True)
+        for _ in range(rounds):
+            total += sum(costs)
+            costs = costs[: survivors(len(costs))]
+        return total

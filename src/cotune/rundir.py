@@ -6,6 +6,7 @@ trials.csv      one row a finished trial; a row never changes
 curves.csv      one row a trial and epoch: losses and scores
 summary.json    where the run stands (``cotune show``)
 final.json      the final model: test score, curve, confusion matrix, worst mistakes
+readings.jsonl  one line for each reading of the sealed test set
 samples.png     the first 16 training images; mistakes.png the 16 worst test mistakes
 best/           model.safetensors, model.json
 ensemble/       ensemble.json and a folder for each member, where one was asked for
@@ -92,6 +93,10 @@ class RunDirectory:
         return self.path / "curves.csv"
 
     @property
+    def readings_path(self) -> Path:
+        return self.path / "readings.jsonl"
+
+    @property
     def samples_path(self) -> Path:
         return self.path / "samples.png"
 
@@ -150,6 +155,20 @@ class RunDirectory:
 
     def write_final(self, final: FinalResult) -> None:
         self._replace(self.path / "final.json", json.dumps(final.to_json()))
+
+    def append_reading(self, accuracy: float) -> None:
+        """Record that the sealed test set was read, now, and what the final model got right."""
+        when = datetime.now().astimezone().isoformat(timespec="seconds")
+        line = json.dumps({"when": when, "accuracy": accuracy})
+        try:
+            with open(self.readings_path, "a", encoding="utf-8") as file:
+                file.write(line + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise StorageError(
+                f"{self.readings_path}: cannot be written: {error.strerror or error}"
+            ) from error
 
     def start_tables(self, hyperparameters: Iterable[str]) -> None:
         """Write the headers of ``trials.csv`` and ``curves.csv``."""
@@ -250,8 +269,21 @@ class RunDirectory:
         _check(data, _FINAL_FILE, path)
         try:
             return FinalResult.from_json(data)
-        except TypeError as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise StorageError(f"{path}: is not a final result: {error}") from error
+
+    def readings(self) -> list[dict[str, Any]]:
+        """When the sealed test set was read, and the accuracy each time."""
+        if not self.readings_path.exists():
+            return []
+        try:
+            lines = self.readings_path.read_text(encoding="utf-8").splitlines()
+            readings = [json.loads(line) for line in lines]
+        except (OSError, ValueError, RecursionError) as error:
+            raise StorageError(f"{self.readings_path}: cannot be read: {_line(error)}") from error
+        for reading in readings:
+            _check(reading, {"when": str, "accuracy": float}, self.readings_path)
+        return readings
 
     def curves(self) -> dict[int, list[Report]]:
         """Every trial's reports by trial number, in order of epochs.

@@ -107,8 +107,8 @@ class PlainObserver(_Counting):
             f"after {_epochs(trial.epochs)}{leader}, {self._time_left}"
         )
 
-    def finalists_started(self, trials: Sequence[TrialResult], trainings: int) -> None:
-        self._say(_finalists_line(trials, trainings))
+    def finalists_started(self, trials: Sequence[TrialResult], rounds: int) -> None:
+        self._say(_finalists_line(trials, rounds))
 
     def finalists_ended(self, finalists: Sequence[Finalist]) -> None:
         if finalists:
@@ -132,7 +132,7 @@ class LiveObserver(_Counting):
         super().__init__(console)
         self._live: Live | None = None
         self._running: dict[int, tuple[TrialSpec, Report | None, float | None]] = {}
-        self._finalists: list[int] = []  # epochs of all their trainings, and those that are over
+        self._finalists: list[int] = []  # rounds, and epochs of all their trainings so far
         self._final: tuple[TrialSpec, Report | None] | None = None
         self._rows = 0
 
@@ -156,9 +156,9 @@ class LiveObserver(_Counting):
         super().trial_ended(trial, best)
         self._running.pop(trial.number, None)
 
-    def finalists_started(self, trials: Sequence[TrialResult], trainings: int) -> None:
-        self._finalists = [trainings * sum(trial.epochs for trial in trials), 0]
-        self._console.print(_finalists_line(trials, trainings))
+    def finalists_started(self, trials: Sequence[TrialResult], rounds: int) -> None:
+        self._finalists = [rounds, 0]
+        self._console.print(_finalists_line(trials, rounds))
 
     def finalists_reported(self, report: Report) -> None:
         self._finalists[1] += 1
@@ -187,9 +187,10 @@ class LiveObserver(_Counting):
         if self._final:
             return self._final_bar(*self._final)
         if self._finalists:
-            total, over = self._finalists
-            text = f"{self._time_left}  finalists: epoch {over} of {total} in all"
-            return self._bar_line(over, total, text)
+            return Text(
+                f"{self._time_left}  finalists: {self._finalists[1]} epochs in all, "
+                f"rounds: {self._finalists[0]}"
+            )
         parts: list[RenderableType] = [self._progress_line()]
         if self._best:
             score = f"best {self._metric} {self._score(self._best.value)}, "
@@ -248,7 +249,7 @@ def print_run(run: RunDirectory, console: Console | None = None) -> None:
     """Print where a run stands or how it ended: data, best trial, counts, scores, files."""
     console = console or make_console()
     config, summary = run.config(), run.summary()
-    rows = [*_rows(config, summary), *_files(run)]
+    rows = [*_rows(config, summary, len(run.readings())), *_files(run)]
     if summary.message:
         rows.append(("note", summary.message))
     # Wrapped for people; in a pipe every line stays whole.
@@ -281,7 +282,7 @@ def _lanes_line(lanes: Mapping[str, float]) -> str:
     return line
 
 
-def _rows(config: Mapping[str, Any], summary: Summary) -> list[tuple[str, str]]:
+def _rows(config: Mapping[str, Any], summary: Summary, readings: int) -> list[tuple[str, str]]:
     counts, seconds = summary.trials, summary.seconds
     rows: list[tuple[str, str]] = [("state", summary.state), ("data", _data_line(config))]
     trials = ", ".join(f"{counts[state]} {state}" for state in ("complete", "pruned", "failed"))
@@ -312,11 +313,13 @@ def _rows(config: Mapping[str, Any], summary: Summary) -> list[tuple[str, str]]:
             optimistic = ""
         rows.append(("validation accuracy", f"{best['validation_accuracy']:.2%}{optimistic}"))
     if summary.final:
-        rows += _final_rows(config, summary.final)
+        rows += _final_rows(config, summary.final, readings)
     return rows
 
 
-def _final_rows(config: Mapping[str, Any], final: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _final_rows(
+    config: Mapping[str, Any], final: Mapping[str, Any], readings: int
+) -> list[tuple[str, str]]:
     rows = []
     if final.get("validation_accuracy_mean") is not None:
         sd = final["validation_accuracy_sd"]
@@ -333,7 +336,7 @@ def _final_rows(config: Mapping[str, Any], final: Mapping[str, Any]) -> list[tup
         (
             "test accuracy",
             f"{final['test_accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%}, "
-            f"{config['dataset']['rows']['test']:,} rows read once)",
+            f"{config['dataset']['rows']['test']:,} rows read {_often(readings)})",
         )
     )
     if final.get("default_test_accuracy") is not None:
@@ -394,17 +397,17 @@ def _where(config: Mapping[str, Any]) -> str:
     return f"{config['workers']} worker process" + ("" if config["workers"] == 1 else "es")
 
 
-def _finalists_line(trials: Sequence[TrialResult], trainings: int) -> str:
+def _finalists_line(trials: Sequence[TrialResult], rounds: int) -> str:
     numbers = ", ".join(str(trial.number) for trial in trials)
-    return f"finalists: trials {numbers}, each trained {_times(trainings)} again on other folds"
+    return f"finalists: trials {numbers}, trained again on other folds, rounds: {rounds}"
 
 
 def _finalist_line(finalist: Finalist, metric: str) -> str:
     return f"best finalist: trial {finalist.number}, mean {metric} {finalist.value:.4f}"
 
 
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
+def _often(count: int) -> str:
+    return f"{count} times" if count > 1 else "once"
 
 
 def _final_line(trial: TrialResult, spec: TrialSpec) -> str:

@@ -28,7 +28,7 @@ from cotune.final import (
     make_classifier,
     read_test_set,
 )
-from cotune.finalists import finalist_specs, judge
+from cotune.finalists import play_off
 from cotune.hyperparameters import is_averaged
 from cotune.modelfile import save_model
 from cotune.observer import Observer
@@ -286,30 +286,47 @@ class Tuner:
         raise NoUsableTrialError("; ".join(failures))
 
     def _judge_finalists(self, ranked: Sequence[TrialResult]) -> list[Finalist] | None:
-        """The best trials and the default by the means of new trainings, best first.
+        """The most promising trials by the means of new trainings, best first.
 
         Returns:
             [] where there is no time for it; None when the user stopped it.
         """
-        count, repeats, _ = self._planned_finalists(ranked)
-        if repeats == 0:
+        count, rounds, _ = self._planned_finalists(ranked)
+        if rounds == 0:
             return []
-        best = [trial for trial in ranked if trial.number != self._default][:count]
-        trials = best + [trial for trial in ranked if trial.number == self._default]
-        params = [{**self._params(trial), "epochs": self._epochs(trial)} for trial in trials]
-        specs = finalist_specs(trials, params, repeats, self._options.seed)
-        self._observer.finalists_started(trials, repeats)
+        trials = self._promising(ranked)[:count]
+        self._observer.finalists_started(trials, rounds)
         deadline = self._deadline
         if deadline is not None:
             deadline -= max(self._final_seconds(trial, ranked) for trial in trials)
-        trainings = self._retrain(specs, self._observer.finalists_reported, deadline)
-        if trainings is None:
-            return None
-        finalists = judge(trials, trainings, self._options.metric)
-        sign = -1.0 if DIRECTIONS[self._options.metric] == "maximize" else 1.0
-        finalists.sort(key=lambda finalist: sign * finalist.value)
-        self._observer.finalists_ended(finalists)
+        finalists = play_off(
+            {
+                trial.number: {**self._params(trial), "epochs": self._epochs(trial)}
+                for trial in trials
+            },
+            rounds,
+            self._plan.folds,
+            self._options.seed,
+            self._options.metric,
+            DIRECTIONS[self._options.metric] == "maximize",
+            lambda specs: self._retrain(specs, self._observer.finalists_reported, deadline),
+            lambda: deadline is None or time.monotonic() < deadline,
+        )
+        if finalists is not None:
+            self._observer.finalists_ended(finalists)
         return finalists
+
+    def _promising(self, ranked: Sequence[TrialResult]) -> list[TrialResult]:
+        """Trials in the order in which they become finalists.
+
+        The default and the two best; then what was enqueued, which was likely to be good before
+        the search began; then the others.
+        """
+        first = [trial for trial in ranked if trial.number == self._default]
+        others = [trial for trial in ranked if trial.number != self._default]
+        enqueued = [trial for trial in others[2:] if trial.number < len(self._enqueued)]
+        rest = [trial for trial in others[2:] if trial.number >= len(self._enqueued)]
+        return [*first, *others[:2], *enqueued, *rest]
 
     def _retrain(
         self,
@@ -372,6 +389,7 @@ class Tuner:
         save_model(self._run.best_path, models[0], training.spec.params, VERSION)
         ensemble, combined = self._make_ensemble()
         reading, *more = read_test_set([*models, *ensemble], self._dataset)
+        self._run.append_reading(reading.accuracy)
         if combined is not None:
             last = more.pop()
             combined = replace(combined, test_accuracy=last.accuracy, test_ci95=last.ci95)
@@ -416,10 +434,9 @@ class Tuner:
         return [ensemble], result
 
     def _planned_finalists(self, ranked: Sequence[TrialResult]) -> tuple[int, int, float]:
-        costs = {trial.number: self._cost(trial) for trial in ranked}
-        default = costs.pop(self._default, 0.0)
+        costs = [self._cost(trial) for trial in self._promising(ranked)]
         spent = sum(float(trial.epochs) for trial in self._search.finished)
-        return self._plan.finalists(list(costs.values()), default, spent)
+        return self._plan.finalists(costs, spent)
 
     def _final_seconds(self, trial: TrialResult, ranked: Sequence[TrialResult]) -> float:
         """What the final trainings take if this trial is chosen, about."""

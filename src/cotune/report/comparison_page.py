@@ -73,11 +73,8 @@ def band_chart(comparison: Comparison, by: str) -> Chart:
             "range": list(limits),
         },
     )
-    hidden = any(
-        not limits[0] <= value <= limits[1]
-        for one in bands.values()
-        for value in (*one.low, *one.high)
-    )
+    values = [value for one in bands.values() for value in (*one.low, *one.high)]
+    hidden = min(values) < limits[0] or max(values) > limits[1]
     note = "The weakest of the first trials lie outside; double-click shows all." if hidden else ""
     return Chart(by, title, plain(figure), note)
 

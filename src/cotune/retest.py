@@ -1,0 +1,38 @@
+"""A second look at the sealed test set, which has to be asked for and is recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cotune.exceptions import UsageError
+from cotune.final import TestReading, read_test_set
+from cotune.modelfile import load_model
+from cotune.recorded_data import recorded_dataset
+from cotune.rundir import RunDirectory
+
+
+def retest(path: str | Path, again: bool = False) -> TestReading:
+    """Score a run's final model on the sealed test set.
+
+    Args:
+        path: The run directory.
+        again: Read it although it was read before. Whoever chooses by a second reading no longer
+            has an honest score.
+
+    Raises:
+        UsageError: It was read before and ``again`` was not given; there is no such run; or its
+            data cannot be read again, or has changed.
+        ModelFileError: The run has no final model.
+    """
+    run = RunDirectory.open(path)
+    readings = run.readings()
+    if readings and not again:
+        last = readings[-1]
+        raise UsageError(
+            f"{run.path}: the test set was read on {last['when']}, with {last['accuracy']:.2%} "
+            "right; --again reads it once more, which is recorded"
+        )
+    model = load_model(run.best_path)
+    (reading,) = read_test_set([model], recorded_dataset(run))
+    run.append_reading(reading.accuracy)
+    return reading
