@@ -110,7 +110,7 @@ class Rounds:
             self.metric,
             self.metric != "loss",
             self.train,
-            lambda: len(self.specs) < self.time_for,
+            lambda seconds: len(self.specs) < self.time_for,
         )
 
 
@@ -152,6 +152,17 @@ class TestPlayOff:
         finalists = rounds([trial(0), trial(1)], 8)
         assert [finalist.trainings for finalist in finalists] == [2, 2]
 
+    def test_a_round_that_the_deadline_cut_short_does_not_count(self, executor):
+        rounds = Rounds(executor)
+        deadlines = iter([None, 0.0])
+
+        def train(specs):
+            return run(executor, specs, next(deadlines))
+
+        rounds.train = train
+        (finalist,) = rounds([trial(0, epochs=4)], 2)
+        assert finalist.trainings == 1
+
     def test_a_schedule_of_its_own_is_not_averaged(self, executor):
         rounds = Rounds(executor)
         rounds([trial(0, schedule="cosine")], 1)
@@ -159,4 +170,6 @@ class TestPlayOff:
 
     def test_a_stop(self):
         params = params_of([trial(0)])
-        assert play_off(params, 1, 4, 0, "accuracy", True, lambda specs: None, lambda: True) is None
+        assert (
+            play_off(params, 1, 4, 0, "accuracy", True, lambda specs: None, lambda s: True) is None
+        )

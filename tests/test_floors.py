@@ -27,6 +27,7 @@ FLOORS = {
     "cotune.cohort_mlp": 3,
     "cotune.compare_samplers": 7,
     "cotune.comparison": 2,
+    "cotune.costs": 3,
     "cotune.data": 1,
     "cotune.duration": 1,
     "cotune.engine": 4,

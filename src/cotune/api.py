@@ -18,6 +18,7 @@ from cotune.arguments import (
     positive,
     read_dataset,
     read_device,
+    read_metrics,
     read_precision,
     read_seed,
     read_space,
@@ -25,7 +26,7 @@ from cotune.arguments import (
 )
 from cotune.data import Dataset, prepare
 from cotune.enqueue import check_configurations
-from cotune.exceptions import StorageError
+from cotune.exceptions import StorageError, UsageError
 from cotune.executors.base import Executor
 from cotune.executors.in_process import InProcessExecutor
 from cotune.executors.processes import ProcessExecutor
@@ -37,7 +38,7 @@ from cotune.rundir import RunDirectory, default_path
 from cotune.signals import StopRequest, stop_request
 from cotune.space import Space
 from cotune.storage import OptunaStudy, load_study
-from cotune.study import DIRECTIONS, PRUNERS, SAMPLERS, PrunerLike, SamplerLike
+from cotune.study import PRUNERS, SAMPLERS, PrunerLike, SamplerLike
 from cotune.tune import Options, Tuner, describe_run
 
 _CLOSING_SECONDS = 2.5  # test, report and exit after the final model
@@ -122,6 +123,7 @@ def run(
     device: str = "auto",
     precision: str = "float32",
     enqueue: Sequence[Mapping[str, Any]] = (),
+    patience: int | None = None,
     ensemble: int = 0,
     validation: float = 0.2,
     out: str | Path | None = None,
@@ -137,7 +139,9 @@ def run(
         model: ``mlp`` (the default), ``cnn``, or ``auto``: both where the rows are images.
         sampler: ``tpe``, ``random``, ``grid``, ``qmc``, ``gp``, or an Optuna sampler.
         pruner: ``asha``, ``top-k``, ``median``, ``hyperband``, ``none``, or an Optuna pruner.
-        metric: ``accuracy``, ``loss`` or ``f1`` on the validation part.
+        metric: ``accuracy``, ``loss`` or ``f1`` on the validation part. With costs after it, as
+            ``"accuracy,parameters"`` or ``"accuracy,latency"``, the search looks for networks
+            that are good and small, or fast; pruning is by the first.
         n_trials: Trials to run.
         timeout: Wall clock of everything: seconds, or ``"90s"``, ``"5m"``, ``"2h"``. Without it
             5 minutes; no limit when ``n_trials`` is given.
@@ -148,6 +152,8 @@ def run(
         precision: ``float32``, or ``bfloat16``: the large products of the training in 16 bits, up
             to 1.7 times as fast on CPUs and GPUs that have them.
         enqueue: Configurations, or parts of them, that are tried first.
+        patience: End the search after so many trials in a row that were no better than the best
+            before them by more than the noise of the validation part.
         ensemble: Average this many of the search's networks, chosen greedily on the validation
             part, beside the single final model; see :func:`load_ensemble`.
         validation: Share of the training rows that trials are judged on, 0-1.
@@ -163,16 +169,21 @@ def run(
         KeyboardInterrupt: A signal stopped the run; what was finished is kept.
     """
     began = time.monotonic() if began is None else began
+    metrics = read_metrics(metric)
     options = Options(
         space=read_space(space, model),
         sampler=named(sampler, SAMPLERS, "sampler"),
         pruner=named(pruner, PRUNERS, "pruner"),
-        metric=str(named(metric, tuple(DIRECTIONS), "metric")),
+        metric=metrics[0],
+        costs=metrics[1],
         n_trials=positive(n_trials, "n_trials"),
         timeout=read_timeout(timeout, n_trials),
         seed=read_seed(seed),
         ensemble=count(ensemble, "ensemble"),
+        patience=positive(patience, "patience"),
     )
+    if options.costs and options.pruner not in ("asha", "top-k", "none"):
+        raise UsageError("pruner: with several objectives it can be asha, top-k or none")
     options = replace(options, enqueued=check_configurations(enqueue, options.searched))
     n_workers = positive(workers, "workers") or n_cores()
     lanes = positive(lanes, "lanes")

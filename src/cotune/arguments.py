@@ -19,6 +19,7 @@ from cotune.duration import parse_duration
 from cotune.exceptions import UsageError
 from cotune.hyperparameters import shown
 from cotune.presets import load_space
+from cotune.results import COSTS, DIRECTIONS
 from cotune.space import Space
 from cotune.space_yaml import space_from_dict
 
@@ -84,6 +85,19 @@ def read_samplers(samplers: str | Iterable[str], names: tuple[str, ...]) -> tupl
         if name in asked[:i]:
             raise UsageError(f"samplers: {name} is there twice")
     return tuple(asked)
+
+
+def read_metrics(text: str) -> tuple[str, tuple[str, ...]]:
+    """``accuracy,parameters``: a metric, and what is to be small beside it."""
+    if not isinstance(text, str):
+        raise UsageError(f"metric: {shown(text)} is not a name")
+    metric, *costs = (name.strip() for name in text.split(","))
+    named(metric, tuple(DIRECTIONS), "metric")
+    for name in costs:
+        named(name, COSTS, "metric")
+        if costs.count(name) > 1:
+            raise UsageError(f"metric: {name} is there twice")
+    return metric, tuple(costs)
 
 
 def positive(value: int | None, what: str) -> int | None:

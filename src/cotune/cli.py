@@ -52,7 +52,8 @@ _LIKE_RUN = (
         default="accuracy",
         show_default=True,
         metavar="NAME",
-        help="accuracy, loss or f1, on the validation part.",
+        help="accuracy, loss or f1, on the validation part; with ,parameters or ,latency after it "
+        "for networks that are also small, or fast.",
     ),
     click.option(
         "--workers",
@@ -119,6 +120,12 @@ def _like_run(command: Callable[..., Any]) -> Callable[..., Any]:
     show_default=True,
     metavar="NAME",
     help="float32, or bfloat16: faster where the CPU or GPU has it, and less exact.",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="End the search after N trials without a gain beyond noise.  [default: never]",
 )
 @click.option(
     "--ensemble",
@@ -269,14 +276,21 @@ def _check_names(
     **_: Any,
 ) -> None:
     """Say what is plainly wrong before the seconds that importing PyTorch takes."""
-    from cotune.arguments import DEVICES, PRECISIONS, named, read_seed, read_timeout
+    from cotune.arguments import (
+        DEVICES,
+        PRECISIONS,
+        named,
+        read_metrics,
+        read_seed,
+        read_timeout,
+    )
     from cotune.data import entries, load
     from cotune.rundir import check_free
-    from cotune.study import DIRECTIONS, PRUNERS, SAMPLERS
+    from cotune.study import PRUNERS, SAMPLERS
 
     named(sampler, SAMPLERS, "sampler")
     named(pruner, PRUNERS, "pruner")
-    named(metric, tuple(DIRECTIONS), "metric")
+    read_metrics(metric)
     named(device, DEVICES, "device")
     named(precision, PRECISIONS, "precision")
     read_timeout(timeout, n_trials)

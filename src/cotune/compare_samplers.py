@@ -26,10 +26,11 @@ from cotune.exceptions import NoUsableTrialError
 from cotune.observer import Observer
 from cotune.report import build_comparison
 from cotune.report.html_file import write_file
+from cotune.results import DIRECTIONS
 from cotune.rundir import RunDirectory, check_free, default_path
 from cotune.signals import StopRequest, stop_request
 from cotune.space import Space
-from cotune.study import DIRECTIONS, PRUNERS, SAMPLERS
+from cotune.study import PRUNERS, SAMPLERS
 from cotune.tune import Options
 
 SAMPLERS_COMPARED: Final = ("grid", "random", "tpe")

@@ -8,6 +8,7 @@ are trained on the same fold; the better half by the mean so far goes on to the 
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from cotune.hyperparameters import is_averaged
@@ -30,7 +31,7 @@ def play_off(
     metric: str,
     maximize: bool,
     train: Train,
-    has_time: Callable[[], bool],
+    has_time: Callable[[float], bool],
 ) -> list[Finalist] | None:
     """Judge finalists round by round.
 
@@ -41,7 +42,7 @@ def play_off(
         seed: The run's seed.
         metric: A key of a report's scores.
         maximize: Whether a larger one is better.
-        has_time: Asked before each round but the first.
+        has_time: Whether so many seconds are left; asked before each round but the first.
 
     Returns:
         Those with a mean, those that got furthest first, the best mean first among them; None when
@@ -54,15 +55,17 @@ def play_off(
     def rank(number: int) -> tuple[int, float]:
         return -reached[number], sign * _mean(ends[number], metric)
 
-    playing = list(params)
+    playing, seconds_each = list(params), 0.0
     for i in range(rounds):
-        if i > 0 and not has_time():
+        if i > 0 and not has_time(seconds_each * len(playing)):
             break
+        began = time.monotonic()
         trainings = train([_spec(number, params[number], i, folds, seed) for number in playing])
         if trainings is None:
             return None
+        seconds_each = (time.monotonic() - began) / len(playing)
         for number, training in zip(playing, trainings, strict=True):
-            if training.reports and not training.error:
+            if _counts(training, first=i == 0):
                 ends[number].append(training.reports[-1])
                 reached[number] = i + 1
         playing = [number for number in playing if reached[number] == i + 1]
@@ -82,6 +85,13 @@ def _spec(
         fold=round_ % folds + 1,
         averaged=is_averaged(params),
     )
+
+
+def _counts(training: Training, first: bool) -> bool:
+    """Whether it says something of its configuration: cut short, only if there is nothing else."""
+    if not training.reports or training.error:
+        return False
+    return first or training.reports[-1].epoch == training.spec.epochs
 
 
 def _mean(ends: Sequence[Report], metric: str) -> float:

@@ -20,6 +20,16 @@ State = Literal["complete", "pruned", "failed"]
 """How a trial ended, with Optuna's meaning."""
 
 
+DIRECTIONS: Final[dict[str, Literal["maximize", "minimize"]]] = {
+    "accuracy": "maximize",
+    "f1": "maximize",
+    "loss": "minimize",
+}
+"""Metrics, and which way is better."""
+
+COSTS: Final = ("parameters", "latency")
+"""What a network costs, as further objectives: its weights, and milliseconds to classify a row."""
+
 FINAL_NUMBER: Final = -1
 """The number of the final model's training."""
 
@@ -116,6 +126,8 @@ class TrialResult(_Json):
         epochs: Epochs that were trained.
         reason: Why it was pruned or failed, else "".
         seconds: Wall clock the engine spent on it.
+        costs: What its network costs, by name, where that is an objective: ``parameters``, and
+            ``latency`` in milliseconds a row.
     """
 
     number: int
@@ -125,6 +137,7 @@ class TrialResult(_Json):
     params: dict[str, Value]
     seconds: float
     reason: str = ""
+    costs: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -242,6 +255,8 @@ class Summary(_Json):
         lanes: ``mean`` lanes of a cohort over all epochs of all trials; how many trials were
             trained ``together`` with others, and how many ``alone`` all the time.
         message: One line on why the run ended as it did, or "".
+        pareto: With several objectives, the complete trials that no other one beats in all of
+            them: ``number``, ``value`` and each cost, the best value first.
     """
 
     state: RunState
@@ -251,3 +266,4 @@ class Summary(_Json):
     final: dict[str, Any] | None = None
     lanes: dict[str, float] = field(default_factory=dict)
     message: str = ""
+    pareto: list[dict[str, float]] = field(default_factory=list)

@@ -171,7 +171,11 @@ class RunDirectory:
             ) from error
 
     def start_tables(self, hyperparameters: Iterable[str]) -> None:
-        """Write the headers of ``trials.csv`` and ``curves.csv``."""
+        """Write the headers of ``trials.csv`` and ``curves.csv``.
+
+        Args:
+            hyperparameters: And costs, where they are objectives.
+        """
         names = tuple(hyperparameters)
         self._trial_columns = names
         self._append(
@@ -191,7 +195,7 @@ class RunDirectory:
                 trial.epochs,
                 f"{trial.seconds:.3f}",
                 trial.reason,
-                *(trial.params.get(name, "") for name in self._trial_columns),
+                *({**trial.params, **trial.costs}.get(name, "") for name in self._trial_columns),
             ),
         )
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from cotune.executors.base import Executor
 from cotune.observer import Observer
-from cotune.results import Report, State, TrialResult, TrialSpec, Value, Verdict
+from cotune.results import DIRECTIONS, Report, State, TrialResult, TrialSpec, Value, Verdict
 from cotune.rundir import RunDirectory
-from cotune.study import DIRECTIONS, Study
+from cotune.study import Study
 
 _POLL_SECONDS = 0.1
 _PRUNED = "pruned"  # the reason of trials that the pruner stopped
@@ -47,6 +47,10 @@ class Search:
         most_epochs: How many epochs a trial has time for, by the seconds that one takes.
         stopped: Whether the user wants the run to end.
         kept_weights: Of how many complete trials, the best, the weights are kept.
+        costs: What a configuration costs, by name, where that is an objective.
+        patience: End when so many trials in a row were no better than the best before them by
+            more than noise; None for no such end.
+        noise: By how much two values of equally good trials differ by chance, about, at a value.
 
     Attributes:
         finished: Trials that have ended, in that order.
@@ -54,6 +58,7 @@ class Search:
         alone: Those that never were.
         accuracies: The last validation accuracy of each trial, by number, 0-1.
         weights: Those of kept trials at their best epoch, by number.
+        no_patience: Why the search ended before its time, or "".
     """
 
     def __init__(
@@ -72,6 +77,9 @@ class Search:
         most_epochs: Callable[[float], int | None],
         stopped: Callable[[], bool],
         kept_weights: int = 0,
+        costs: Callable[[TrialSpec], dict[str, float]] = lambda spec: {},
+        patience: int | None = None,
+        noise: Callable[[float], float] = lambda value: 0.0,
     ) -> None:
         self._study = study
         self._executor = executor
@@ -87,12 +95,18 @@ class Search:
         self._most_epochs = most_epochs
         self._stopped = stopped
         self._kept_weights = kept_weights
+        self._costs = costs
+        self._patience = patience
+        self._noise = noise
+        self._record: float | None = None  # the best value that was more than noise
+        self._since_record = 0
         self._running: dict[int, _Running] = {}
         self._asked = 0
         self._lane_epochs = 0
         self._cohort_epochs = 0.0
         self.finished: list[TrialResult] = []
         self.accuracies: dict[int, float] = {}
+        self.no_patience = ""
         self.weights: dict[int, dict[str, NDArray[Any]]] = {}
         self.together: set[int] = set()
         self.alone: set[int] = set()
@@ -105,7 +119,8 @@ class Search:
                 break
             self._executor.apply(self._judge(self._executor.reports(_POLL_SECONDS)))
             self._tick()
-        self._end_running("stopped by the user" if self._stopped() else "time was up")
+        why = "patience was over" if self.no_patience else "time was up"
+        self._end_running("stopped by the user" if self._stopped() else why)
 
     @property
     def running(self) -> int:
@@ -128,6 +143,7 @@ class Search:
 
     def _so_far(self, running: _Running, state: State = "pruned", reason: str = "") -> TrialResult:
         """A running trial as it would be recorded if it ended now."""
+        costs = self._costs(running.spec) if state == "complete" else {}
         return TrialResult(
             number=running.spec.number,
             state=state,
@@ -136,10 +152,11 @@ class Search:
             params=running.params,
             seconds=running.seconds,
             reason=reason,
+            costs=costs,
         )
 
     def _is_over(self) -> bool:
-        if self._stopped():
+        if self._stopped() or self.no_patience:
             return True
         if self._deadline is None:
             return False
@@ -219,13 +236,32 @@ class Search:
     def _end(self, running: _Running, state: State, reason: str) -> None:
         number = running.spec.number
         result = self._so_far(running, state, reason)
-        self._study.tell(number, state, running.value, reason)
+        self._study.tell(number, state, running.value, reason, list(result.costs.values()))
         self._run.append_trial(result)
         del self._running[number]
         self.finished.append(result)
         ranked = self.ranked()
         best = ranked[0] if ranked and ranked[0].state == "complete" else None
         self._observer.trial_ended(result, best)
+        self._lose_patience(result)
+
+    def _lose_patience(self, trial: TrialResult) -> None:
+        """Count the trials since one was better than the best before by more than noise."""
+        if self._patience is None:
+            return
+        if trial.value is not None and trial.state != "failed":
+            sign = 1.0 if DIRECTIONS[self._metric] == "maximize" else -1.0
+            before = self._record
+            if before is None or sign * (trial.value - before) > self._noise(before):
+                self._record, self._since_record = trial.value, 0
+                return
+        self._since_record += 1
+        if self._since_record >= self._patience and self._record is not None:
+            noise = self._noise(self._record)
+            self.no_patience = (
+                f"patience: none of the last {self._since_record} trials was better than "
+                f"{self._record:.4f} by more than {noise:.4f}, the noise of the validation part"
+            )
 
     def _end_running(self, reason: str) -> None:
         """Trials still in training are cut short, which Optuna calls pruned."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -32,19 +32,12 @@ from optuna.trial import TrialState
 from cotune.exceptions import StorageError
 from cotune.halving import Halving
 from cotune.hyperparameters import SHARED, is_averaged
-from cotune.results import State, TrialSpec, Value
+from cotune.results import DIRECTIONS, State, TrialSpec, Value
 from cotune.space import Space
 from cotune.storage import STUDY_NAME, Journal, open_storage
 
 SAMPLERS: Final = ("tpe", "random", "grid", "qmc", "gp")
 PRUNERS: Final = ("asha", "top-k", "median", "hyperband", "none")
-DIRECTIONS: Final[dict[str, Literal["maximize", "minimize"]]] = {
-    "accuracy": "maximize",
-    "f1": "maximize",
-    "loss": "minimize",
-}
-"""Metrics, and which way is better."""
-
 SamplerLike = str | BaseSampler
 """A name in :data:`SAMPLERS`, or an Optuna sampler."""
 
@@ -69,6 +62,7 @@ class Study:
         sampler: One of :data:`SAMPLERS`, or an Optuna sampler.
         pruner: One of :data:`PRUNERS`, or an Optuna pruner.
         metric: One of :data:`DIRECTIONS`.
+        costs: Of :data:`COSTS`: further objectives, all to be small. Pruning is by the metric.
         seed: Seeds the sampler and the trials.
 
     Attributes:
@@ -83,9 +77,11 @@ class Study:
         sampler: SamplerLike = "tpe",
         pruner: PrunerLike = "asha",
         metric: str = "accuracy",
+        costs: Sequence[str] = (),
         seed: int = 0,
     ) -> None:
         self.seconds = 0.0
+        self._costs = tuple(costs)
         self.exhausted = False
         self._seed = seed
         self._space = space
@@ -98,16 +94,18 @@ class Study:
             self._halving = Halving(maximize)
         elif pruner == "top-k":
             self._halving = Halving(maximize, reduction=10, rung=3)
+        directions = [DIRECTIONS[metric]]
+        directions += ["minimize" for _ in costs]
         with self._timed():
             self._journal = Journal(journal_path)
             self._study = optuna.create_study(
                 study_name=STUDY_NAME,
                 storage=open_storage(self._journal),
-                direction=DIRECTIONS[metric],
+                directions=directions,
                 sampler=make_sampler(sampler, seed) if isinstance(sampler, str) else sampler,
                 pruner=make_pruner(pruner) if isinstance(pruner, str) else pruner,
             )
-            self._study.set_metric_names([metric])
+            self._study.set_metric_names([metric, *costs])
         # BruteForceSampler ends a search by study.stop(), which Optuna allows in optimize() only.
         self._study.stop = self._exhaust  # type: ignore[method-assign]
 
@@ -162,22 +160,37 @@ class Study:
             The trials that the pruner wants stopped.
         """
         with self._timed():
-            for number, (epoch, value) in values.items():
-                self._running[number].report(value, epoch)
+            if not self._costs:  # with several objectives, Optuna takes no reports
+                for number, (epoch, value) in values.items():
+                    self._running[number].report(value, epoch)
             if self._halving is not None:
                 return self._halving.judge(values)
+            if self._costs:
+                return set()
             return {number for number in values if self._running[number].should_prune()}
 
-    def tell(self, number: int, state: State, value: float | None, reason: str = "") -> None:
-        """End a running trial."""
+    def tell(
+        self,
+        number: int,
+        state: State,
+        value: float | None,
+        reason: str = "",
+        costs: Sequence[float] = (),
+    ) -> None:
+        """End a running trial; a complete one has its ``costs``."""
         with self._timed():
             trial = self._running.pop(number)
             if reason:
                 trial.set_user_attr("reason", reason)
             # Optuna takes a pruned trial's value from its last report.
-            values = value if state == "complete" else None
-            self._study.tell(trial, values, state=_STATES[state])
+            values = None if value is None else [value, *costs]
+            self._study.tell(trial, values if state == "complete" else None, state=_STATES[state])
             self._journal.sync()
+
+    def pareto_front(self) -> list[int]:
+        """Complete trials that no other one beats in every objective, by number."""
+        with self._timed():
+            return [trial.number for trial in self._study.best_trials] if self._costs else []
 
     def _exhaust(self) -> None:
         self.exhausted = True

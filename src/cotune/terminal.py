@@ -312,6 +312,13 @@ def _rows(config: Mapping[str, Any], summary: Summary, readings: int) -> list[tu
             rows.append((f"validation {config['metric']}", format_value(best.get("value", ""))))
             optimistic = ""
         rows.append(("validation accuracy", f"{best['validation_accuracy']:.2%}{optimistic}"))
+    for one in summary.pareto:
+        others = ", ".join(
+            f"{name} {format_value(value)}"
+            for name, value in one.items()
+            if name not in ("number", "value")
+        )
+        rows.append(("on the Pareto front", f"trial {one['number']}: {one['value']:.4f}, {others}"))
     if summary.final:
         rows += _final_rows(config, summary.final, readings)
     return rows

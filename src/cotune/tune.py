@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import platform
 import shlex
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 
+from cotune.costs import measure_cost
 from cotune.data.dataset import Dataset, TrainingData
 from cotune.data.pictures import draw_grid, draw_samples, to_png
 from cotune.data.preprocess import Standardize
@@ -35,6 +37,7 @@ from cotune.observer import Observer
 from cotune.plan import Plan
 from cotune.portfolio import portfolio
 from cotune.results import (
+    DIRECTIONS,
     FINAL_NUMBER,
     EnsembleResult,
     Finalist,
@@ -51,7 +54,7 @@ from cotune.rundir import RunDirectory
 from cotune.search import Search
 from cotune.signals import StopRequest
 from cotune.space import Space
-from cotune.study import DIRECTIONS, OPTUNA_VERSION, PrunerLike, SamplerLike, Study
+from cotune.study import OPTUNA_VERSION, PrunerLike, SamplerLike, Study
 from cotune.version import VERSION
 
 _CANDIDATES = 3  # trials whose weights are kept, for each network of an ensemble
@@ -70,6 +73,8 @@ class Options:
         timeout: Seconds for everything; None for no limit.
         seed: Decides the split, the sampler, the weights and the order of the rows.
         enqueued: Configurations, or parts of them, that are tried first.
+        costs: Further objectives: ``parameters``, ``latency``.
+        patience: End the search after so many trials without a gain beyond noise; None: do not.
         ensemble: Networks to average, counted with repeats; 0 for no ensemble.
         search_only: Leave it at a search by the sampler alone: without the portfolio, finalists
             and a final model. The test set is not read, and all of the time is the search's.
@@ -83,6 +88,8 @@ class Options:
     timeout: float | None = 300.0
     seed: int = 0
     enqueued: Sequence[dict[str, Value]] = ()
+    costs: tuple[str, ...] = ()
+    patience: int | None = None
     ensemble: int = 0
     search_only: bool = False
 
@@ -121,6 +128,8 @@ def describe_run(
         "sampler": _name(options.sampler),
         "pruner": _name(options.pruner),
         "metric": options.metric,
+        "costs": list(options.costs),
+        "patience": options.patience,
         "n_trials": options.n_trials,
         "timeout_seconds": options.timeout,
         "seed": options.seed,
@@ -207,6 +216,7 @@ class Tuner:
             options.sampler,
             options.pruner,
             options.metric,
+            options.costs,
             options.seed,
         )
         self._search = Search(
@@ -225,6 +235,9 @@ class Tuner:
             self._plan.most_epochs,
             lambda: bool(stop),
             _CANDIDATES * options.ensemble,
+            self._measure_costs,
+            options.patience,
+            self._noise,
         )
         self._search_began = self._search_ended = self._finalists_ended = self._written = 0.0
 
@@ -234,7 +247,7 @@ class Tuner:
         Raises:
             NoUsableTrialError: No trial has a score; the run directory says why.
         """
-        self._run.start_tables(self._options.searched.searched)
+        self._run.start_tables([*self._options.searched.searched, *self._options.costs])
         self._draw_samples()
         for params in self._enqueued:
             self._study.enqueue(params)
@@ -310,7 +323,7 @@ class Tuner:
             self._options.metric,
             DIRECTIONS[self._options.metric] == "maximize",
             lambda specs: self._retrain(specs, self._observer.finalists_reported, deadline),
-            lambda: deadline is None or time.monotonic() < deadline,
+            lambda seconds: deadline is None or time.monotonic() + seconds < deadline,
         )
         if finalists is not None:
             self._observer.finalists_ended(finalists)
@@ -459,13 +472,35 @@ class Tuner:
         return f"all {len(failed)} trials that ended failed, most of them because {commonest}"
 
     def _remarks(self, trial: TrialResult, final: FinalResult) -> list[str]:
-        remarks = []
+        remarks = [self._search.no_patience] if self._search.no_patience else []
         if trial.state != "complete":
             remarks.append(f"trial {trial.number}: {trial.reason}; its score is of that epoch")
         wanted = int(self._params(trial)["epochs"])
         if final.epochs < wanted:
             remarks.append(f"the final model has {final.epochs} of {wanted} epochs: time was up")
         return remarks
+
+    def _measure_costs(self, spec: TrialSpec) -> dict[str, float]:
+        data = self._training
+        return {
+            name: measure_cost(name, spec.params, data.input_shape, data.n_classes)
+            for name in self._options.costs
+        }
+
+    def _noise(self, value: float) -> float:
+        """The standard error of a share of the validation part; of a loss nothing is known."""
+        if self._options.metric == "loss":
+            return 0.0
+        rows = len(self._training.labels) - self._training.n_train
+        return math.sqrt(max(0.0, value * (1.0 - value)) / rows)
+
+    def _pareto(self) -> list[dict[str, float]]:
+        """The trials that no other one beats in every objective, the best value first."""
+        front = set(self._study.pareto_front())
+        trials = [trial for trial in self._search.ranked() if trial.number in front]
+        return [
+            {"number": trial.number, "value": trial.value or 0.0, **trial.costs} for trial in trials
+        ]
 
     def _tick(self) -> None:
         self._observer.tick()
@@ -528,6 +563,7 @@ class Tuner:
                 "alone": len(self._search.alone),
             },
             message=message,
+            pareto=self._pareto() if state != "running" else [],
         )
 
     def _best(self, trial: TrialResult) -> dict[str, object]:

@@ -113,8 +113,28 @@ def gather(run: RunDirectory) -> Contents:
         final=run.final(),
         curves=run.curves() if run.curves_path.exists() else {},
         trials=_trials(run) if run.trials_path.exists() else [],
-        study=load_study(run.journal_path) if run.journal_path.exists() else None,
+        study=_by_metric(load_study(run.journal_path)) if run.journal_path.exists() else None,
     )
+
+
+def _by_metric(study: optuna.Study) -> optuna.Study:
+    """The study, or where it has costs beside its metric, one in memory by the metric alone."""
+    if len(study.directions) == 1:
+        return study
+    import optuna
+
+    view = optuna.create_study(direction=study.directions[0])
+    for trial in study.get_trials(deepcopy=False):
+        view.add_trial(
+            optuna.trial.create_trial(
+                state=trial.state,
+                value=trial.values[0] if trial.values else None,
+                params=trial.params,
+                distributions=trial.distributions,
+                user_attrs=trial.user_attrs,
+            )
+        )
+    return view
 
 
 def _trials(run: RunDirectory) -> list[Row]:

@@ -21,6 +21,7 @@ from cotune.report.study_charts import (
     history_chart,
     importances_chart,
     parallel_chart,
+    pareto_chart,
     slice_charts,
 )
 from cotune.results import SIGNIFICANT, FinalResult
@@ -76,9 +77,10 @@ def render(contents: Contents, samples: Picture | None, mistakes: Picture | None
     """The page's HTML."""
     history, importances = history_chart(contents), importances_chart(contents)
     (slices, slices_note), parallel = slice_charts(contents), parallel_chart(contents)
+    pareto = pareto_chart(contents)
     curves, final_curves = trial_curve_charts(contents), final_curve_charts(contents)
     confusion = confusion_chart(contents)
-    drawn: list[Chart] = [history, *curves, importances, *slices, parallel]
+    drawn: list[Chart] = [history, *curves, importances, *slices, parallel, pareto]
     drawn += [*final_curves, confusion]
     best = contents.summary.best or {}
     return render_page(
@@ -101,6 +103,7 @@ def render(contents: Contents, samples: Picture | None, mistakes: Picture | None
         slices=slices,
         slices_note=slices_note,
         parallel=parallel,
+        pareto=pareto,
         final_curves=final_curves,
         confusion=confusion,
         rows=contents.ranked()[:MOST_ROWS],

@@ -23,7 +23,7 @@ from cotune.report.chart import (
     tick,
     whole_ticks,
 )
-from cotune.report.contents import METRICS, Contents
+from cotune.report.contents import METRICS, Contents, Row
 
 if TYPE_CHECKING:
     import optuna
@@ -320,3 +320,45 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         optuna.logging.set_verbosity(verbosity)
+
+
+def pareto_chart(contents: Contents) -> Chart:
+    """The complete trials by metric and first cost, those of the Pareto front in another colour."""
+    title, costs = "Pareto front", contents.config.get("costs") or []
+    if not costs:
+        return missing("pareto", title, "")
+    cost, label = str(costs[0]), METRICS[contents.metric]
+    complete = [
+        row
+        for row in contents.trials
+        if row.state == "complete" and cost in row.params and row.value
+    ]
+    if not complete:
+        return missing("pareto", title, "No trial is complete yet.")
+    front = {int(one["number"]) for one in contents.summary.pareto}
+
+    def points(rows: list[Row], name: str, color: str) -> dict[str, Any]:
+        return {
+            "type": "scatter",
+            "mode": "markers",
+            "name": name,
+            "x": [float(row.params[cost]) for row in rows],
+            "y": [row.value for row in rows],
+            "customdata": [row.number for row in rows],
+            "hovertemplate": f"trial %{{customdata}}<br>{cost} %{{x:,.4~g}}<br>{label} %{{y:.4f}}"
+            "<extra></extra>",
+            "marker": {"color": color, "size": 8},
+        }
+
+    figure = {
+        "data": [
+            points([row for row in complete if row.number not in front], "others", GREY),
+            points([row for row in complete if row.number in front], "front", ORANGE),
+        ],
+        "layout": {
+            "xaxis": {"title": {"text": cost}, "type": "log"},
+            "yaxis": {"title": {"text": label}},
+        },
+    }
+    note = "No other complete trial beats those of the front in every objective."
+    return Chart("pareto", title, figure, note)

@@ -1,0 +1,46 @@
+"""What a network costs, as an objective beside its score."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import torch
+
+from cotune.models import dropout_rates, make_shape
+from cotune.results import Value
+
+_PASSES: Final = 30
+
+
+def measure_cost(
+    name: str, params: Mapping[str, Value], input_shape: tuple[int, ...], n_classes: int
+) -> float:
+    """A configuration's cost.
+
+    Args:
+        name: ``parameters``: trainable weights. ``latency``: milliseconds in which one thread of
+            this CPU classifies one row, the least of 30 passes, as others are slowed down by
+            whatever else the machine does.
+        params: Its complete hyperparameters.
+        input_shape: Of one row.
+    """
+    shape = make_shape(params, input_shape, n_classes)
+    if name == "parameters":
+        return float(sum(math.prod(size) for size in shape.parameter_shapes().values()))
+    network = shape.module(dropout_rates(params)).eval()
+    row = torch.zeros(1, math.prod(input_shape))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    seconds = []
+    try:
+        with torch.no_grad():
+            for _ in range(_PASSES):
+                began = time.perf_counter()
+                network(row)
+                seconds.append(time.perf_counter() - began)
+    finally:
+        torch.set_num_threads(threads)
+    return min(seconds) * 1000.0
