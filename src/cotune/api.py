@@ -24,6 +24,7 @@ from cotune.arguments import (
     read_space,
     read_timeout,
 )
+from cotune.capacity import FIRST_GUESS
 from cotune.data import Dataset, prepare
 from cotune.enqueue import check_configurations
 from cotune.exceptions import StorageError, UsageError
@@ -146,7 +147,8 @@ def run(
         timeout: Wall clock of everything: seconds, or ``"90s"``, ``"5m"``, ``"2h"``. Without it
             5 minutes; no limit when ``n_trials`` is given.
         seed: Decides the split, the sampler, the weights and the order of the rows.
-        workers: Processes on the CPU; one per core by default.
+        workers: Processes on the CPU; one per core by default. With one, and ``n_trials`` but no
+            ``timeout``, the same seed and data give the same trials bit for bit.
         lanes: Trials in training at a time in each process, or on the GPU; measured by default.
         device: ``auto`` (a GPU when there is one), ``cpu`` or ``cuda``.
         precision: ``float32``, or ``bfloat16``: the large products of the training in 16 bits, up
@@ -189,7 +191,11 @@ def run(
     lanes = positive(lanes, "lanes")
     device = read_device(device)
     precision = read_precision(precision, device)
-    with workers_for(device, n_workers) as pool:
+    # Nothing may then depend on the clock: the same seed gives the same trials bit for bit.
+    repeatable = n_workers == 1 and options.timeout is None
+    if repeatable:
+        lanes = lanes or FIRST_GUESS[device]
+    with workers_for(device, n_workers, repeatable) as pool:
         # They import PyTorch while the data is read.
         dataset = read_dataset(data)
         if model == "auto" and len(dataset.input_shape) < 2:
@@ -211,10 +217,10 @@ def run(
 
 
 def workers_for(
-    device: str, workers: int
+    device: str, workers: int, lockstep: bool = False
 ) -> contextlib.AbstractContextManager[ProcessExecutor | None]:
     """Worker processes that start at once; None where a GPU does the work."""
-    return ProcessExecutor(workers) if device == "cpu" else contextlib.nullcontext()
+    return ProcessExecutor(workers, lockstep) if device == "cpu" else contextlib.nullcontext()
 
 
 def carry_out(

@@ -14,7 +14,9 @@ from cotune.results import TrialSpec, Value
 from cotune.runner import DeviceData, make_cohort
 
 MOST_LANES: Final = {"cpu": 16, "cuda": 512}
-_FIRST_GUESS: Final = {"cpu": 8, "cuda": 64}
+FIRST_GUESS: Final = {"cpu": 8, "cuda": 64}
+"""Lanes that fit and pay nearly everywhere."""
+
 _PAYS: Final = 0.85  # another number of lanes is taken if a lane's step then costs less than this
 _TIMES: Final = 3  # measurements that have to say so
 _STEPS: Final = 6
@@ -77,7 +79,7 @@ def measure_lanes(data: DeviceData) -> int:
     def pays(lanes: int, instead_of: int) -> bool:
         return all(cost(lanes) < _PAYS * cost(instead_of) for _ in range(_TIMES))
 
-    best = _FIRST_GUESS[device.type]
+    best = FIRST_GUESS[device.type]
     while best > 1 and math.isinf(cost(best)):
         best //= 2
     while 2 * best <= MOST_LANES[device.type] and pays(2 * best, best):

@@ -43,9 +43,14 @@ class ProcessExecutor(Executor):
 
     Args:
         workers: Number of processes.
+        lockstep: Of a single worker: train an epoch only when the driver waits for its reports.
+            Which trials meet then does not depend on how fast the driver is, and the same seed
+            gives the same results bit for bit.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, lockstep: bool = False) -> None:
+        self._lockstep = lockstep and workers == 1
+        self._stepping = False
         self._file = tempfile.TemporaryFile(prefix="cotune-")  # noqa: SIM115 - until close()
         self._workers = [_Worker(self._file.fileno()) for _ in range(workers)]
         self._lanes = 0
@@ -86,7 +91,7 @@ class ProcessExecutor(Executor):
             "fold_of": data.fold_of,
         }
         for worker in self._workers:
-            worker.send("load", (layout, seed, lanes, precision))
+            worker.send("load", (layout, seed, lanes, precision, self._lockstep))
         # Measured side by side, as they will train; the least keeps all workers alike.
         self._lanes = min(worker.ask("lanes") for worker in self._workers)
 
@@ -106,12 +111,16 @@ class ProcessExecutor(Executor):
 
     def reports(self, timeout: float) -> list[Report]:
         reports: list[Report] = []
+        if self._lockstep and not self._stepping:
+            self._workers[0].send("step", None)
+            self._stepping = True
         for worker in self._workers:
             reports += worker.take_reports()
         pipes = {worker.pipe: worker for worker in self._workers if worker.trials}
         for pipe in wait(list(pipes), 0.0 if reports else timeout):
             worker = pipes[pipe]  # type: ignore[index]
-            worker.receive()
+            if worker.receive()[0] == "reports":
+                self._stepping = False
             reports += worker.take_reports()
         return reports
 

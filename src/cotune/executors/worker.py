@@ -35,6 +35,7 @@ def main(pipe_fd: int, data_fd: int) -> None:
 
 def _serve(pipe: Connection, data_fd: int) -> None:
     engine: Engine | None = None
+    lockstep, may_step = False, True
     unread: deque[tuple[str, Any]] = deque()  # what came in mid-epoch, to be done after it
 
     def cancelled() -> bool:
@@ -44,22 +45,33 @@ def _serve(pipe: Connection, data_fd: int) -> None:
         return any(kind == "clear" for kind, _ in unread)
 
     while True:
-        # Wait for word only when no lane can be trained.
-        while engine is None or unread or not engine.waiting or pipe.poll():
+        # Wait for word only when no lane can be trained, or in lockstep.
+        while (
+            engine is None
+            or unread
+            or not may_step
+            or not (lockstep or engine.waiting)
+            or pipe.poll()
+        ):
             kind, content = unread.popleft() if unread else pipe.recv()
             if kind == "load":
-                layout, seed, lanes, precision = content
+                layout, seed, lanes, precision, lockstep = content
+                may_step = not lockstep
                 engine = Engine(_map_data(data_fd, **layout), seed, "cpu", lanes, precision)
                 pipe.send(("lanes", engine.max_lanes))
             elif engine is None:
                 raise RuntimeError(f"{kind!r} came before the dataset")
+            elif kind == "step":
+                may_step = True
             elif kind == "weights":
                 pipe.send(("weights", engine.weights(*content)))
             elif kind == "clear":
                 engine.clear()
             else:
                 getattr(engine, kind)(content)
-        if reports := engine.step(cancelled):
+        reports = engine.step(cancelled)
+        may_step = not lockstep
+        if reports or lockstep:
             pipe.send(("reports", reports))
 
 
