@@ -22,10 +22,11 @@ def test_a_long_run_has_twelve_finalists_in_eight_rounds():
 
 def test_what_there_is_no_time_for_is_left_out():
     plan = Plan(total=50.0, workers=2, growth=1.25, folds=4)
-    # 40 seconds of engines.
+    # 40 seconds of engines; 25 for few finalists.
     assert plan.finalists([5.0] * 20, spent=0.0) == (4, 3, 20.0)
-    assert plan.finalists([20.0] * 20, spent=0.0) == (2, 1, 20.0)
-    assert plan.finalists([21.0] * 20, spent=0.0) == (0, 0, 0.0)
+    assert plan.finalists([5.0] * 3, spent=0.0) == (3, 4, 22.5)
+    assert plan.finalists([12.0] * 20, spent=0.0) == (2, 1, 12.0)
+    assert plan.finalists([13.0] * 20, spent=0.0) == (0, 0, 0.0)
 
 
 def test_the_dearest_may_go_on():

@@ -20,4 +20,9 @@ def test_all_lie_in_the_space_and_the_default_is_first(preset):
 def test_none_is_there_twice():
     space = space_from_dict({"lr": {"type": "float", "low": 1e-3, "high": 3e-3}})
     configurations = portfolio(space)
-    assert configurations == [{"lr": 1e-3}, {"lr": 3e-3}, {"lr": 2e-3}]
+    assert configurations == [{"lr": 1e-3}, {"lr": 3e-3}]
+
+
+def test_of_the_less_likely_family_only_the_default_is_tried():
+    models = [configuration["model"] for configuration in portfolio(load_space("auto"))]
+    assert models == ["cnn", "cnn", "cnn", "mlp"]

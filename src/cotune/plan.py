@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 _FINALISTS_SHARE: Final = 0.4
+_FEW: Final = 3
+_SHARE_OF_FEW: Final = 0.25  # where a training is dear, trials are worth more than a second look
 _FINAL_SHARE: Final = 0.25
 # Finalists and rounds, the most wanted first.
 _CHOICES: Final = (
@@ -74,8 +76,11 @@ class Plan:
         Returns:
             Finalists, rounds and their cost, side by side; ``(0, 0, 0.0)`` where there is no time.
         """
-        limit = spent / 2 if self.total is None else _FINALISTS_SHARE * self.total * self.workers
         for count, rounds in _CHOICES:
+            limit = spent / 2
+            if self.total is not None:
+                share = _SHARE_OF_FEW if count <= _FEW else _FINALISTS_SHARE
+                limit = share * self.total * self.workers
             cost = self._cost(list(costs[:count]), rounds)
             if self.folds > 0 and costs and cost <= limit:
                 return min(count, len(costs)), rounds, cost / self.workers

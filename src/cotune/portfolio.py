@@ -29,10 +29,14 @@ _GOOD: Final[dict[str, tuple[dict[str, Value], ...]]] = {
 
 
 def portfolio(space: Space) -> list[dict[str, Value]]:
-    """The default configuration first, then others, each moved into the space; none twice."""
-    changes: list[dict[str, Value]] = [{}]
-    for family in space.families:
-        changes += [{"model": family}, *({"model": family, **good} for good in _GOOD[family])]
+    """The default configuration first, then others, each moved into the space; none twice.
+
+    Where there are several families, the first is the likelier one to win: of the others only
+    their defaults are tried.
+    """
+    first, *others = space.families
+    changes: list[dict[str, Value]] = [{}, *({"model": first, **good} for good in _GOOD[first])]
+    changes += [{"model": family} for family in others]
     configurations: list[dict[str, Value]] = []
     for change in changes:
         configuration = space.default(change)

@@ -288,7 +288,10 @@ class Tuner:
             if default is None and self._default in by_number and number != self._default:
                 specs.append(self._final_spec(by_number[self._default], DEFAULT_NUMBER))
             self._observer.final_started(trial, specs[0])
-            trainings = self._retrain(specs, self._observer.final_reported, self._deadline)
+            deadline = self._deadline
+            if deadline is not None:
+                deadline -= self._test_seconds(trial) * len(specs)
+            trainings = self._retrain(specs, self._observer.final_reported, deadline)
             if trainings is None:
                 return self._end("interrupted", "stopped by the user", trial)
             chosen, *more = trainings
@@ -456,12 +459,18 @@ class Tuner:
         others = [self._cost(t) for t in ranked if t.number == self._default != trial.number]
         return self._plan.final(self._cost(trial), sum(others))
 
+    def _test_seconds(self, trial: TrialResult) -> float:
+        """What a final model takes to classify the test set: a third of training on as many."""
+        per_row = trial.seconds / trial.epochs / self._training.n_train
+        return per_row * self._dataset.n_test / 3
+
     def _reserve(self, ranked: Sequence[TrialResult]) -> float:
         """Seconds to leave for finalists and final models, as the trials rank now."""
         if not ranked or self._options.search_only:
             return 0.0
         _, _, finalists = self._planned_finalists(ranked)
-        return finalists + self._final_seconds(ranked[0], ranked)
+        test = 2 * self._test_seconds(ranked[0])
+        return finalists + self._final_seconds(ranked[0], ranked) + test
 
     def _why_none(self) -> str:
         failed = [trial for trial in self._search.finished if trial.state == "failed"]
