@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import math
 import os
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import optuna
@@ -30,7 +32,7 @@ from cotune.presets import load_space
 from cotune.rundir import RunDirectory
 from cotune.terminal_comparison import draw
 
-COMMAND = [sys.executable, "-m", "cotune", "compare", "digits", "--workers", "1", "--lanes", "2"]
+LINE = ["compare", "digits", "--workers", "1", "--lanes", "2"]
 SPACE = """
 lr: {type: float, low: 0.001, high: 0.01, log: true}
 width: {type: int, low: 16, high: 64, step: 16}
@@ -135,46 +137,38 @@ class TestTable:
             assert any("p" in line for line in lines[:-4])
 
 
+def sealed() -> Dataset:
+    """The digits, with a test set that nobody may open."""
+    digits = load("digits")
+
+    def open_test():
+        raise AssertionError("the test set was opened")
+
+    return Dataset(
+        digits.name, digits.inputs, digits.labels, digits.classes, open_test, digits.n_test
+    )
+
+
 @pytest.fixture(scope="module")
-def compared(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """Two samplers, two seeds, three trials each."""
+def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], list[str]]:
+    """Two samplers, two seeds, three trials each: the folder, and the lines that were printed."""
     folder = tmp_path_factory.mktemp("compare")
     (folder / "space.yaml").write_text(SPACE)
-    asked = [
-        "--samplers",
-        "grid,random",
-        "--seeds",
-        "2",
-        "--n-trials",
-        "3",
-        "--space",
-        "space.yaml",
-    ]
-    done = subprocess.run(
-        [*COMMAND, *asked, "--device", "cpu", "--out", "out"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        env=utf8(),
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return folder / "out", done
-
-
-def utf8() -> dict[str, str]:
-    return {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    asked = ["--samplers", "grid,random", "--seeds", "2", "--n-trials", "3", "--device", "cpu"]
+    paths = ["--space", str(folder / "space.yaml"), "--out", str(folder / "out")]
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(warnings, "showwarning", warnings.showwarning)
+        patch.setattr("cotune.arguments.load_dataset", lambda name: sealed())
+        main([*LINE, *asked, *paths])
+    return folder / "out", out.getvalue().splitlines(), err.getvalue().splitlines()
 
 
 NAMES = ["grid-0", "random-0", "grid-1", "random-1"]
 
 
 def test_the_searches_take_turns_and_are_said(compared) -> None:
-    path, done = compared
-    lines = done.stderr.splitlines()
+    path, _, lines = compared
     assert len(lines) == 8
     for i, name in enumerate(NAMES):
         sampler, seed = name.split("-")
@@ -185,7 +179,7 @@ def test_the_searches_take_turns_and_are_said(compared) -> None:
 
 
 def test_each_is_a_run_of_the_search_alone(compared) -> None:
-    path, _ = compared
+    path, *_ = compared
     lanes = set()
     for name in NAMES:
         run = RunDirectory.open(path / name)
@@ -200,7 +194,7 @@ def test_each_is_a_run_of_the_search_alone(compared) -> None:
 
 
 def test_the_numbers_are_optunas(compared) -> None:
-    path, _ = compared
+    path, *_ = compared
     data = json.loads((path / "compare.json").read_text())
     for search in data["searches"]:
         storage = JournalStorage(
@@ -230,8 +224,7 @@ def test_the_numbers_are_optunas(compared) -> None:
 
 
 def test_the_table_and_the_plots(compared) -> None:
-    path, done = compared
-    lines = done.stdout.splitlines()
+    path, lines, _ = compared
     assert re.sub(" +", " ", lines[0]).strip() == (
         "sampler seeds trials best range seconds beat random"
     )
@@ -242,7 +235,7 @@ def test_the_table_and_the_plots(compared) -> None:
 
 
 def test_the_page_is_one_inert_file(compared) -> None:
-    path, _ = compared
+    path, *_ = compared
     page = (path / "compare.html").read_text()
     policy = html.unescape(page[: page.index("</head>")])
     assert "default-src 'none'; script-src 'sha256-" in policy
@@ -257,24 +250,16 @@ def test_the_page_is_one_inert_file(compared) -> None:
 
 
 def test_the_report_of_a_search_says_what_it_is(compared, capsys, monkeypatch) -> None:
-    path, _ = compared
+    path, *_ = compared
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
     main(["report", str(path / "random-1")])
     report = Path(capsys.readouterr().out.strip())
     assert "This run was a search only, as one of a comparison." in report.read_text()
 
 
-def test_from_python_the_test_set_stays_sealed(tmp_path: Path) -> None:
-    digits = load("digits")
-
-    def open_test():
-        raise AssertionError("the test set was opened")
-
-    data = Dataset(
-        digits.name, digits.inputs, digits.labels, digits.classes, open_test, digits.n_test
-    )
+def test_from_python_a_time_limit_is_each_searchs(tmp_path: Path) -> None:
     result = cotune.compare(
-        data,
+        sealed(),
         samplers=["tpe"],
         seeds=1,
         space=yaml.safe_load(SPACE),
@@ -295,12 +280,25 @@ def test_from_python_the_test_set_stays_sealed(tmp_path: Path) -> None:
 def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
     path = tmp_path / "out"
     process = subprocess.Popen(
-        [*COMMAND, "--samplers", "random", "--seeds", "50", "--n-trials", "1", "--out", path],
+        [
+            sys.executable,
+            "-m",
+            "cotune",
+            *LINE,
+            "--samplers",
+            "random",
+            "--seeds",
+            "50",
+            "--n-trials",
+            "1",
+            "--out",
+            path,
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        env=utf8(),
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
     )
     try:
         deadline = time.monotonic() + 60

@@ -24,7 +24,7 @@ def test_what_there_is_no_time_for_is_left_out():
     plan = Plan(total=50.0, workers=2, growth=1.25, folds=4)
     # 40 seconds of engines; 25 for few finalists.
     assert plan.finalists([5.0] * 20, spent=0.0) == (4, 3, 20.0)
-    assert plan.finalists([5.0] * 3, spent=0.0) == (3, 4, 22.5)
+    assert plan.finalists([5.0] * 3, spent=0.0) == (3, 3, 17.5)
     assert plan.finalists([12.0] * 20, spent=0.0) == (2, 1, 12.0)
     assert plan.finalists([13.0] * 20, spent=0.0) == (0, 0, 0.0)
 
