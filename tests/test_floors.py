@@ -46,6 +46,7 @@ FLOORS = {
     "cotune.models": 1,
     "cotune.observer": 2,
     "cotune.optim": 1,
+    "cotune.options": 5,
     "cotune.plan": 3,
     "cotune.portfolio": 2,
     "cotune.predict": 7,

@@ -33,6 +33,7 @@ from cotune.executors.in_process import InProcessExecutor
 from cotune.executors.processes import ProcessExecutor
 from cotune.modelfile import Classifier, load_model
 from cotune.observer import Observer
+from cotune.options import Options, describe_run
 from cotune.report import build_report
 from cotune.results import FinalResult, Summary, Value
 from cotune.rundir import RunDirectory, default_path
@@ -40,7 +41,7 @@ from cotune.signals import StopRequest, stop_request
 from cotune.space import Space
 from cotune.storage import OptunaStudy, load_study
 from cotune.study import PRUNERS, SAMPLERS, PrunerLike, SamplerLike
-from cotune.tune import Options, Tuner, describe_run
+from cotune.tune import Tuner
 
 _CLOSING_SECONDS = 2.5  # test, report and exit after the final model
 

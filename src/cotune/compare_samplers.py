@@ -24,6 +24,7 @@ from cotune.comparison import Comparison, Ended, SearchRecord
 from cotune.data import Dataset
 from cotune.exceptions import NoUsableTrialError
 from cotune.observer import Observer
+from cotune.options import Options
 from cotune.report import build_comparison
 from cotune.report.html_file import write_file
 from cotune.results import DIRECTIONS
@@ -31,7 +32,6 @@ from cotune.rundir import RunDirectory, check_free, default_path
 from cotune.signals import StopRequest, stop_request
 from cotune.space import Space
 from cotune.study import PRUNERS, SAMPLERS
-from cotune.tune import Options
 
 SAMPLERS_COMPARED: Final = ("grid", "random", "tpe")
 DEFAULT_TIMEOUT: Final = "60s"

@@ -157,3 +157,27 @@ def final_result(
         default_p_value=p_value(reading, default) if default else None,
         ensemble=ensemble,
     )
+
+
+def beside(final: FinalResult, chosen: int | None) -> dict[str, object]:
+    """What a run's summary tells beside the final model's test score.
+
+    Args:
+        chosen: The number of the trial that it was made of.
+    """
+    means = [one for one in final.finalists if one.number == chosen]
+    told: dict[str, object] = {
+        "validation_accuracy_mean": means[0].accuracy if means else None,
+        "validation_accuracy_sd": means[0].accuracy_sd if means else None,
+        "default_test_accuracy": final.default_test_accuracy,
+        "default_test_ci95": final.default_test_ci95 and list(final.default_test_ci95),
+        "default_p_value": final.default_p_value,
+        "default_chosen": chosen is not None and chosen == final.default_number,
+    }
+    if final.ensemble is not None and final.ensemble.test_ci95 is not None:
+        told |= {
+            "ensemble_test_accuracy": final.ensemble.test_accuracy,
+            "ensemble_test_ci95": list(final.ensemble.test_ci95),
+            "ensemble_members": len(final.ensemble.members),
+        }
+    return told

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-import platform
-import shlex
-import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
-
-import torch
+from dataclasses import replace
 
 from cotune.costs import measure_cost
 from cotune.data.dataset import Dataset, TrainingData
@@ -25,6 +18,7 @@ from cotune.executors.base import Executor
 from cotune.final import (
     DEFAULT_NUMBER,
     TestReading,
+    beside,
     final_result,
     final_spec,
     make_classifier,
@@ -34,6 +28,7 @@ from cotune.finalists import play_off
 from cotune.hyperparameters import is_averaged
 from cotune.modelfile import save_model
 from cotune.observer import Observer
+from cotune.options import Options
 from cotune.plan import Plan
 from cotune.portfolio import portfolio
 from cotune.results import (
@@ -53,110 +48,11 @@ from cotune.retrain import Training, retrain
 from cotune.rundir import RunDirectory
 from cotune.search import Search
 from cotune.signals import StopRequest
-from cotune.space import Space
-from cotune.study import OPTUNA_VERSION, PrunerLike, SamplerLike, Study
+from cotune.study import Study
 from cotune.version import VERSION
 
 _CANDIDATES = 3  # trials whose weights are kept, for each network of an ensemble
 _SUMMARY_SECONDS = 2.0  # between two writings of summary.json
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a run was asked for.
-
-    Attributes:
-        space: What is searched.
-        sampler, pruner: A name, or an Optuna object.
-        metric: ``accuracy``, ``loss`` or ``f1`` on the validation part.
-        n_trials: Trials to run; None for as many as the time allows.
-        timeout: Seconds for everything; None for no limit.
-        seed: Decides the split, the sampler, the weights and the order of the rows.
-        enqueued: Configurations, or parts of them, that are tried first.
-        costs: Further objectives: ``parameters``, ``latency``.
-        patience: End the search after so many trials without a gain beyond noise; None: do not.
-        ensemble: Networks to average, counted with repeats; 0 for no ensemble.
-        search_only: Leave it at a search by the sampler alone: without the portfolio, finalists
-            and a final model. The test set is not read, and all of the time is the search's.
-    """
-
-    space: Space
-    sampler: SamplerLike = "tpe"
-    pruner: PrunerLike = "asha"
-    metric: str = "accuracy"
-    n_trials: int | None = None
-    timeout: float | None = 300.0
-    seed: int = 0
-    enqueued: Sequence[dict[str, Value]] = ()
-    costs: tuple[str, ...] = ()
-    patience: int | None = None
-    ensemble: int = 0
-    search_only: bool = False
-
-    @property
-    def searched(self) -> Space:
-        """The space that the sampler sees: a grid has a few values of each range."""
-        return self.space.discretized() if self.sampler == "grid" else self.space
-
-
-def describe_run(
-    options: Options,
-    dataset: Dataset,
-    training: TrainingData,
-    device: str,
-    workers: int,
-    lanes: int,
-    precision: str,
-    validation: float,
-) -> dict[str, Any]:
-    """What ``config.yaml`` says of a run: what was asked for, resolved, and with what."""
-    n_rows = len(training.labels)
-    return {
-        "command": _command(),
-        "dataset": {
-            "name": dataset.name,
-            "fingerprint": dataset.fingerprint,
-            "rows": {
-                "train": training.n_train,
-                "validation": n_rows - training.n_train,
-                "test": dataset.n_test,
-            },
-            "input_shape": list(dataset.input_shape),
-            "classes": list(dataset.classes),
-        },
-        "space": options.searched.to_dict(),
-        "sampler": _name(options.sampler),
-        "pruner": _name(options.pruner),
-        "metric": options.metric,
-        "costs": list(options.costs),
-        "patience": options.patience,
-        "n_trials": options.n_trials,
-        "timeout_seconds": options.timeout,
-        "seed": options.seed,
-        "enqueued": list(options.enqueued),
-        "ensemble": options.ensemble,
-        "validation": validation,
-        "device": device,
-        "workers": workers if device == "cpu" else None,
-        "lanes": lanes,
-        "precision": precision,
-        "versions": {
-            "cotune": VERSION,
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-            "optuna": OPTUNA_VERSION,
-        },
-    }
-
-
-def _command() -> str | None:
-    """The command line, when that is what started the run."""
-    is_command = Path(sys.argv[0]).name == "cotune"
-    return shlex.join(["cotune", *sys.argv[1:]]) if is_command else None
-
-
-def _name(part: object) -> str:
-    return part if isinstance(part, str) else type(part).__name__
 
 
 class Tuner:
@@ -564,7 +460,7 @@ class Tuner:
                 "test_ci95": list(final.test_ci95),
                 "epochs": final.epochs,
                 "parameters": final.parameters,
-                **_beside(best, final),
+                **beside(final, best.number if best else None),
             },
             lanes={
                 "mean": round(self._search.mean_lanes, 2),
@@ -604,25 +500,3 @@ class Tuner:
             raise StorageError(
                 f"{self._run.mistakes_path}: cannot be written: {error.strerror}"
             ) from error
-
-
-def _beside(trial: TrialResult | None, final: FinalResult) -> dict[str, object]:
-    """What the summary tells beside the final model's test score."""
-    chosen = [one for one in final.finalists if trial and one.number == trial.number]
-    return {
-        "validation_accuracy_mean": chosen[0].accuracy if chosen else None,
-        "validation_accuracy_sd": chosen[0].accuracy_sd if chosen else None,
-        "default_test_accuracy": final.default_test_accuracy,
-        "default_test_ci95": final.default_test_ci95 and list(final.default_test_ci95),
-        "default_p_value": final.default_p_value,
-        **(
-            {
-                "ensemble_test_accuracy": final.ensemble.test_accuracy,
-                "ensemble_test_ci95": final.ensemble.test_ci95,
-                "ensemble_members": len(final.ensemble.members),
-            }
-            if final.ensemble
-            else {}
-        ),
-        "default_chosen": trial is not None and trial.number == final.default_number,
-    }

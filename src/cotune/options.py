@@ -1,0 +1,117 @@
+"""What a run was asked for, and how ``config.yaml`` says it."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cotune.data.dataset import Dataset, TrainingData
+from cotune.results import Value
+from cotune.space import Space
+from cotune.study import OPTUNA_VERSION, PrunerLike, SamplerLike
+from cotune.version import VERSION
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run was asked for.
+
+    Attributes:
+        space: What is searched.
+        sampler, pruner: A name, or an Optuna object.
+        metric: ``accuracy``, ``loss`` or ``f1`` on the validation part.
+        n_trials: Trials to run; None for as many as the time allows.
+        timeout: Seconds for everything; None for no limit.
+        seed: Decides the split, the sampler, the weights and the order of the rows.
+        enqueued: Configurations, or parts of them, that are tried first.
+        costs: Further objectives: ``parameters``, ``latency``.
+        patience: End the search after so many trials without a gain beyond noise; None: do not.
+        ensemble: Networks to average, counted with repeats; 0 for no ensemble.
+        search_only: Leave it at a search by the sampler alone: without the portfolio, finalists
+            and a final model. The test set is not read, and all of the time is the search's.
+    """
+
+    space: Space
+    sampler: SamplerLike = "tpe"
+    pruner: PrunerLike = "asha"
+    metric: str = "accuracy"
+    n_trials: int | None = None
+    timeout: float | None = 300.0
+    seed: int = 0
+    enqueued: Sequence[dict[str, Value]] = ()
+    costs: tuple[str, ...] = ()
+    patience: int | None = None
+    ensemble: int = 0
+    search_only: bool = False
+
+    @property
+    def searched(self) -> Space:
+        """The space that the sampler sees: a grid has a few values of each range."""
+        return self.space.discretized() if self.sampler == "grid" else self.space
+
+
+def describe_run(
+    options: Options,
+    dataset: Dataset,
+    training: TrainingData,
+    device: str,
+    workers: int,
+    lanes: int,
+    precision: str,
+    validation: float,
+) -> dict[str, Any]:
+    """What ``config.yaml`` says of a run: what was asked for, resolved, and with what."""
+    n_rows = len(training.labels)
+    return {
+        "command": _command(),
+        "dataset": {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "rows": {
+                "train": training.n_train,
+                "validation": n_rows - training.n_train,
+                "test": dataset.n_test,
+            },
+            "input_shape": list(dataset.input_shape),
+            "classes": list(dataset.classes),
+        },
+        "space": options.searched.to_dict(),
+        "sampler": _name(options.sampler),
+        "pruner": _name(options.pruner),
+        "metric": options.metric,
+        "costs": list(options.costs),
+        "patience": options.patience,
+        "n_trials": options.n_trials,
+        "timeout_seconds": options.timeout,
+        "seed": options.seed,
+        "enqueued": list(options.enqueued),
+        "ensemble": options.ensemble,
+        "validation": validation,
+        "device": device,
+        "workers": workers if device == "cpu" else None,
+        "lanes": lanes,
+        "precision": precision,
+        "versions": {
+            "cotune": VERSION,
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "optuna": OPTUNA_VERSION,
+        },
+    }
+
+
+def _command() -> str | None:
+    """The command line, when that is what started the run."""
+    is_command = Path(sys.argv[0]).name == "cotune"
+    return shlex.join(["cotune", *sys.argv[1:]]) if is_command else None
+
+
+def _name(part: object) -> str:
+    return part if isinstance(part, str) else type(part).__name__
