@@ -125,8 +125,8 @@ class Tuner:
             len(self._enqueued),
             options.n_trials,
             self._deadline,
-            # What the search has to be better than.
-            set() if options.search_only else {self._default},
+            # A rung is noise where the validation part is small; these are likely to be good.
+            range(self._default, len(self._enqueued)),
             self._reserve,
             self._plan.most_epochs,
             lambda: bool(stop),
