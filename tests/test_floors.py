@@ -18,6 +18,7 @@ FLOORS = {
     "cotune.api": 7,
     "cotune.arguments": 2,
     "cotune.best_so_far": 1,
+    "cotune.budget": 6,
     "cotune.capacity": 3,
     "cotune.captured": 3,
     "cotune.checkpoint": 3,

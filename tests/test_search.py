@@ -142,7 +142,7 @@ def test_a_pruned_trial_is_never_ranked_before_a_complete_one(build: Build) -> N
 
 def test_the_deadline_leaves_time_for_the_final_model(build: Build) -> None:
     build.deadline = time.monotonic() + 6.0
-    build.reserve = lambda ranked: 4.0
+    build.reserve = lambda ranked: 4.0 if ranked else 0.0
     search = build()
     search.go()
     left = build.deadline - time.monotonic()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from cotune.budget import Budget
 from cotune.costs import measure_cost
 from cotune.data.dataset import Dataset, TrainingData
 from cotune.data.pictures import draw_grid, draw_samples, to_png
@@ -25,11 +26,9 @@ from cotune.final import (
     read_test_set,
 )
 from cotune.finalists import play_off
-from cotune.hyperparameters import is_averaged
 from cotune.modelfile import save_model
 from cotune.observer import Observer
 from cotune.options import Options
-from cotune.plan import Plan
 from cotune.portfolio import portfolio
 from cotune.results import (
     DIRECTIONS,
@@ -42,7 +41,6 @@ from cotune.results import (
     Summary,
     TrialResult,
     TrialSpec,
-    Value,
 )
 from cotune.retrain import Training, retrain
 from cotune.rundir import RunDirectory
@@ -100,11 +98,14 @@ class Tuner:
         self._enqueued = [*options.enqueued]
         if not options.search_only:
             self._enqueued += portfolio(options.searched)
-        self._plan = Plan(
-            None if self._deadline is None else max(0.0, self._deadline - time.monotonic()),
+        self._budget = Budget(
+            options.searched,
+            training,
+            dataset.n_test,
             len(executor.openings()),
-            len(training.labels) / training.n_train,
-            training.n_folds - 1,
+            None if self._deadline is None else max(0.0, self._deadline - time.monotonic()),
+            self._default,
+            len(self._enqueued),
         )
         self._study = Study(
             run.journal_path,
@@ -127,8 +128,8 @@ class Tuner:
             self._deadline,
             # A rung is noise where the validation part is small; these are likely to be good.
             range(self._default, len(self._enqueued)),
-            self._reserve,
-            self._plan.most_epochs,
+            (lambda ranked: 0.0) if options.search_only else self._budget.reserve,
+            self._budget.most_epochs,
             lambda: bool(stop),
             _CANDIDATES * options.ensemble,
             self._measure_costs,
@@ -186,7 +187,7 @@ class Tuner:
             self._observer.final_started(trial, specs[0])
             deadline = self._deadline
             if deadline is not None:
-                deadline -= self._test_seconds(trial) * len(specs)
+                deadline -= self._budget.test_seconds(trial) * len(specs)
             trainings = self._retrain(specs, self._observer.final_reported, deadline)
             if trainings is None:
                 return self._end("interrupted", "stopped by the user", trial)
@@ -203,21 +204,22 @@ class Tuner:
         Returns:
             [] where there is no time for it; None when the user stopped it.
         """
-        count, rounds, _ = self._planned_finalists(ranked)
+        spent = sum(float(trial.epochs) for trial in self._search.finished)
+        count, rounds, _ = self._budget.finalists(ranked, spent)
         if rounds == 0:
             return []
-        trials = self._promising(ranked)[:count]
+        trials = self._budget.promising(ranked)[:count]
         self._observer.finalists_started(trials, rounds)
         deadline = self._deadline
         if deadline is not None:
-            deadline -= max(self._final_seconds(trial, ranked) for trial in trials)
+            deadline -= max(self._budget.final_seconds(trial, ranked) for trial in trials)
         finalists = play_off(
             {
-                trial.number: {**self._params(trial), "epochs": self._epochs(trial)}
+                trial.number: {**self._budget.params(trial), "epochs": self._budget.epochs(trial)}
                 for trial in trials
             },
             rounds,
-            self._plan.folds,
+            self._training.n_folds - 1,
             self._options.seed,
             self._options.metric,
             DIRECTIONS[self._options.metric] == "maximize",
@@ -227,18 +229,6 @@ class Tuner:
         if finalists is not None:
             self._observer.finalists_ended(finalists)
         return finalists
-
-    def _promising(self, ranked: Sequence[TrialResult]) -> list[TrialResult]:
-        """Trials in the order in which they become finalists.
-
-        The default and the two best; then what was enqueued, which was likely to be good before
-        the search began; then the others.
-        """
-        first = [trial for trial in ranked if trial.number == self._default]
-        others = [trial for trial in ranked if trial.number != self._default]
-        enqueued = [trial for trial in others[2:] if trial.number < len(self._enqueued)]
-        rest = [trial for trial in others[2:] if trial.number >= len(self._enqueued)]
-        return [*first, *others[:2], *enqueued, *rest]
 
     def _retrain(
         self,
@@ -255,35 +245,8 @@ class Tuner:
             lambda: bool(self._stop),
         )
 
-    def _params(self, trial: TrialResult) -> dict[str, Value]:
-        """A trial's complete hyperparameters, with the epochs that a final model wants.
-
-        A trial that had no time for all its epochs may have more of them later; the average of the
-        weights is good whenever the time is up.
-        """
-        params = self._options.searched.complete(trial.params)
-        if self._deadline is None or not is_averaged(params):
-            params["epochs"] = trial.epochs
-        return params
-
-    def _epochs(self, trial: TrialResult) -> int:
-        """The epochs that a finalist has time for."""
-        wanted = int(self._params(trial)["epochs"])
-        most = self._plan.most_epochs(trial.seconds / trial.epochs)
-        return max(trial.epochs, wanted if most is None else min(wanted, most))
-
-    def _cost(self, trial: TrialResult) -> float:
-        """Of training a trial's configuration once more: seconds, or epochs.
-
-        Where the time has no limit it is epochs: a choice that depended on the clock could not be
-        repeated.
-        """
-        if self._deadline is None:
-            return float(self._epochs(trial))
-        return trial.seconds / trial.epochs * self._epochs(trial)
-
     def _final_spec(self, trial: TrialResult, number: int) -> TrialSpec:
-        return final_spec(self._params(trial), number, self._options.seed)
+        return final_spec(self._budget.params(trial), number, self._options.seed)
 
     def _test(
         self,
@@ -329,7 +292,7 @@ class Tuner:
         candidates = [
             Candidate(
                 trial.number,
-                self._params(trial),
+                self._budget.params(trial),
                 self._search.weights[trial.number],
             )
             for trial in kept
@@ -345,29 +308,6 @@ class Tuner:
         save_ensemble(self._run.ensemble_path, ensemble, params, VERSION)
         return [ensemble], result
 
-    def _planned_finalists(self, ranked: Sequence[TrialResult]) -> tuple[int, int, float]:
-        costs = [self._cost(trial) for trial in self._promising(ranked)]
-        spent = sum(float(trial.epochs) for trial in self._search.finished)
-        return self._plan.finalists(costs, spent)
-
-    def _final_seconds(self, trial: TrialResult, ranked: Sequence[TrialResult]) -> float:
-        """What the final trainings take if this trial is chosen, about."""
-        others = [self._cost(t) for t in ranked if t.number == self._default != trial.number]
-        return self._plan.final(self._cost(trial), sum(others))
-
-    def _test_seconds(self, trial: TrialResult) -> float:
-        """What a final model takes to classify the test set: a third of training on as many."""
-        per_row = trial.seconds / trial.epochs / self._training.n_train
-        return per_row * self._dataset.n_test / 3
-
-    def _reserve(self, ranked: Sequence[TrialResult]) -> float:
-        """Seconds to leave for finalists and final models, as the trials rank now."""
-        if not ranked or self._options.search_only:
-            return 0.0
-        _, _, finalists = self._planned_finalists(ranked)
-        test = 2 * self._test_seconds(ranked[0])
-        return finalists + self._final_seconds(ranked[0], ranked) + test
-
     def _why_none(self) -> str:
         failed = [trial for trial in self._search.finished if trial.state == "failed"]
         if not failed:
@@ -380,7 +320,7 @@ class Tuner:
         remarks = [self._search.no_patience] if self._search.no_patience else []
         if trial.state != "complete":
             remarks.append(f"trial {trial.number}: {trial.reason}; its score is of that epoch")
-        wanted = int(self._params(trial)["epochs"])
+        wanted = int(self._budget.params(trial)["epochs"])
         if final.epochs < wanted:
             remarks.append(f"the final model has {final.epochs} of {wanted} epochs: time was up")
         return remarks

@@ -1,0 +1,108 @@
+"""What trainings of trials' configurations cost, and what a search has to leave for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cotune.data.dataset import TrainingData
+from cotune.hyperparameters import is_averaged
+from cotune.plan import Plan
+from cotune.results import TrialResult, Value
+from cotune.space import Space
+
+
+class Budget:
+    """Divides a run's time between trials, finalists and final models, by what trials took.
+
+    Args:
+        space: What is searched.
+        training: The dataset.
+        n_test: Rows of the test set.
+        workers: Trainings that go on side by side.
+        total: Seconds for everything from now on; None for no limit.
+        default: The number of the default configuration's trial.
+        enqueued: Trials that were enqueued; they have the first numbers.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        training: TrainingData,
+        n_test: int,
+        workers: int,
+        total: float | None,
+        default: int,
+        enqueued: int,
+    ) -> None:
+        growth = len(training.labels) / training.n_train
+        self._plan = Plan(total, workers, growth, training.n_folds - 1)
+        self._space = space
+        self._test_share = n_test / training.n_train
+        self._default = default
+        self._enqueued = enqueued
+        self.most_epochs = self._plan.most_epochs
+
+    def params(self, trial: TrialResult) -> dict[str, Value]:
+        """A trial's complete hyperparameters, with the epochs that a final model wants.
+
+        A trial that had no time for all its epochs may have more of them later; the average of the
+        weights is good whenever the time is up.
+        """
+        params = self._space.complete(trial.params)
+        if self._plan.total is None or not is_averaged(params):
+            params["epochs"] = trial.epochs
+        return params
+
+    def epochs(self, trial: TrialResult) -> int:
+        """The epochs that a finalist has time for."""
+        wanted = int(self.params(trial)["epochs"])
+        most = self.most_epochs(trial.seconds / trial.epochs)
+        return max(trial.epochs, wanted if most is None else min(wanted, most))
+
+    def promising(self, ranked: Sequence[TrialResult]) -> list[TrialResult]:
+        """Trials in the order in which they become finalists.
+
+        The default and the two best; then what was enqueued, which was likely to be good before
+        the search began; then the others.
+        """
+        first = [trial for trial in ranked if trial.number == self._default]
+        others = [trial for trial in ranked if trial.number != self._default]
+        enqueued = [trial for trial in others[2:] if trial.number < self._enqueued]
+        rest = [trial for trial in others[2:] if trial.number >= self._enqueued]
+        return [*first, *others[:2], *enqueued, *rest]
+
+    def finalists(self, ranked: Sequence[TrialResult], spent: float) -> tuple[int, int, float]:
+        """See :meth:`Plan.finalists`.
+
+        Args:
+            ranked: Trials, the best first.
+            spent: Epochs of all trials.
+        """
+        return self._plan.finalists([self._cost(t) for t in self.promising(ranked)], spent)
+
+    def final_seconds(self, trial: TrialResult, ranked: Sequence[TrialResult]) -> float:
+        """What the final trainings take if this trial is chosen, about."""
+        others = [self._cost(t) for t in ranked if t.number == self._default != trial.number]
+        return self._plan.final(self._cost(trial), sum(others))
+
+    def test_seconds(self, trial: TrialResult) -> float:
+        """What a final model takes to classify the test set: a third of training on as many."""
+        return trial.seconds / trial.epochs * self._test_share / 3
+
+    def reserve(self, ranked: Sequence[TrialResult]) -> float:
+        """Seconds to leave for finalists, final models and their test, as the trials rank now."""
+        if not ranked:
+            return 0.0
+        _, _, finalists = self.finalists(ranked, 0.0)
+        final = self.final_seconds(ranked[0], ranked)
+        return finalists + final + 2 * self.test_seconds(ranked[0])
+
+    def _cost(self, trial: TrialResult) -> float:
+        """Of training a trial's configuration once more: seconds, or epochs.
+
+        Where the time has no limit it is epochs: a choice that depended on the clock could not be
+        repeated.
+        """
+        if self._plan.total is None:
+            return float(self.epochs(trial))
+        return trial.seconds / trial.epochs * self.epochs(trial)
