@@ -22,11 +22,11 @@ def test_a_long_run_has_twelve_finalists_in_eight_rounds():
 
 def test_what_there_is_no_time_for_is_left_out():
     plan = Plan(total=50.0, workers=2, growth=1.25, folds=4)
-    # 40 seconds of engines; 25 for few finalists.
+    # 40 seconds of engines; 20 for few finalists.
     assert plan.finalists([5.0] * 20, spent=0.0) == (4, 3, 20.0)
     assert plan.finalists([5.0] * 3, spent=0.0) == (3, 3, 17.5)
-    assert plan.finalists([12.0] * 20, spent=0.0) == (2, 1, 12.0)
-    assert plan.finalists([13.0] * 20, spent=0.0) == (0, 0, 0.0)
+    assert plan.finalists([10.0] * 20, spent=0.0) == (2, 1, 10.0)
+    assert plan.finalists([11.0] * 20, spent=0.0) == (0, 0, 0.0)
 
 
 def test_the_dearest_may_go_on():
@@ -51,7 +51,7 @@ def test_without_a_limit_half_of_what_the_search_cost():
 
 def test_epochs_that_a_final_training_has_time_for():
     plan = Plan(total=100.0, workers=2, growth=1.25, folds=4)
-    assert plan.most_epochs(2.0) == 10
+    assert plan.most_epochs(2.0) == 14
     assert plan.most_epochs(1000.0) == 1
 
 

@@ -11,8 +11,8 @@ from typing import Final
 
 _FINALISTS_SHARE: Final = 0.4
 _FEW: Final = 3
-_SHARE_OF_FEW: Final = 0.25  # where a training is dear, trials are worth more than a second look
-_FINAL_SHARE: Final = 0.25
+_SHARE_OF_FEW: Final = 0.2  # where a training is dear, trials are worth more than a second look
+_FINAL_SHARE: Final = 0.35
 # Finalists and rounds, the most wanted first.
 _CHOICES: Final = (
     (12, 8),
