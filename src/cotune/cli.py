@@ -48,14 +48,6 @@ _LIKE_RUN = (
         help="asha, top-k, median, hyperband or none.",
     ),
     click.option(
-        "--metric",
-        default="accuracy",
-        show_default=True,
-        metavar="NAME",
-        help="accuracy, loss or f1, on the validation part; with ,parameters or ,latency after it "
-        "for networks that are also small, or fast.",
-    ),
-    click.option(
         "--workers",
         type=click.IntRange(min=1),
         metavar="N",
@@ -100,6 +92,14 @@ def _like_run(command: Callable[..., Any]) -> Callable[..., Any]:
     help="tpe, random, grid, qmc or gp.",
 )
 @_like_run
+@click.option(
+    "--metric",
+    default="accuracy",
+    show_default=True,
+    metavar="NAME",
+    help="accuracy, loss or f1, on the validation part; with ,parameters or ,latency after it "
+    "for networks that are also small, or fast.",
+)
 @click.option(
     "--enqueue",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -209,6 +209,13 @@ def run(
 )
 @click.option("--n-trials", type=click.IntRange(min=1), metavar="N", help="Trials of each search.")
 @_like_run
+@click.option(
+    "--metric",
+    default="accuracy",
+    show_default=True,
+    metavar="NAME",
+    help="accuracy, loss or f1, on the validation part.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

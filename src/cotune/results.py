@@ -231,7 +231,7 @@ class FinalResult(_Json):
 
 
 RunState = Literal["running", "complete", "interrupted", "failed"]
-"""``complete``: a final model was tested. ``interrupted``: stopped by a signal before that.
+"""``complete``: a final model was tested, or a search of a comparison is over. ``interrupted``: stopped by a signal before that.
 ``failed``: ended by an error."""
 
 
