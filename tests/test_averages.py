@@ -54,8 +54,9 @@ def test_the_first_state_is_the_average():
 
 def test_every_eighth_step_goes_in():
     (lane,), data = start_lanes([averaged(0)], SINGLE)
-    _, _, n_steps = train_epoch(make_cohort([lane], data), data, RUN_SEED)
-    assert lane.averaged == n_steps // AVERAGE_EVERY
+    trained = train_epoch(make_cohort([lane], data), data, RUN_SEED)
+    assert trained
+    assert lane.averaged == trained[2] // AVERAGE_EVERY
 
 
 def test_the_average_is_scored_kept_and_handed_out():

@@ -32,6 +32,8 @@ def test_rates_that_are_tensors_make_the_same_steps_as_numbers():
     other.captured = CapturedStep(data.inputs, data.labels, 16, len(lanes))
     for _ in range(2):
         ours, theirs = train_epoch(other, data, RUN_SEED), train_epoch(cohort, data, RUN_SEED)
+        assert ours
+        assert theirs
         assert torch.allclose(ours[0], theirs[0], rtol=1e-5)
         assert torch.equal(ours[1], theirs[1])
     for a, b in zip(in_place, lanes, strict=True):

@@ -106,7 +106,7 @@ def saved(candidates, tmp_path: Path) -> Path:
     ensemble, _, members = make_ensemble(candidates, DATA, PREPROCESSING, CLASSES, 8)
     # All members, whatever the selection took.
     if len(members) < 2:
-        ensemble = Ensemble([*ensemble.members, *ensemble.members], [2.0, 1.0])  # type: ignore[list-item]
+        ensemble = Ensemble([*ensemble.members, *ensemble.members], [2.0, 1.0])
         members = [*members, *members]
     save_ensemble(tmp_path / "ensemble", ensemble.eval(), [m.params for m in members], "test")
     return tmp_path / "ensemble"

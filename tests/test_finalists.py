@@ -159,7 +159,7 @@ class TestPlayOff:
         def train(specs):
             return run(executor, specs, next(deadlines))
 
-        rounds.train = train
+        rounds.train = train  # type: ignore[method-assign]
         (finalist,) = rounds([trial(0, epochs=4)], 2)
         assert finalist.trainings == 1
 

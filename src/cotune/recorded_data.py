@@ -14,10 +14,12 @@ def recorded_dataset(run: RunDirectory) -> Dataset:
         UsageError: It is no named dataset, or it has changed since.
     """
     recorded = run.config()["dataset"]
-    name, fingerprint = recorded["name"], str(recorded.get("fingerprint", ""))
+    name = recorded["name"]
     if name not in [entry.name for entry in entries()]:
         raise UsageError(f"{name}: is no named dataset, so the run's data cannot be read again")
-    dataset = load(name)
+    if "fingerprint" not in recorded:
+        raise UsageError(f"{run.config_path}: has no fingerprint; an older Cotune wrote it")
+    dataset, fingerprint = load(name), str(recorded["fingerprint"])
     if dataset.fingerprint != fingerprint:
         raise UsageError(
             f"{name}: is not what the run was on; its fingerprint is {dataset.fingerprint[:12]}, "
