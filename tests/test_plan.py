@@ -22,11 +22,11 @@ def test_a_long_run_has_twelve_finalists_in_eight_rounds():
 
 def test_what_there_is_no_time_for_is_left_out():
     plan = Plan(total=50.0, workers=2, growth=1.25, folds=4)
-    # 40 seconds of engines; 20 for few finalists.
+    # 40 seconds of engines; for few finalists 20, or 30 for a single round of two.
     assert plan.finalists([5.0] * 20, spent=0.0) == (4, 3, 20.0)
     assert plan.finalists([5.0] * 3, spent=0.0) == (3, 3, 17.5)
-    assert plan.finalists([10.0] * 20, spent=0.0) == (2, 1, 10.0)
-    assert plan.finalists([11.0] * 20, spent=0.0) == (0, 0, 0.0)
+    assert plan.finalists([15.0] * 20, spent=0.0) == (2, 1, 15.0)
+    assert plan.finalists([16.0] * 20, spent=0.0) == (0, 0, 0.0)
 
 
 def test_the_dearest_may_go_on():

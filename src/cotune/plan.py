@@ -9,23 +9,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-_FINALISTS_SHARE: Final = 0.4
-_FEW: Final = 3
-_SHARE_OF_FEW: Final = 0.2  # where a training is dear, trials are worth more than a second look
 _FINAL_SHARE: Final = 0.35
-# Finalists and rounds, the most wanted first.
+# Finalists, rounds and the share of the time that they may take, the most wanted first. Where a
+# training is dear, trials and the final model are worth more than a second look at few finalists.
 _CHOICES: Final = (
-    (12, 8),
-    (8, 8),
-    (8, 6),
-    (8, 4),
-    (6, 4),
-    (6, 3),
-    (4, 3),
-    (4, 2),
-    (3, 2),
-    (2, 2),
-    (2, 1),
+    (12, 8, 0.4),
+    (8, 8, 0.4),
+    (8, 6, 0.4),
+    (8, 4, 0.4),
+    (6, 4, 0.4),
+    (6, 3, 0.4),
+    (4, 3, 0.4),
+    (4, 2, 0.4),
+    (3, 2, 0.2),
+    (2, 2, 0.2),
+    (2, 1, 0.3),
 )
 
 
@@ -76,11 +74,8 @@ class Plan:
         Returns:
             Finalists, rounds and their cost, side by side; ``(0, 0, 0.0)`` where there is no time.
         """
-        for count, rounds in _CHOICES:
-            limit = spent / 2
-            if self.total is not None:
-                share = _SHARE_OF_FEW if count <= _FEW else _FINALISTS_SHARE
-                limit = share * self.total * self.workers
+        for count, rounds, share in _CHOICES:
+            limit = spent / 2 if self.total is None else share * self.total * self.workers
             cost = self._cost(list(costs[:count]), rounds)
             if self.folds > 0 and costs and cost <= limit:
                 return min(count, len(costs)), rounds, cost / self.workers

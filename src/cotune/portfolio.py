@@ -9,7 +9,7 @@ from cotune.space import Space
 
 _GOOD: Final[dict[str, tuple[dict[str, Value], ...]]] = {
     "mlp": (
-        {"width": 256, "dropout": 0.3, "lr": 8e-3, "batch_size": 64, "epochs": 40},
+        {"width": 256, "dropout": 0.3, "lr": 4e-3, "batch_size": 64, "epochs": 40},
         {"width": 256, "dropout": 0.5, "lr": 4e-3, "batch_size": 128, "epochs": 50},
         {"width": 128, "dropout": 0.2, "lr": 4e-3, "batch_size": 32, "epochs": 40},
     ),
