@@ -130,10 +130,10 @@ class TestInTheFirstStep:
         """Then the others go on, as many together as before."""
         make = runner.make_cohort
 
-        def with_room_for_small_ones(lanes, data):
+        def with_room_for_small_ones(lanes, data, bfloat16=False):
             if any(lane.spec.params["width"] == 99 for lane in lanes):
                 raise RuntimeError(MESSAGE)
-            return make(lanes, data)
+            return make(lanes, data, bfloat16)
 
         monkeypatch.setattr(engine, "make_cohort", with_room_for_small_ones)
         ours = Engine(SINGLE, RUN_SEED, max_lanes=8)
