@@ -223,7 +223,8 @@ def test_the_samplers_trials_wait_for_those_that_were_enqueued(build: Build) -> 
     search = build(Watch())
     search.go()
     assert [number for number, _ in started] == list(range(6))
-    assert all(min(running) >= 3 for number, running in started if number >= 3)
+    waited = [running for number, running in started if number >= 3]
+    assert all(sum(n < 3 for n in running) <= 1 for running in waited)
 
 
 def test_a_trial_ends_where_the_time_allows_no_more_epochs(build: Build) -> None:

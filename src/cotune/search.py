@@ -38,8 +38,8 @@ class Search:
         metric: What is reported to the study, a key of a report's scores.
         observer: Told of everything.
         tick: Called about ten times a second.
-        first: Trials that were enqueued. Those of the sampler wait until these have ended or an
-            engine is idle: a short run is better spent on what is likely to be good.
+        first: Trials that were enqueued. Those of the sampler wait until all but one of these have
+            ended, or an engine is idle: a short run is better spent on what is likely to be good.
         n_trials: End after this many trials; None for no limit.
         deadline: When the whole run has to be over, by ``time.monotonic()``; None for no limit.
         kept: Trials that are never pruned.
@@ -123,6 +123,10 @@ class Search:
         self._end_running("stopped by the user" if self._stopped() else why)
 
     @property
+    def _first_running(self) -> int:
+        return sum(number < self._first for number in self._running)
+
+    @property
     def running(self) -> int:
         """Trials in training."""
         return len(self._running)
@@ -170,7 +174,7 @@ class Search:
             engines = len(openings) - i
             if self._asked < self._first:
                 size = min(size, -(-(self._first - self._asked) // engines))
-            elif size < self._executor.lanes and min(self._running, default=0) < self._first:
+            elif size < self._executor.lanes and self._first_running > 1:
                 return
             if self._n_trials is not None:
                 size = min(size, -(-(self._n_trials - self._asked) // engines))

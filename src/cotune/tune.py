@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from cotune.budget import Budget
@@ -49,6 +49,7 @@ from cotune.signals import StopRequest
 from cotune.study import Study
 from cotune.version import VERSION
 
+_ENOUGH_ROWS = 3_000  # of the validation part: a score's standard error is half a point
 _CANDIDATES = 3  # trials whose weights are kept, for each network of an ensemble
 _SUMMARY_SECONDS = 2.0  # between two writings of summary.json
 
@@ -126,8 +127,7 @@ class Tuner:
             len(self._enqueued),
             options.n_trials,
             self._deadline,
-            # A rung is noise where the validation part is small; these are likely to be good.
-            range(self._default, len(self._enqueued)),
+            self._unpruned(),
             (lambda ranked: 0.0) if options.search_only else self._budget.reserve,
             self._budget.most_epochs,
             lambda: bool(stop),
@@ -324,6 +324,18 @@ class Tuner:
         if final.epochs < wanted:
             remarks.append(f"the final model has {final.epochs} of {wanted} epochs: time was up")
         return remarks
+
+    def _unpruned(self) -> Collection[int]:
+        """The default's trial, which the search has to be better than.
+
+        A rung is noise where few rows are judged by; then the other configurations of the
+        portfolio, which are likely to be good, are not pruned either.
+        """
+        if self._options.search_only:
+            return ()
+        held_out = len(self._training.labels) - self._training.n_train
+        count = 1 if held_out >= _ENOUGH_ROWS else len(self._enqueued) - self._default
+        return range(self._default, self._default + count)
 
     def _measure_costs(self, spec: TrialSpec) -> dict[str, float]:
         data = self._training
