@@ -95,6 +95,8 @@ class Tuner:
         self._deadline = (
             None if options.timeout is None else began + options.timeout - closing_seconds
         )
+        # What makes a smaller number the better value.
+        self._sign = -1.0 if DIRECTIONS[options.metric] == "maximize" else 1.0
         self._default = len(options.enqueued)  # the default configuration's trial
         self._enqueued = [*options.enqueued]
         if not options.search_only:
@@ -222,13 +224,30 @@ class Tuner:
             self._training.n_folds - 1,
             self._options.seed,
             self._options.metric,
-            DIRECTIONS[self._options.metric] == "maximize",
+            self._sign < 0.0,
             lambda specs: self._retrain(specs, self._observer.finalists_reported, deadline),
             lambda seconds: deadline is None or time.monotonic() + seconds < deadline,
         )
-        if finalists is not None:
-            self._observer.finalists_ended(finalists)
+        if finalists is None:
+            return None
+        finalists = self._enqueued_first(finalists)
+        self._observer.finalists_ended(finalists)
         return finalists
+
+    def _enqueued_first(self, finalists: list[Finalist]) -> list[Finalist]:
+        """Put the best of the enqueued configurations first, unless another is better beyond noise.
+
+        They were likely to be good before anything was measured; the sampler's best is the luckiest
+        of many.
+        """
+        enqueued = [one for one in finalists if one.number < len(self._enqueued)]
+        if not enqueued or finalists[0].number < len(self._enqueued):
+            return finalists
+        first = min(enqueued, key=lambda one: self._sign * one.value)
+        gain = self._sign * (first.value - finalists[0].value)
+        if gain > self._noise(first.value) / math.sqrt(finalists[0].trainings):
+            return finalists
+        return [first, *(one for one in finalists if one is not first)]
 
     def _retrain(
         self,
