@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from cotune import terminal
-from cotune.exceptions import CotuneError
+from cotune.exceptions import CotuneError, StorageError
 from cotune.observer import Observer
 from cotune.results import Finalist, FinalResult, Report, Summary, TrialResult, TrialSpec, Value
 from cotune.rundir import RunDirectory
@@ -190,6 +190,46 @@ class TestPrintRun:
         missing = dict.fromkeys(("validation_accuracy_mean", "default_test_accuracy"))
         run.write_summary(replace(COMPLETE, final={**COMPLETE.final, **missing}))
         assert not {"finalists' mean", "default's test"} & show(run).keys()
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("validation_accuracy_mean", "high"),
+            ("validation_accuracy_sd", [0.1]),
+            ("default_test_accuracy", True),
+            ("default_p_value", None),
+            ("default_chosen", 1),
+            ("ensemble_test_accuracy", {}),
+        ],
+    )
+    def test_a_damaged_score(self, run, name, value):
+        assert COMPLETE.final
+        run.write_summary(replace(COMPLETE, final={**COMPLETE.final, name: value}))
+        with pytest.raises(StorageError, match="is damaged"):
+            show(run)
+
+    @pytest.mark.parametrize("front", ["x", ["x"], [{"number": 1}], [{"number": 1, "value": "x"}]])
+    def test_a_damaged_front(self, run, front):
+        run.write_summary(replace(COMPLETE, pareto=front))
+        with pytest.raises(StorageError, match="is damaged"):
+            show(run)
+
+    def test_the_pareto_front(self, run):
+        front = [{"number": 3, "value": 0.91, "parameters": 1234.0, "latency": 0.0321}]
+        run.write_summary(replace(COMPLETE, pareto=front))
+        shown = show(run)["on the Pareto front"]
+        assert shown == "trial 3: 0.9100, 1,234 parameters, 0.0321 ms a row"
+
+    def test_an_ensemble(self, run):
+        assert COMPLETE.final
+        more = {
+            "ensemble_test_accuracy": 0.99,
+            "ensemble_test_ci95": [0.985, 0.995],
+            "ensemble_members": 3,
+        }
+        run.write_summary(replace(COMPLETE, final={**COMPLETE.final, **more}))
+        line = "99.00% (95 % interval 98.50% to 99.50%, 3 networks)"
+        assert show(run)["ensemble's test"] == line
 
     def test_a_run_that_goes_on(self, run):
         state = {"complete": 1, "pruned": 0, "failed": 0, "running": 2}

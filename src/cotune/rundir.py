@@ -62,6 +62,17 @@ _SUMMARY = {
 }
 _SUMMARY_BEST = {"number": int, "params": dict, "validation_accuracy": float}
 _FINAL = {"test_accuracy": float, "test_ci95": [float, float], "epochs": int, "parameters": int}
+# What may be missing or null; where it is there, it is of this kind.
+_FINAL_OPTIONAL = {
+    "validation_accuracy_mean": float,
+    "validation_accuracy_sd": float,
+    "default_test_accuracy": float,
+    "default_p_value": float,
+    "ensemble_test_accuracy": float,
+    "ensemble_test_ci95": [float, float],
+    "ensemble_members": int,
+}
+_PARETO = {"number": int, "value": float}
 _FINAL_FILE = {**_FINAL, "curve": dict, "confusion": list, "mistakes": list}
 
 
@@ -255,6 +266,17 @@ class RunDirectory:
             _check(data["best"], _SUMMARY_BEST, path, "best.")
         if data.get("final") is not None:
             _check(data["final"], _FINAL, path, "final.")
+            _check_optional(data["final"], _FINAL_OPTIONAL, path, "final.")
+            if data["final"].get("default_test_accuracy") is not None:
+                _check(
+                    data["final"],
+                    {"default_p_value": float, "default_chosen": bool},
+                    path,
+                    "final.",
+                )
+        _check(data.get("pareto", []), list, path, "pareto.")
+        for one in data.get("pareto", []):
+            _check(one, _PARETO, path, "pareto.")
         if data["state"] == "running" and not is_locked:
             data["state"] = "interrupted"
             data["message"] = "the process that ran it was killed"
@@ -374,12 +396,19 @@ def _check(data: Any, expected: Any, path: Path, key: str = "") -> None:
     else:
         # A whole number is a float too; True is no number.
         kinds = (int, float) if expected is float else expected
-        fits, names = isinstance(data, kinds) and not isinstance(data, bool), ()
+        fits = isinstance(data, kinds) and (expected is bool or not isinstance(data, bool))
+        names = ()
     if not fits:
         where = f" ({key[:-1]})" if key else ""
         raise StorageError(f"{path}: is damaged, or not what a run writes there{where}")
     for name in names:
         _check(data[name], expected[name], path, f"{key}{name}.")
+
+
+def _check_optional(data: Any, expected: Mapping[str, Any], path: Path, key: str) -> None:
+    for name, kind in expected.items():
+        if data.get(name) is not None:
+            _check(data[name], kind, path, f"{key}{name}.")
 
 
 def _line(error: Exception) -> str:

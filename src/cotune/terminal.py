@@ -30,6 +30,7 @@ from cotune.rundir import RunDirectory
 _LINE_SECONDS = 2.0  # between two plain lines, unless a trial is the best so far
 _SHOWN_RUNNING = 8
 _LABEL_WIDTH = 21
+_NO_COSTS = ("number", "value")
 
 
 def make_observer(quiet: bool) -> Observer:
@@ -313,12 +314,9 @@ def _rows(config: Mapping[str, Any], summary: Summary, readings: int) -> list[tu
             optimistic = ""
         rows.append(("validation accuracy", f"{best['validation_accuracy']:.2%}{optimistic}"))
     for one in summary.pareto:
-        others = ", ".join(
-            f"{name} {format_value(value)}"
-            for name, value in one.items()
-            if name not in ("number", "value")
-        )
-        rows.append(("on the Pareto front", f"trial {one['number']}: {one['value']:.4f}, {others}"))
+        costs = [_cost(name, value) for name, value in one.items() if name not in _NO_COSTS]
+        front = ", ".join([f"trial {one['number']}: {one['value']:.4f}", *costs])
+        rows.append(("on the Pareto front", front))
     if summary.final:
         rows += _final_rows(config, summary.final, readings)
     return rows
@@ -411,6 +409,10 @@ def _finalists_line(trials: Sequence[TrialResult], rounds: int) -> str:
 
 def _finalist_line(finalist: Finalist, metric: str) -> str:
     return f"best finalist: trial {finalist.number}, mean {metric} {finalist.value:.4f}"
+
+
+def _cost(name: str, value: float) -> str:
+    return f"{value:,.0f} parameters" if name == "parameters" else f"{value:.3g} ms a row"
 
 
 def _often(count: int) -> str:
