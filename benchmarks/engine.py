@@ -58,7 +58,7 @@ def cases() -> list[Case]:
         Case("a  32 trials, 2 x 64, batch 32", _sweep(32, 64, 32)),
         Case("b1 32 trials, 2 x 128, batch 64", _sweep(32, 128, 64)),
         Case("b2 32 trials, 2 x 256, batch 128", _sweep(32, 256, 128)),
-        Case("c  48 random trials of preset mlp", _random_trials(48, epochs=5)),
+        Case("c  48 random trials of preset mlp", random_trials(48, epochs=5)),
         Case("d  12 trials, CNN 32-64, batch 64", _cnns(12)),
     ]
 
@@ -76,7 +76,8 @@ def _sweep(count: int, width: int, batch: int) -> list[TrialSpec]:
     ]
 
 
-def _random_trials(count: int, epochs: int) -> list[TrialSpec]:
+def random_trials(count: int, epochs: int) -> list[TrialSpec]:
+    """Random configurations of preset ``mlp``, all with as many epochs."""
     space = load_space("mlp")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))

@@ -13,30 +13,18 @@ import json
 from dataclasses import replace
 
 import numpy as np
-import optuna
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from benchmarks.engine import random_trials
 from cotune.arguments import n_cores
 from cotune.data import load, prepare
 from cotune.executors.processes import ProcessExecutor
-from cotune.presets import load_space
 from cotune.results import TrialSpec, Verdict
 from cotune.schedules import SCHEDULES
 
 _RUNGS = (1, 3, 9)
 _AVERAGED = "constant, averaged"
-
-
-def trials(count: int, epochs: int) -> list[TrialSpec]:
-    """Random configurations, all with as many epochs."""
-    space = load_space("mlp")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    return [
-        TrialSpec(i, {**space.complete(space.suggest(study.ask())), "epochs": epochs}, seed=i)
-        for i in range(count)
-    ]
 
 
 def under(schedule: str, specs: list[TrialSpec]) -> list[TrialSpec]:
@@ -79,7 +67,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20, help="epochs of each (20)")
     options = parser.parse_args()
     data, _ = prepare(load("fashion-mnist-small"), validation=0.2, seed=0)
-    specs = trials(options.trials, options.epochs)
+    specs = random_trials(options.trials, options.epochs)
     results: dict[str, NDArray[np.float64]] = {}
     with ProcessExecutor(n_cores()) as executor:
         executor.load(data, seed=0)
