@@ -30,7 +30,7 @@ class Observer:
         """A trial is finished; ``best`` is the best complete one so far."""
 
     def finalists_started(self, trials: Sequence[TrialResult], rounds: int) -> None:
-        """The search is over and these are trained again, in so many rounds."""
+        """The search is over and these are trained again, in so many rounds at most."""
 
     def finalists_reported(self, report: Report) -> None:
         """A training of a finalist ended an epoch."""

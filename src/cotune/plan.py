@@ -27,6 +27,9 @@ _CHOICES: Final = (
 )
 
 
+MOST_ROUNDS: Final = max(rounds for _, rounds, _ in _CHOICES)
+
+
 def survivors(count: int) -> int:
     """How many finalists go on to the next round: half, but never less than two."""
     return min(count, max(2, -(-count // 2)))

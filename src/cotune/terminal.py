@@ -190,7 +190,7 @@ class LiveObserver(_Counting):
         if self._finalists:
             return Text(
                 f"{self._time_left}  finalists: {self._finalists[1]} epochs in all, "
-                f"rounds: {self._finalists[0]}"
+                f"rounds: {self._finalists[0]} at most"
             )
         parts: list[RenderableType] = [self._progress_line()]
         if self._best:
@@ -404,7 +404,7 @@ def _where(config: Mapping[str, Any]) -> str:
 
 def _finalists_line(trials: Sequence[TrialResult], rounds: int) -> str:
     numbers = ", ".join(str(trial.number) for trial in trials)
-    return f"finalists: trials {numbers}, trained again on other folds, rounds: {rounds}"
+    return f"finalists: trials {numbers}, trained again on other folds, rounds: {rounds} at most"
 
 
 def _finalist_line(finalist: Finalist, metric: str) -> str:

@@ -29,6 +29,7 @@ from cotune.finalists import play_off
 from cotune.modelfile import save_model
 from cotune.observer import Observer
 from cotune.options import Options
+from cotune.plan import MOST_ROUNDS
 from cotune.portfolio import portfolio
 from cotune.results import (
     DIRECTIONS,
@@ -211,10 +212,11 @@ class Tuner:
         if rounds == 0:
             return []
         trials = self._budget.promising(ranked)[:count]
-        self._observer.finalists_started(trials, rounds)
         deadline = self._deadline
         if deadline is not None:
-            deadline -= max(self._budget.final_seconds(trial, ranked) for trial in trials)
+            deadline -= self._budget.final_seconds(ranked[0], ranked)
+            rounds = MOST_ROUNDS  # as many as there is time for
+        self._observer.finalists_started(trials, rounds)
         finalists = play_off(
             {
                 trial.number: {**self._budget.params(trial), "epochs": self._budget.epochs(trial)}
