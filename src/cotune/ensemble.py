@@ -16,9 +16,15 @@ from torch import Tensor, nn
 
 from cotune.data.dataset import TrainingData
 from cotune.data.preprocess import Standardize
-from cotune.exceptions import ModelFileError, StorageError
-from cotune.modelfile import Classifier, load_model, module_from_weights, read_json, save_model
-from cotune.models import dropout_rates, make_shape
+from cotune.exceptions import ModelFileError
+from cotune.modelfile import (
+    Classifier,
+    load_model,
+    read_json,
+    save_model,
+    trained_network,
+    write_files,
+)
 from cotune.results import EnsembleResult, Value
 
 _VERSION: Final = 1
@@ -117,10 +123,8 @@ def make_ensemble(
         The ensemble, what it is made of and its accuracy there, and its members.
     """
     networks = [
-        module_from_weights(
-            make_shape(candidate.params, preprocessing.input_shape, len(classes)),
-            dropout_rates(candidate.params),
-            dict(candidate.weights),
+        trained_network(
+            candidate.params, candidate.weights, preprocessing.input_shape, len(classes)
         )
         for candidate in candidates
     ]
@@ -164,10 +168,7 @@ def save_ensemble(
         "version": _VERSION,
         "shares": [float(share) for share in ensemble.shares],
     }
-    try:
-        (folder / "ensemble.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    write_files(folder, {"ensemble.json": json.dumps(card, indent=1).encode()})
 
 
 def load_ensemble(folder: str | Path) -> Ensemble:

@@ -13,8 +13,7 @@ from cotune.data.dataset import Dataset
 from cotune.data.preprocess import Standardize
 from cotune.ensemble import Ensemble
 from cotune.hyperparameters import is_averaged
-from cotune.modelfile import Classifier, module_from_weights
-from cotune.models import dropout_rates, make_shape
+from cotune.modelfile import Classifier, trained_network
 from cotune.results import EnsembleResult, Finalist, FinalResult, TrialSpec, Value
 from cotune.retrain import Training
 
@@ -36,9 +35,9 @@ def final_spec(params: Mapping[str, Value], number: int, seed: int) -> TrialSpec
 
 def make_classifier(training: Training, dataset: Dataset, preprocessing: Standardize) -> Classifier:
     """The trained network with its preprocessing and classes."""
-    params = training.spec.params
-    shape = make_shape(params, preprocessing.input_shape, len(dataset.classes))
-    network = module_from_weights(shape, dropout_rates(params), training.weights)
+    network = trained_network(
+        training.spec.params, training.weights, preprocessing.input_shape, len(dataset.classes)
+    )
     return Classifier(network, preprocessing, dataset.classes).eval()
 
 

@@ -23,7 +23,17 @@ from torch import Tensor, nn
 from cotune.data.preprocess import Standardize
 from cotune.exceptions import ModelFileError, StorageError
 from cotune.hyperparameters import MAX_LAYERS, shown
-from cotune.models import CNN, FAMILIES, MLP, CNNShape, MLPShape, Shape
+from cotune.models import (
+    CNN,
+    FAMILIES,
+    MLP,
+    CNNShape,
+    MLPShape,
+    Shape,
+    dropout_rates,
+    make_shape,
+)
+from cotune.results import Value
 
 _VERSION: Final = 1
 _JSON_BYTES: Final = 16 << 20
@@ -101,12 +111,8 @@ def save_model(
         "hyperparameters": dict(hyperparameters),
         "weights": {"sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights)},
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / "model.safetensors", weights)
-        _write(folder / "model.json", json.dumps(card, indent=1).encode())
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    card_text = json.dumps(card, indent=1).encode()
+    write_files(folder, {"model.safetensors": weights, "model.json": card_text})
 
 
 def load_model(folder: str | Path) -> Classifier:
@@ -233,6 +239,22 @@ def _read_weights(path: Path, checksum: str, shape: Shape) -> dict[str, Tensor]:
         raise ModelFileError(f"{path}: is not a safetensors file of weights") from error
 
 
+def trained_network(
+    params: Mapping[str, Value],
+    weights: Mapping[str, Any],
+    input_shape: tuple[int, ...],
+    n_classes: int,
+) -> MLP | CNN:
+    """The network of a configuration with the weights that an engine gave out.
+
+    Args:
+        params: Its complete hyperparameters.
+        input_shape: Of one row.
+    """
+    shape = make_shape(params, input_shape, n_classes)
+    return module_from_weights(shape, dropout_rates(params), weights)
+
+
 def module_from_weights(
     shape: Shape, dropout: list[float], weights: Mapping[str, Any]
 ) -> MLP | CNN:
@@ -255,6 +277,20 @@ def _counts(values: Any, least: int = 0) -> tuple[int, ...]:
     if not isinstance(values, list) or not least <= len(values) <= MAX_LAYERS:
         raise ValueError("not a list, or too few or too many layers")
     return tuple(_count(value) for value in values)
+
+
+def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files, each at once and whole, into a folder that is made when missing.
+
+    Raises:
+        StorageError: The folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            _write(folder / name, content)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be written: {error.strerror or error}") from error
 
 
 def _write(path: Path, content: bytes) -> None:
