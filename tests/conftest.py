@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
 
 from cotune.data import fashion_mnist
 
@@ -17,6 +18,15 @@ def fashion_mnist_dir() -> Path:
     if folder is None:
         pytest.skip("Fashion-MNIST is not here: set COTUNE_DATA to a folder that holds its files")
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread, as in a worker."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 class Server:

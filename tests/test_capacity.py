@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,13 +16,7 @@ from cotune.data.dataset import TrainingData
 from cotune.runner import DeviceData
 from tests.parity import CPU, SINGLE
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def load(rows: int = 500, features: int = 784, dtype: type = np.float32) -> DeviceData:

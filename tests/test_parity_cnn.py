@@ -9,7 +9,6 @@ max pooling gives values that ReLU leaves as they are. Networks with these are t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,12 +48,7 @@ from tests.parity import (
 N_TRAIN, N_ROWS = 16 * 25 + 8, 600
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def training_data(
