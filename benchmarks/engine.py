@@ -22,6 +22,7 @@ import optuna
 import torch
 
 from benchmarks.loops import lean_loop, tutorial_loop
+from benchmarks.tutorial_space import tutorial_space
 from cotune.arguments import PRECISIONS, n_cores
 from cotune.data import load, prepare
 from cotune.data.dataset import TrainingData
@@ -30,7 +31,6 @@ from cotune.executors.in_process import InProcessExecutor
 from cotune.executors.processes import ProcessExecutor
 from cotune.lanes import key_of
 from cotune.models import make_shape
-from cotune.presets import load_space
 from cotune.results import TrialSpec, Value, Verdict
 
 _ROWS = 4_800
@@ -58,7 +58,7 @@ def cases() -> list[Case]:
         Case("a  32 trials, 2 x 64, batch 32", _sweep(32, 64, 32)),
         Case("b1 32 trials, 2 x 128, batch 64", _sweep(32, 128, 64)),
         Case("b2 32 trials, 2 x 256, batch 128", _sweep(32, 256, 128)),
-        Case("c  48 random trials of preset mlp", random_trials(48, epochs=5)),
+        Case("c  48 random trials of the tutorials", random_trials(48, epochs=5)),
         Case("d  12 trials, CNN 32-64, batch 64", _cnns(12)),
     ]
 
@@ -77,8 +77,8 @@ def _sweep(count: int, width: int, batch: int) -> list[TrialSpec]:
 
 
 def random_trials(count: int, epochs: int) -> list[TrialSpec]:
-    """Random configurations of preset ``mlp``, all with as many epochs."""
-    space = load_space("mlp")
+    """Random configurations of the tutorials' space, all with as many epochs."""
+    space = tutorial_space()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     return [

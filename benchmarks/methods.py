@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from benchmarks import tutorial_space
 from benchmarks.records import Record
 
 
@@ -71,13 +72,13 @@ class Peer(Method):
 
 @dataclass(frozen=True)
 class Cotune(Method):
-    """``cotune run`` with the given options."""
+    """``cotune run`` with the given options, by default in the same space as the peers."""
 
     options: tuple[str, ...] = ()
 
     def command(self, dataset: str, budget: float, seed: int, folder: Path) -> list[str]:
         command = [sys.executable, "-m", "cotune", "run", dataset, "--quiet"]
-        command += ["--space", "mlp", "--timeout", f"{budget:g}s", "--seed", str(seed)]
+        command += ["--timeout", f"{budget:g}s", "--seed", str(seed)]
         return [*command, *self.options, "--out", str(folder / "run")]
 
     def read(self, folder: Path) -> dict[str, Any]:
@@ -107,6 +108,7 @@ def figures(summary: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+_SAME_SPACE = ("--space", str(tutorial_space.PATH))
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
@@ -114,9 +116,16 @@ METHODS: dict[str, Method] = {
         Peer("optuna", script="optuna_lean"),
         Peer("ray", ("ray",), script="ray_asha"),
         Peer("keras", ("keras", "keras_tuner"), script="keras_hyperband"),
-        Cotune("top-k", options=("--sampler", "random", "--pruner", "top-k")),
-        Cotune("random", options=("--sampler", "random", "--pruner", "none")),
-        Cotune("cotune"),
+        Cotune(
+            "top-k",
+            options=(*_SAME_SPACE, "--no-portfolio", "--sampler", "random", "--pruner", "top-k"),
+        ),
+        Cotune(
+            "random",
+            options=(*_SAME_SPACE, "--no-portfolio", "--sampler", "random", "--pruner", "none"),
+        ),
+        Cotune("cotune", options=_SAME_SPACE),
+        Cotune("cotune-mlp", options=("--model", "mlp")),
     )
 }
 

@@ -1,9 +1,9 @@
 """``python -m benchmarks.schedules``: how soon a training shows how good it will be.
 
-Random trials of preset ``mlp`` on fashion-mnist-small, each trained under every schedule with the
-same seed. For every schedule: the mean accuracy of the best quarter after each rung, and the rank
-correlation (Spearman) of the rung's scores with those at the end under a cosine, which is what a
-carefully trained network of that configuration comes to.
+Random trials of the tutorials' space on fashion-mnist-small, each trained under every schedule with
+the same seed. For every schedule: the mean accuracy of the best quarter after each rung, and the
+rank correlation (Spearman) of the rung's scores with those at the end under a cosine, which is what
+a carefully trained network of that configuration comes to.
 """
 
 from __future__ import annotations

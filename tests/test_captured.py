@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -24,12 +26,20 @@ def trials(family) -> list[TrialSpec]:
     ]
 
 
-def test_rates_that_are_tensors_make_the_same_steps_as_numbers():
+@pytest.mark.parametrize(
+    ("data", "moves"), [(SINGLE, {}), (grey(), {"shift": 2, "flip": True})], ids=["rows", "images"]
+)
+def test_rates_that_are_tensors_make_the_same_steps_as_numbers(data, moves):
     """What a graph needs of the step, without a graph."""
-    lanes, data = start_lanes(trials(spec), SINGLE)
-    in_place, _ = start_lanes(trials(spec), SINGLE)
+    specs = [replace(one, params={**one.params, **moves}) for one in trials(spec)]
+    lanes, _ = start_lanes(specs, data)
+    in_place, data = start_lanes(specs, data)
+    key = lanes[0].key
+    assert bool(key.augmentation) == bool(moves)
     cohort, other = make_cohort(lanes, data), make_cohort(in_place, data)
-    other.captured = CapturedStep(data.inputs, data.labels, 16, len(lanes))
+    other.captured = CapturedStep(
+        data.inputs, data.labels, data.input_shape, 16, key.augmentation, len(lanes)
+    )
     for _ in range(2):
         ours, theirs = train_epoch(other, data, RUN_SEED), train_epoch(cohort, data, RUN_SEED)
         assert ours

@@ -17,6 +17,7 @@ FLOORS = {
     "cotune.__main__": 8,
     "cotune.api": 7,
     "cotune.arguments": 2,
+    "cotune.augment": 1,
     "cotune.best_so_far": 1,
     "cotune.budget": 6,
     "cotune.capacity": 3,

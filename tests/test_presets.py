@@ -18,7 +18,9 @@ MLP: dict[str, dict[str, Any]] = {
     "momentum": {"type": "float", "low": 0.0, "high": 0.99, "when": {"optimizer": "sgd"}},
     "weight_decay": {"type": "float", "low": 1e-6, "high": 1e-2, "log": True},
     "batch_size": {"type": "categorical", "choices": [16, 32, 64, 128]},
-    "epochs": {"type": "int", "low": 10, "high": 50, "step": 10},
+    "label_smoothing": {"type": "float", "low": 0.0, "high": 0.2},
+    "shift": {"type": "int", "low": 0, "high": 2},
+    "epochs": {"type": "int", "low": 10, "high": 100, "step": 10},
 }
 
 

@@ -16,9 +16,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from benchmarks.peers.budget import Budget
 from benchmarks.peers.task import read_task
-from cotune.presets import load_space
+from benchmarks.tutorial_space import tutorial_space
 
-SPACE = load_space("mlp")
+SPACE = tutorial_space()
 
 
 class Network(keras_tuner.HyperModel):  # type: ignore[misc]

@@ -13,11 +13,11 @@ from torch import nn
 
 from benchmarks.loops import build
 from benchmarks.peers.task import Task
+from benchmarks.tutorial_space import tutorial_space
 from cotune.data import TrainingData
-from cotune.presets import load_space
 from cotune.results import TrialSpec
 
-SPACE = load_space("mlp")
+SPACE = tutorial_space()
 
 Epochs = Callable[[nn.Module, TrialSpec, TrainingData], Iterator[float]]
 """A training loop of :mod:`benchmarks.loops`."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from cotune.arguments import (
     count,
+    fit_space,
     n_cores,
     named,
     positive,
@@ -125,6 +126,7 @@ def run(
     device: str = "auto",
     precision: str = "float32",
     enqueue: Sequence[Mapping[str, Any]] = (),
+    portfolio: bool = True,
     patience: int | None = None,
     ensemble: int = 0,
     validation: float = 0.2,
@@ -155,6 +157,8 @@ def run(
         precision: ``float32``, or ``bfloat16``: the large products of the training in 16 bits, up
             to 1.7 times as fast on CPUs and GPUs that have them.
         enqueue: Configurations, or parts of them, that are tried first.
+        portfolio: Then try the default configuration and other good ones; without it, there are
+            only the sampler's, and nothing is said of the default.
         patience: End the search after so many trials in a row that were no better than the best
             before them by more than the noise of the validation part.
         ensemble: Average this many of the search's networks, chosen greedily on the validation
@@ -183,6 +187,7 @@ def run(
         timeout=read_timeout(timeout, n_trials),
         seed=read_seed(seed),
         ensemble=count(ensemble, "ensemble"),
+        portfolio=bool(portfolio),
         patience=positive(patience, "patience"),
     )
     if options.costs and options.pruner not in ("asha", "top-k", "none"):
@@ -199,9 +204,8 @@ def run(
     with workers_for(device, n_workers, repeatable) as pool:
         # They import PyTorch while the data is read.
         dataset = read_dataset(data)
-        if model == "auto" and len(dataset.input_shape) < 2:
-            options = replace(options, space=read_space(None, "mlp"))
-            options = replace(options, enqueued=check_configurations(enqueue, options.searched))
+        options = replace(options, space=fit_space(space, model, dataset))
+        options = replace(options, enqueued=check_configurations(enqueue, options.searched))
         return carry_out(
             options,
             dataset,

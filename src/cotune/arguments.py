@@ -17,7 +17,7 @@ from cotune.data import Dataset, from_arrays
 from cotune.data import load as load_dataset
 from cotune.duration import parse_duration
 from cotune.exceptions import UsageError
-from cotune.hyperparameters import shown
+from cotune.hyperparameters import OF_IMAGES, shown
 from cotune.presets import load_space
 from cotune.results import COSTS, DIRECTIONS
 from cotune.space import Space
@@ -31,19 +31,42 @@ PRECISIONS: Final = ("float32", "bfloat16")
 T = TypeVar("T")
 
 
-def read_space(
-    space: str | Path | Space | Mapping[str, Any] | None, model: str | None = None
-) -> Space:
-    """A preset's name, a YAML file, a mapping as in YAML, or a space; or else a model's own."""
+SpaceLike = str | Path | Space | Mapping[str, Any] | None
+
+
+def read_space(space: SpaceLike, model: str | None = None, images: bool = True) -> Space:
+    """A preset's name, a YAML file, a mapping as in YAML, or a space; or else a model's own.
+
+    Args:
+        images: Whether a preset is for images.
+    """
     if space is None:
-        return load_space(str(named(model or "mlp", MODELS, "model")))
+        return load_space(str(named(model or "mlp", MODELS, "model")), images)
     if model is not None:
         raise UsageError("model: give a model or a space, not both")
     if isinstance(space, Space):
         return space
     if isinstance(space, Mapping):
         return space_from_dict(dict(space))
-    return load_space(str(space))
+    return load_space(str(space), images)
+
+
+def fit_space(space: SpaceLike, model: str | None, dataset: Dataset) -> Space:
+    """The space for a dataset; presets leave out what its rows cannot use.
+
+    Raises:
+        UsageError: The space is one of images, and the rows are none.
+    """
+    fitted = read_space(space, model, dataset.has_images)
+    if dataset.has_images:
+        return fitted
+    shape = f"the rows of {dataset.name} are no images: their shape is {dataset.input_shape}"
+    if "cnn" in fitted.families:
+        raise UsageError(f"model: a CNN needs images; {shape}; use mlp")
+    for name in (*fitted.searched, *fitted.constants):
+        if name in OF_IMAGES:
+            raise UsageError(f"space: {name} is of images; {shape}; leave it out")
+    return fitted
 
 
 def read_dataset(data: str | Dataset | tuple[Any, Any]) -> Dataset:

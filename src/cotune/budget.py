@@ -20,7 +20,7 @@ class Budget:
         n_test: Rows of the test set.
         workers: Trainings that go on side by side.
         total: Seconds for everything from now on; None for no limit.
-        default: The number of the default configuration's trial.
+        default: The number of the default configuration's trial, if there is one.
         enqueued: Trials that were enqueued; they have the first numbers.
     """
 
@@ -31,7 +31,7 @@ class Budget:
         n_test: int,
         workers: int,
         total: float | None,
-        default: int,
+        default: int | None,
         enqueued: int,
     ) -> None:
         growth = len(training.labels) / training.n_train

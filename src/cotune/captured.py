@@ -12,6 +12,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from cotune.augment import Augmentation
 from cotune.cohort import Cohort
 
 _WARM_UP_STEPS: Final = 3  # libraries set themselves up in them, which a graph must not record
@@ -26,12 +27,24 @@ class CapturedStep:
     Args:
         inputs: ``[rows, features]`` of the dataset.
         labels: ``[rows]``.
+        input_shape: Of one row before it was flattened.
         batch_size: Rows of a minibatch.
+        augmentation: What happens to them.
         lanes: Of the cohort.
     """
 
-    def __init__(self, inputs: Tensor, labels: Tensor, batch_size: int, lanes: int) -> None:
-        self._inputs, self._labels = inputs, labels
+    def __init__(
+        self,
+        inputs: Tensor,
+        labels: Tensor,
+        input_shape: tuple[int, ...],
+        batch_size: int,
+        augmentation: Augmentation,
+        lanes: int,
+    ) -> None:
+        self._inputs, self._labels, self._input_shape = inputs, labels, input_shape
+        self._augmentation = augmentation
+        self._moves = labels.new_zeros(batch_size, 3)
         self._index = labels.new_empty(batch_size)
         self._factors = torch.ones(lanes, device=inputs.device)
         self._known_factors = [1.0] * lanes
@@ -40,19 +53,21 @@ class CapturedStep:
         self._until_capture = _WARM_UP_STEPS if inputs.is_cuda else None
 
     def __call__(
-        self, cohort: Cohort, index: Tensor, lr_factors: Sequence[float]
+        self, cohort: Cohort, index: Tensor, moves: Tensor, lr_factors: Sequence[float]
     ) -> tuple[Tensor, Tensor]:
         """One step.
 
         Args:
             cohort: Always the same one.
             index: The minibatch's rows.
+            moves: What its augmentation drew for them.
             lr_factors: As for :meth:`Cohort.step`.
 
         Returns:
             As :meth:`Cohort.step`; the next call overwrites them.
         """
         self._index.copy_(index)
+        self._moves.copy_(moves)
         if list(lr_factors) != self._known_factors:
             self._known_factors = list(lr_factors)
             self._factors.copy_(torch.tensor(self._known_factors), non_blocking=True)
@@ -69,6 +84,8 @@ class CapturedStep:
 
     def _step(self, cohort: Cohort) -> tuple[Tensor, Tensor]:
         rows = self._inputs.index_select(0, self._index)
+        if self._augmentation:
+            rows = self._augmentation.apply(rows, self._moves, self._input_shape)
         labels = self._labels.index_select(0, self._index)
         return cohort.step(rows, labels, self._factors.unbind())
 

@@ -107,6 +107,12 @@ def _like_run(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Configurations to try first, one JSON object a line.",
 )
 @click.option(
+    "--portfolio/--no-portfolio",
+    default=True,
+    show_default=True,
+    help="Try the default and other good configurations first.",
+)
+@click.option(
     "--seed",
     default=0,
     show_default=True,
@@ -174,7 +180,7 @@ def run(
 
     result = run_api(
         data,
-        space=None if model else searched,
+        space=space,
         model=model,
         enqueue=enqueued,
         observer=make_observer(quiet),

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from cotune.api import RunResult, Stopped, carry_out, workers_for
 from cotune.arguments import (
+    fit_space,
     n_cores,
     named,
     positive,
@@ -125,6 +126,7 @@ def compare(
         metric=str(named(metric, tuple(DIRECTIONS), "metric")),
         n_trials=positive(n_trials, "n_trials"),
         timeout=read_timeout(timeout, n_trials),
+        portfolio=False,
         search_only=True,
     )
     n_workers = positive(workers, "workers") or n_cores()
@@ -133,8 +135,7 @@ def compare(
     if out is not None:
         check_free(Path(out))
     dataset = read_dataset(data)
-    if model == "auto" and len(dataset.input_shape) < 2:
-        options = replace(options, space=read_space(None, "mlp"))
+    options = replace(options, space=fit_space(space, model, dataset))
     path = Path(out or default_path(f"compare-{dataset.name}")).absolute()
     maximize = DIRECTIONS[options.metric] == "maximize"
     comparison = Comparison(path, {}, chosen, seeds, maximize)

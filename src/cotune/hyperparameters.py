@@ -61,6 +61,8 @@ _EXTRA: Final = {
     "model": Known(str, "mlp", choices=tuple(_OF_FAMILY), fusible=False),
     "schedule": Known(str, "constant", choices=("constant", "cooldown", "cosine", "one-cycle")),
     "label_smoothing": Known(float, 0.0, 0.0, 0.9),
+    "shift": Known(int, 0, 0, 64, fusible=False),
+    "flip": Known(bool, False, choices=(True, False), fusible=False),
     "nesterov": Known(bool, False, choices=(True, False)),
     "beta1": Known(float, 0.9, 0.0, 0.9999),
     "beta2": Known(float, 0.999, 0.0, 0.999999),
@@ -80,6 +82,9 @@ NAMES: Final = tuple(_COMMON | _EXTRA | _OF_FAMILY["mlp"] | _OF_FAMILY["cnn"])
 
 KNOWN: Final[dict[str, Known]] = _known()
 """Every hyperparameter that a space can name: ``width_3`` is the width of one layer."""
+
+OF_IMAGES: Final = ("shift", "flip")
+"""Hyperparameters that make no sense for rows that are no images."""
 
 SHARED: Final = tuple(name for name, known in KNOWN.items() if not known.fusible)
 """Hyperparameters that lanes trained together have in common."""

@@ -10,6 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from cotune.augment import Augmentation
 from cotune.models import Shape, Tensors, family_of, init_buffers, init_parameters, make_shape
 from cotune.optim import MOMENTS, Rates
 from cotune.results import TrialSpec
@@ -32,6 +33,7 @@ class CohortKey:
     batch_norm: bool
     part: str
     fold: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,7 @@ def key_of(spec: TrialSpec) -> CohortKey:
         bool(params["batch_norm"]),
         spec.part,
         spec.fold,
+        Augmentation.from_params(params),
     )
 
 

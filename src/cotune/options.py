@@ -32,10 +32,11 @@ class Options:
         seed: Decides the split, the sampler, the weights and the order of the rows.
         enqueued: Configurations, or parts of them, that are tried first.
         costs: Further objectives: ``parameters``, ``latency``.
+        portfolio: Try the default configuration and other good ones after those.
         patience: End the search after so many trials without a gain beyond noise; None: do not.
         ensemble: Networks to average, counted with repeats; 0 for no ensemble.
-        search_only: Leave it at a search by the sampler alone: without the portfolio, finalists
-            and a final model. The test set is not read, and all of the time is the search's.
+        search_only: Leave it at the search, without finalists and a final model. The test set is
+            not read, and all of the time is the search's.
     """
 
     space: Space
@@ -47,6 +48,7 @@ class Options:
     seed: int = 0
     enqueued: Sequence[dict[str, Value]] = ()
     costs: tuple[str, ...] = ()
+    portfolio: bool = True
     patience: int | None = None
     ensemble: int = 0
     search_only: bool = False
@@ -87,6 +89,7 @@ def describe_run(
         "pruner": _name(options.pruner),
         "metric": options.metric,
         "costs": list(options.costs),
+        "portfolio": options.portfolio,
         "patience": options.patience,
         "n_trials": options.n_trials,
         "timeout_seconds": options.timeout,

@@ -9,9 +9,9 @@ from cotune.space import Space
 
 _GOOD: Final[dict[str, tuple[dict[str, Value], ...]]] = {
     "mlp": (
-        {"width": 256, "dropout": 0.3, "lr": 4e-3, "batch_size": 64, "epochs": 40},
-        {"width": 256, "dropout": 0.5, "lr": 4e-3, "batch_size": 128, "epochs": 50},
-        {"width": 128, "dropout": 0.2, "lr": 4e-3, "batch_size": 32, "epochs": 40},
+        {"dropout": 0.2, "lr": 4e-3, "label_smoothing": 0.1, "epochs": 40},
+        {"dropout": 0.1, "lr": 4e-3, "label_smoothing": 0.1, "shift": 1, "epochs": 80},
+        {"n_layers": 3, "dropout": 0.3, "lr": 4e-3, "label_smoothing": 0.1, "epochs": 40},
     ),
     "cnn": (
         {

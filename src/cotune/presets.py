@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cotune.exceptions import SpaceError
-from cotune.hyperparameters import close_name, shown_key
+from cotune.hyperparameters import OF_IMAGES, close_name, shown_key
 from cotune.space import Space
 from cotune.space_yaml import read_space, space_from_dict
 
@@ -22,7 +22,9 @@ def _common() -> dict[str, Any]:
         "momentum": {"type": "float", "low": 0.0, "high": 0.99, "when": {"optimizer": "sgd"}},
         "weight_decay": {"type": "float", "low": 1e-6, "high": 1e-2, "log": True},
         "batch_size": {"type": "categorical", "choices": [16, 32, 64, 128]},
-        "epochs": {"type": "int", "low": 10, "high": 50, "step": 10},
+        "label_smoothing": {"type": "float", "low": 0.0, "high": 0.2},
+        "shift": {"type": "int", "low": 0, "high": 2},
+        "epochs": {"type": "int", "low": 10, "high": 100, "step": 10},
     }
 
 
@@ -48,6 +50,7 @@ def _cnn() -> Space:
         "n_blocks": {"type": "int", "low": 1, "high": 4},
         "kernel_size": {"type": "categorical", "choices": [3, 5]},
         "dense_width": {"type": "int", "low": 32, "high": 256, "step": 32},
+        "flip": {"type": "categorical", "choices": [False, True]},
         **_common(),
     }
     for block in range(4):
@@ -76,14 +79,20 @@ convolutions, and ``auto`` both.
 """
 
 
-def load_space(name: str) -> Space:
+def load_space(name: str, images: bool = True) -> Space:
     """A preset by its name, or a space from a YAML file.
+
+    Args:
+        images: Whether the rows are images. A preset for other rows has no hyperparameters of
+            images, and ``auto`` is ``mlp``.
 
     Raises:
         SpaceError: It is neither, or the file holds no valid space.
     """
     if name in PRESETS:
-        return PRESETS[name]()
+        preset = "mlp" if name == "auto" and not images else name
+        data = PRESETS[preset]().to_dict()
+        return space_from_dict({key: data[key] for key in data if images or key not in OF_IMAGES})
     if Path(name).suffix in (".yaml", ".yml") or os.path.exists(name):
         return read_space(Path(name))
     raise SpaceError(

@@ -81,7 +81,14 @@ def make_cohort(lanes: Sequence[Lane], data: DeviceData, bfloat16: bool = False)
     else:
         cohort = MLPCohort(lanes, batch_size, bfloat16)
     if data.inputs.is_cuda:
-        cohort.captured = CapturedStep(data.inputs, data.labels, batch_size, len(lanes))
+        cohort.captured = CapturedStep(
+            data.inputs,
+            data.labels,
+            data.input_shape,
+            batch_size,
+            lanes[0].key.augmentation,
+            len(lanes),
+        )
     return cohort
 
 
@@ -102,9 +109,9 @@ def train_epoch(
         Mean loss ``[lanes]`` and accuracy ``[lanes]`` over the minibatches, and their number; None
         when it was cancelled between two of them, which leaves the cohort in mid-epoch.
     """
-    batch_size, n_steps = steps_per_epoch(cohort.lanes[0].key, data)
-    epoch = cohort.lanes[0].epoch
-    trained_on = data.training_rows(cohort.lanes[0].key)
+    key, epoch = cohort.lanes[0].key, cohort.lanes[0].epoch
+    batch_size, n_steps = steps_per_epoch(key, data)
+    trained_on = data.training_rows(key)
     order = row_order(len(trained_on), seed, epoch).to(data.inputs.device)
     order = trained_on[order[: n_steps * batch_size]]
     labels = data.labels[order].view(n_steps, batch_size)
@@ -112,6 +119,8 @@ def train_epoch(
     correct = torch.zeros(len(cohort.lanes), device=data.inputs.device, dtype=torch.int64)
     averaged = [lane for lane in cohort.lanes if lane.average]
     rows = data.inputs.new_empty(batch_size, data.inputs.shape[1])
+    drawn = key.augmentation.draw(n_steps * batch_size, seed, epoch).to(data.inputs.device)
+    moves = drawn.view(n_steps, batch_size, -1)
     schedules = [
         (str(lane.spec.params.get("schedule", "constant")), lane.spec.epochs * n_steps)
         for lane in cohort.lanes
@@ -122,10 +131,13 @@ def train_epoch(
         step = epoch * n_steps + i
         factors = [factor(schedule, step, total) for schedule, total in schedules]
         if cohort.captured is not None:
-            losses, hits = cohort.captured(cohort, index, factors)
+            losses, hits = cohort.captured(cohort, index, moves[i], factors)
         else:
             torch.index_select(data.inputs, 0, index, out=rows)
-            losses, hits = cohort.step(rows, labels[i], factors)
+            seen = rows
+            if key.augmentation:
+                seen = key.augmentation.apply(rows, moves[i], data.input_shape)
+            losses, hits = cohort.step(seen, labels[i], factors)
         loss_sum += losses
         correct += hits
         if (step + 1) % AVERAGE_EVERY == 0:

@@ -98,9 +98,10 @@ class Tuner:
         )
         # What makes a smaller number the better value.
         self._sign = -1.0 if DIRECTIONS[options.metric] == "maximize" else 1.0
-        self._default = len(options.enqueued)  # the default configuration's trial
         self._enqueued = [*options.enqueued]
-        if not options.search_only:
+        # The default configuration's trial.
+        self._default = len(options.enqueued) if options.portfolio else None
+        if options.portfolio:
             self._enqueued += portfolio(options.searched)
         self._budget = Budget(
             options.searched,
@@ -185,7 +186,7 @@ class Tuner:
         for number in order + others:
             trial = by_number[number]
             specs = [self._final_spec(trial, FINAL_NUMBER)]
-            if default is None and self._default in by_number and number != self._default:
+            if default is None and number != self._default and self._default in by_number:
                 specs.append(self._final_spec(by_number[self._default], DEFAULT_NUMBER))
             self._observer.final_started(trial, specs[0])
             deadline = self._deadline
@@ -352,7 +353,7 @@ class Tuner:
         A rung is noise where few rows are judged by; then the other configurations of the
         portfolio, which are likely to be good, are not pruned either.
         """
-        if self._options.search_only:
+        if self._default is None:
             return ()
         held_out = len(self._training.labels) - self._training.n_train
         count = 1 if held_out >= _ENOUGH_ROWS else len(self._enqueued) - self._default
@@ -454,11 +455,11 @@ class Tuner:
         }
 
     def _draw_samples(self) -> None:
-        if len(self._dataset.input_shape) >= 2:
+        if self._dataset.has_images:
             draw_samples(self._dataset, self._run.samples_path)
 
     def _draw_mistakes(self, reading: TestReading) -> None:
-        if len(self._dataset.input_shape) < 2 or not reading.mistakes:
+        if not self._dataset.has_images or not reading.mistakes:
             return
         classes = self._dataset.classes
         titles = [

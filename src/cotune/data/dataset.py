@@ -40,6 +40,11 @@ class Dataset:
         """Shape of one row."""
         return tuple(self.inputs.shape[1:])
 
+    @property
+    def has_images(self) -> bool:
+        """Whether a row is an image: height, width and perhaps channels."""
+        return len(self.input_shape) in (2, 3)
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of inputs, labels and class names, the test set left alone."""

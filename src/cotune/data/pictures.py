@@ -88,7 +88,7 @@ def draw_samples(dataset: Dataset, path: str | os.PathLike[str] | None = None) -
         DataError: The rows are not images.
         StorageError: The file cannot be written.
     """
-    if len(dataset.input_shape) < 2:
+    if not dataset.has_images:
         raise DataError(f"{dataset.name}: the rows are not images; only images can be drawn")
     titles = [dataset.classes[label] for label in dataset.labels[:_SAMPLES]]
     png = to_png(draw_grid(dataset.inputs[:_SAMPLES], titles))

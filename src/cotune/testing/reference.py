@@ -73,6 +73,7 @@ def train_reference(
     batch_size = min(int(params["batch_size"]), n_rows)
     n_steps = n_rows // batch_size
     smoothing = float(params.get("label_smoothing", 0.0))
+    shift = int(params.get("shift", 0))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
         lambda step: _factor(
@@ -85,10 +86,12 @@ def train_reference(
         losses: list[float] = []
         hits = 0
         order = _order(n_rows, seed, epoch)
+        drawn = _draw_moves(n_steps * batch_size, shift, bool(params.get("flip")), seed, epoch)
         # Only whole minibatches; the rows that are left over wait for another epoch.
         for first in range(0, n_rows - batch_size + 1, batch_size):
             rows = order[first : first + batch_size]
-            logits = network(inputs[rows])
+            moves = drawn[first : first + batch_size]
+            logits = network(_move(inputs[rows], moves, shift, data.input_shape))
             loss = nn.functional.cross_entropy(logits, labels[rows], label_smoothing=smoothing)
             optimizer.zero_grad()
             loss.backward()
@@ -111,6 +114,37 @@ def train_reference(
 def _order(n_rows: int, seed: int, epoch: int) -> Tensor:
     """The rule: a permutation that depends on (seed, epoch) alone, epochs counted from 0."""
     return torch.randperm(n_rows, generator=torch.Generator().manual_seed(1_000_003 * seed + epoch))
+
+
+def _draw_moves(
+    n_rows: int, shift: int, flip: bool, seed: int, epoch: int
+) -> list[tuple[int, int, int]]:
+    """The rule: down and right of all rows, then the flips, from (seed, epoch) alone."""
+    generator = torch.Generator().manual_seed((1_000_003 * seed + epoch) ^ 0x61756774)
+    moves = torch.randint(-shift, shift + 1, (n_rows, 2), generator=generator)
+    flips = torch.randint(0, 2 if flip else 1, (n_rows,), generator=generator)
+    return [
+        (down, right, flipped)
+        for (down, right), flipped in zip(moves.tolist(), flips.tolist(), strict=True)
+    ]
+
+
+def _move(
+    rows: Tensor, moves: list[tuple[int, int, int]], shift: int, shape: tuple[int, ...]
+) -> Tensor:
+    """Each image flipped, padded by copies of its edge, and cut out again elsewhere."""
+    if len(shape) == 1:
+        return rows
+    height, width = shape[:2]
+    moved = []
+    for row, (down, right, flipped) in zip(rows.numpy(), moves, strict=True):
+        image = row.reshape(height, width, -1)
+        if flipped:
+            image = np.fliplr(image)
+        padded = np.pad(image, ((shift, shift), (shift, shift), (0, 0)), mode="edge")
+        top, left = shift - down, shift - right
+        moved.append(padded[top : top + height, left : left + width].ravel())
+    return torch.from_numpy(np.stack(moved))
 
 
 def _factor(schedule: str, step: int, total: int) -> float:
