@@ -163,6 +163,23 @@ class TestPlayOff:
         (finalist,) = rounds([trial(0, epochs=4)], 2)
         assert finalist.trainings == 1
 
+    def test_nor_does_it_help_the_one_that_was_quicker(self, executor):
+        """Trial 1, the better one, has four epochs; the clock leaves the second round two."""
+        trials = [trial(0, epochs=1, lr=1e-4), trial(1, epochs=4)]
+
+        def train(specs):
+            trainings = run(executor, specs)
+            assert trainings is not None
+            if specs[0].fold == 2:
+                late = next(training for training in trainings if training.spec.epochs == 4)
+                del late.reports[2:]
+            return trainings
+
+        rounds = Rounds(executor)
+        rounds.train = train  # type: ignore[method-assign]
+        finalists = rounds(trials, 8)
+        assert [(one.number, one.trainings) for one in finalists] == [(1, 1), (0, 2)]
+
     def test_a_schedule_of_its_own_is_not_averaged(self, executor):
         rounds = Rounds(executor)
         rounds([trial(0, schedule="cosine")], 1)

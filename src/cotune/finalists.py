@@ -46,16 +46,18 @@ def play_off(
 
     Returns:
         Those with a mean, those that got furthest first, the best mean first among them; None when
-        the user stopped it. One that failed, or for which there was no time, is out.
+        the user stopped it. One that fails comes last, and one without any training not at all. A
+        round that the time cut short decides nothing.
     """
     ends: dict[int, list[Report]] = {number: [] for number in params}
-    reached: dict[int, int] = dict.fromkeys(params, 0)
     sign = -1.0 if maximize else 1.0
 
-    def rank(number: int) -> tuple[int, float]:
-        return -reached[number], sign * _mean(ends[number], metric)
+    def rank(numbers: Sequence[int]) -> list[int]:
+        """By the folds that all of them were trained on: some folds are easier than others."""
+        common = min((len(ends[number]) for number in numbers), default=0)
+        return sorted(numbers, key=lambda number: sign * _mean(ends[number][:common], metric))
 
-    playing, seconds_each = list(params), 0.0
+    playing, out, seconds_each = list(params), list[int](), 0.0
     for i in range(rounds):
         if i > 0 and not has_time(seconds_each * len(playing)):
             break
@@ -67,11 +69,17 @@ def play_off(
         for number, training in zip(playing, trainings, strict=True):
             if _counts(training, first=i == 0):
                 ends[number].append(training.reports[-1])
-                reached[number] = i + 1
-        playing = [number for number in playing if reached[number] == i + 1]
-        playing = sorted(playing, key=rank)[: survivors(len(playing))]
-    judged = sorted((number for number in params if ends[number]), key=rank)
-    return [_finalist(number, ends[number], metric) for number in judged]
+            elif training.error or i == 0:
+                playing = [other for other in playing if other != number]
+        if any(len(ends[number]) <= i for number in playing):
+            break  # time was up in mid-round
+        playing = rank(playing)
+        stay = survivors(len(playing))
+        playing, out = playing[:stay], playing[stay:] + out
+    failed = [number for number in params if ends[number] and number not in (*playing, *out)]
+    return [
+        _finalist(number, ends[number], metric) for number in [*rank(playing), *out, *rank(failed)]
+    ]
 
 
 def _spec(

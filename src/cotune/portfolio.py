@@ -16,14 +16,29 @@ _GOOD: Final[dict[str, tuple[dict[str, Value], ...]]] = {
     "cnn": (
         {
             "n_blocks": 3,
+            "filters_0": 16,
+            "filters_1": 32,
+            "filters_2": 64,
+            "dropout": 0.3,
+            "lr": 2e-3,
+            "batch_size": 64,
+            "label_smoothing": 0.1,
+            "shift": 1,
+            "epochs": 40,
+        },
+        {
+            "n_blocks": 3,
             "filters_0": 32,
             "filters_1": 64,
             "filters_2": 64,
             "dropout": 0.3,
             "lr": 2e-3,
             "batch_size": 64,
+            "label_smoothing": 0.1,
+            "shift": 1,
+            "flip": True,
+            "epochs": 40,
         },
-        {"filters_0": 32, "filters_1": 64, "dropout": 0.3, "lr": 2e-3, "batch_size": 64},
     ),
 }
 
