@@ -15,10 +15,9 @@ _GOOD: Final[dict[str, tuple[dict[str, Value], ...]]] = {
     ),
     "cnn": (
         {
-            "n_blocks": 3,
+            "n_blocks": 2,
             "filters_0": 16,
-            "filters_1": 32,
-            "filters_2": 64,
+            "filters_1": 64,
             "dropout": 0.3,
             "lr": 2e-3,
             "batch_size": 64,
