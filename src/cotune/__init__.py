@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cotune.compare_samplers import compare
     from cotune.ensemble import load_ensemble
     from cotune.modelfile import load_model as load
+    from cotune.resume import resume
 
 __all__ = [
     "CotuneError",
@@ -41,6 +42,7 @@ __all__ = [
     "load",
     "load_ensemble",
     "open_run",
+    "resume",
     "run",
 ]
 
@@ -51,6 +53,7 @@ _LAZY = {
     "load": ("cotune.modelfile", "load_model"),
     "load_ensemble": ("cotune.ensemble", "load_ensemble"),
     "open_run": ("cotune.api", "open_run"),
+    "resume": ("cotune.resume", "resume"),
     "run": ("cotune.api", "run"),
 }
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from signal import SIGINT, Signals
@@ -22,19 +23,22 @@ from cotune.arguments import (
     read_metrics,
     read_precision,
     read_seed,
+    read_size,
     read_space,
     read_timeout,
 )
 from cotune.capacity import FIRST_GUESS
 from cotune.data import Dataset, prepare
+from cotune.duration import parse_duration
 from cotune.enqueue import check_configurations
 from cotune.exceptions import StorageError, UsageError
 from cotune.executors.base import Executor
 from cotune.executors.in_process import InProcessExecutor
 from cotune.executors.processes import ProcessExecutor
+from cotune.generations import Generation
 from cotune.modelfile import Classifier, load_model
 from cotune.observer import Observer
-from cotune.options import Options, describe_run
+from cotune.options import Options, Resources, describe_run
 from cotune.report import build_report
 from cotune.results import FinalResult, Summary, Value
 from cotune.rundir import RunDirectory, default_path
@@ -130,6 +134,8 @@ def run(
     patience: int | None = None,
     ensemble: int = 0,
     validation: float = 0.2,
+    checkpoint: str | float = 30.0,
+    max_disk: str | float = "2GB",
     out: str | Path | None = None,
     observer: Observer | None = None,
     began: float | None = None,
@@ -164,6 +170,10 @@ def run(
         ensemble: Average this many of the search's networks, chosen greedily on the validation
             part, beside the single final model; see :func:`load_ensemble`.
         validation: Share of the training rows that trials are judged on, 0-1.
+        checkpoint: How often the trials in training are saved, for :func:`resume`: seconds, or
+            ``"30s"``, ``"5m"``.
+        max_disk: What the run directory may take up: bytes, or ``"500MB"``, ``"2GB"``. Where
+            checkpoints would take more, there are none.
         out: The run directory; by default ``runs/NAME-TIME``.
         observer: Told how the run goes.
         began: ``time.monotonic()`` when the timeout began to count; now by default.
@@ -189,94 +199,102 @@ def run(
         ensemble=count(ensemble, "ensemble"),
         portfolio=bool(portfolio),
         patience=positive(patience, "patience"),
+        validation=validation,
     )
     if options.costs and options.pruner not in ("asha", "top-k", "none"):
         raise UsageError("pruner: with several objectives it can be asha, top-k or none")
     options = replace(options, enqueued=check_configurations(enqueue, options.searched))
-    n_workers = positive(workers, "workers") or n_cores()
-    lanes = positive(lanes, "lanes")
     device = read_device(device)
-    precision = read_precision(precision, device)
-    # Nothing may then depend on the clock: the same seed gives the same trials bit for bit.
-    repeatable = n_workers == 1 and options.timeout is None
-    if repeatable:
-        lanes = lanes or FIRST_GUESS[device]
-    with workers_for(device, n_workers, repeatable) as pool:
+    resources = Resources(
+        device,
+        positive(workers, "workers") or n_cores(),
+        positive(lanes, "lanes"),
+        read_precision(precision, device),
+        parse_duration(checkpoint, "checkpoint"),
+        read_size(max_disk, "max_disk"),
+    )
+    if resources.is_lockstep(options) and resources.lanes is None:
+        resources = replace(resources, lanes=FIRST_GUESS[device])  # what is measured differs
+    with workers_for(options, resources) as pool:
         # They import PyTorch while the data is read.
         dataset = read_dataset(data)
         options = replace(options, space=fit_space(space, model, dataset))
         options = replace(options, enqueued=check_configurations(enqueue, options.searched))
         return carry_out(
             options,
+            resources,
             dataset,
             pool,
-            device,
-            n_workers,
-            lanes,
-            precision,
-            validation,
-            out or default_path(dataset.name),
+            lambda: RunDirectory.create(out or default_path(dataset.name)),
             observer or Observer(),
             began,
         )
 
 
 def workers_for(
-    device: str, workers: int, lockstep: bool = False
+    options: Options, resources: Resources
 ) -> contextlib.AbstractContextManager[ProcessExecutor | None]:
     """Worker processes that start at once; None where a GPU does the work."""
-    return ProcessExecutor(workers, lockstep) if device == "cpu" else contextlib.nullcontext()
+    if resources.device != "cpu":
+        return contextlib.nullcontext()
+    return ProcessExecutor(resources.workers, resources.is_lockstep(options))
+
+
+@dataclass(frozen=True)
+class Before:
+    """What a run was before it is gone on with.
+
+    Attributes:
+        config: Its ``config.yaml``.
+        generation: The checkpoint to go on from.
+        extended: The search goes on, even if it was over.
+    """
+
+    config: dict[str, Any]
+    generation: Generation | None
+    extended: bool
 
 
 def carry_out(
     options: Options,
+    resources: Resources,
     dataset: Dataset,
     pool: ProcessExecutor | None,
-    device: str,
-    workers: int,
-    lanes: int | None,
-    precision: str,
-    validation: float,
-    out: str | Path,
+    open_directory: Callable[[], RunDirectory],
     observer: Observer,
     began: float | None = None,
     stop: StopRequest | None = None,
+    before: Before | None = None,
 ) -> RunResult:
-    """What :func:`run` and :func:`compare` have in common: a run, its arguments read.
+    """What :func:`run`, :func:`resume` and :func:`compare` have in common.
 
     Args:
         pool: From :func:`workers_for`.
-        out: The run directory.
+        open_directory: Opens the run directory for writing, once the data can be learned from.
         began: ``time.monotonic()`` when the timeout began to count; None: with the search.
         stop: Set by whoever catches the signals; without it they are caught here.
+        before: Of a run that is gone on with.
 
     Raises:
         As :func:`run`.
     """
-    training, preprocessing = prepare(dataset, validation=validation, seed=options.seed)
+    training, preprocessing = prepare(dataset, validation=options.validation, seed=options.seed)
     with contextlib.ExitStack() as stack:
-        directory = RunDirectory.create(out)
+        directory = open_directory()
         stack.callback(directory.close)
         executor: Executor
+        lanes, precision = resources.lanes, resources.precision
         if pool is None:
             executor = stack.enter_context(
-                InProcessExecutor(training, options.seed, device, lanes, precision)
+                InProcessExecutor(training, options.seed, resources.device, lanes, precision)
             )
         else:
             pool.load(training, options.seed, lanes, precision)
             executor = pool
-        directory.write_config(
-            describe_run(
-                options,
-                dataset,
-                training,
-                device,
-                workers,
-                executor.lanes,
-                precision,
-                validation,
-            )
-        )
+        config = describe_run(options, resources, dataset, training, executor.lanes)
+        if before:
+            config["command"] = before.config.get("command")
+        directory.write_config(config)
         stop = stack.enter_context(stop_request()) if stop is None else stop
         if not options.search_only:
             stack.callback(_report, directory)
@@ -294,8 +312,15 @@ def carry_out(
             stop,
             began,
             0.0 if options.search_only else _CLOSING_SECONDS,
+            None if options.search_only else resources.checkpoint,
+            resources.max_disk,
+            resources.is_lockstep(options),
+            before is not None,
         )
-        tuner.go()
+        if before:
+            tuner.go(before.generation, before.extended)
+        else:
+            tuner.go()
     if stop.signal is not None:
         raise Stopped(stop.signal, directory.path)
     return RunResult(directory)
@@ -312,6 +337,6 @@ class Stopped(KeyboardInterrupt):
 
     def __init__(self, signal: int, path: Path) -> None:
         cause = "Ctrl-C" if signal == SIGINT else Signals(signal).name
-        super().__init__(f"stopped by {cause}; what was finished is in {path}")
+        super().__init__(f"stopped by {cause}; to go on: cotune resume {shlex.quote(str(path))}")
         self.signal = signal
         self.path = path

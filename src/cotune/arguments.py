@@ -6,6 +6,7 @@ PyTorch is imported only where it has to be asked.
 from __future__ import annotations
 
 import difflib
+import math
 import numbers
 import os
 import warnings
@@ -156,6 +157,20 @@ def read_timeout(timeout: str | float | None, n_trials: int | None) -> float | N
     if timeout is None:
         return DEFAULT_TIMEOUT if n_trials is None else None
     return parse_duration(timeout)
+
+
+def read_size(size: str | float, what: str) -> float:
+    """Bytes, from a number or from ``500MB``, ``2GB``; at least a megabyte."""
+    units = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+    text = size.strip().upper() if isinstance(size, str) else ""
+    factor = units.get(text[-2:], 1.0)
+    try:
+        number = float(text[:-2] if text[-2:] in units else (text or size)) * factor
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 1e6 <= number < math.inf:
+        raise UsageError(f"{what}: {shown(size)} is no size of 1MB or more; give 500MB, 2GB")
+    return number
 
 
 def read_device(device: str) -> str:

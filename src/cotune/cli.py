@@ -149,6 +149,20 @@ def _like_run(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Share of the training rows that trials are judged on.",
 )
 @click.option(
+    "--checkpoint",
+    default="30s",
+    show_default=True,
+    metavar="TIME",
+    help="How often trials in training are saved, for `cotune resume`.",
+)
+@click.option(
+    "--max-disk",
+    default="2GB",
+    show_default=True,
+    metavar="SIZE",
+    help="What the run directory may take up; where checkpoints would take more, there are none.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     metavar="DIR",
@@ -187,6 +201,29 @@ def run(
         began=_BEGAN,
         **options,
     )
+    if not quiet:
+        result.show()
+
+
+@cotune.command()
+@click.argument("run_directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--timeout", metavar="TIME", help="Search for so much longer: 90s, 5m, 2h.")
+@click.option("--n-trials", type=click.IntRange(min=1), metavar="N", help="Trials altogether.")
+@click.option("--more", type=click.IntRange(min=1), metavar="N", help="So many more trials.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+def resume(run_directory: Path, quiet: bool, **options: Any) -> None:
+    """Go on with a run that was stopped or killed, or search longer in one that is complete.
+
+    Without options it does what is left of what it was asked for.
+    """
+    from cotune.rundir import RunDirectory
+
+    RunDirectory.open(run_directory)  # before the seconds that importing PyTorch takes
+
+    from cotune.resume import resume as go_on
+    from cotune.terminal import make_observer
+
+    result = go_on(run_directory, observer=make_observer(quiet), began=_BEGAN, **options)
     if not quiet:
         result.show()
 

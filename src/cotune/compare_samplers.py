@@ -25,7 +25,7 @@ from cotune.comparison import Comparison, Ended, SearchRecord
 from cotune.data import Dataset
 from cotune.exceptions import NoUsableTrialError
 from cotune.observer import Observer
-from cotune.options import Options
+from cotune.options import Options, Resources
 from cotune.report import build_comparison
 from cotune.report.html_file import write_file
 from cotune.results import DIRECTIONS
@@ -38,8 +38,6 @@ SAMPLERS_COMPARED: Final = ("grid", "random", "tpe")
 DEFAULT_TIMEOUT: Final = "60s"
 
 _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
-_VALIDATION = 0.2
-_PRECISION = "float32"
 _COMMON = (
     "command",
     "dataset",
@@ -129,9 +127,9 @@ def compare(
         portfolio=False,
         search_only=True,
     )
-    n_workers = positive(workers, "workers") or n_cores()
-    lanes = positive(lanes, "lanes")
-    device = read_device(device)
+    resources = Resources(
+        read_device(device), positive(workers, "workers") or n_cores(), positive(lanes, "lanes")
+    )
     if out is not None:
         check_free(Path(out))
     dataset = read_dataset(data)
@@ -145,11 +143,11 @@ def compare(
         for number, (seed, sampler) in enumerate(turns, start=1):
             observer.search_started(sampler, seed, number, len(turns))
             asked = replace(options, sampler=sampler, seed=seed)
-            run = _search(asked, dataset, device, n_workers, lanes, path, stop)
+            run = _search(asked, resources, dataset, path, stop)
             if run is None:
                 break
             config = RunDirectory.open(run.path).config()
-            lanes = int(config["lanes"])
+            resources = replace(resources, lanes=int(config["lanes"]))
             comparison.settings = {name: config[name] for name in _COMMON}
             comparison.searches.append(_record(run, sampler, seed))
             write_file(path / "compare.json", json.dumps(comparison.to_json(), indent=1))
@@ -168,29 +166,19 @@ def compare(
 
 
 def _search(
-    options: Options,
-    dataset: Dataset,
-    device: str,
-    workers: int,
-    lanes: int | None,
-    path: Path,
-    stop: StopRequest,
+    options: Options, resources: Resources, dataset: Dataset, path: Path, stop: StopRequest
 ) -> RunResult | None:
     """One search; None when the user stopped it, or had before."""
     if stop:
         return None
     try:
-        with workers_for(device, workers) as pool:
+        with workers_for(options, resources) as pool:
             return carry_out(
                 options,
+                resources,
                 dataset,
                 pool,
-                device,
-                workers,
-                lanes,
-                _PRECISION,
-                _VALIDATION,
-                path / f"{options.sampler}-{options.seed}",
+                lambda: RunDirectory.create(path / f"{options.sampler}-{options.seed}"),
                 Observer(),
                 stop=stop,
             )

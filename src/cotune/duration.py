@@ -15,7 +15,7 @@ _BARE = re.compile(_NUMBER)
 _WITH_UNITS = re.compile(r"\s*".join(rf"(?:({_NUMBER})\s*{unit})?" for unit in _SECONDS))
 
 
-def parse_duration(value: str | float) -> float:
+def parse_duration(value: str | float, what: str = "timeout") -> float:
     """Seconds of ``90``, ``90s``, ``5m``, ``2h`` or ``1h30m``.
 
     Raises:
@@ -23,10 +23,10 @@ def parse_duration(value: str | float) -> float:
     """
     seconds = _read(value.strip().lower()) if isinstance(value, str) else _number(value)
     if seconds is None:
-        raise UsageError(f"timeout: {shown(value)} is not a duration; write 90s, 5m or 2h")
+        raise UsageError(f"{what}: {shown(value)} is not a duration; write 90s, 5m or 2h")
     if not 0 < seconds < math.inf:
         limit = "above 0" if not seconds > 0 else "finite"
-        raise UsageError(f"timeout: {shown(value)} is not {limit}; write 90s, 5m or 2h")
+        raise UsageError(f"{what}: {shown(value)} is not {limit}; write 90s, 5m or 2h")
     return seconds
 
 

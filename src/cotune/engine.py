@@ -5,17 +5,21 @@ It knows nothing of studies, samplers or pruners: trial specs and verdicts go in
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from cotune.capacity import Attempt, measure_lanes
+from cotune.checkpoint import load_lanes, save_lanes
 from cotune.cohort import Cohort
 from cotune.data.dataset import TrainingData
+from cotune.exceptions import StorageError
 from cotune.lanes import Lane, Mark, averages, start
 from cotune.results import Report, TrialSpec, Verdict
 from cotune.runner import DeviceData, evaluate, make_cohort, train_epoch
@@ -65,6 +69,38 @@ class Engine:
         self._lanes: dict[int, Lane] = {}
         self._cohorts: dict[tuple[int, ...], Cohort] = {}
         self._unreported: list[Report] = []
+        self._unjudged: set[int] = set()  # lanes that were reported and have no verdict yet
+
+    def save(self, path: Path) -> None:
+        """Write all lanes, those first that can train now, in the order in which they would.
+
+        Raises:
+            StorageError: The file cannot be written.
+        """
+        waiting = self._scheduler.order
+        others = [number for number in self._lanes if number not in waiting]
+        save_lanes(path, [self._lanes[number] for number in (*waiting, *others)])
+
+    def resume(self, specs: Sequence[TrialSpec], paths: Sequence[Path]) -> None:
+        """Go on with trials that were saved, and begin the others anew; all can train at once.
+
+        A file that is damaged is passed over.
+
+        Args:
+            paths: Written by :meth:`save`.
+        """
+        data, wanted = self._data, list(specs)
+        for path in paths:
+            lanes: list[Lane] = []
+            with contextlib.suppress(StorageError):
+                lanes = load_lanes(
+                    path, wanted, data.input_shape, data.n_classes, self._device, data.inputs.dtype
+                )
+            for lane in lanes:
+                self._lanes[lane.spec.number] = lane
+                self._scheduler.add(self._ticket(lane.spec.number))
+                wanted.remove(lane.spec)
+        self.add(wanted)
 
     def add(self, specs: Sequence[TrialSpec]) -> None:
         """Take in fresh trials; those that memory has no room for fail at the next step."""
@@ -87,15 +123,25 @@ class Engine:
         """Lanes that can train now, or that failed before they could."""
         return len(self._scheduler) + len(self._unreported)
 
-    def step(self, cancelled: Callable[[], bool] = lambda: False) -> list[Report]:
+    def limit(self, lanes: int) -> None:
+        """From now on, train so many lanes together at most."""
+        self._scheduler.max_lanes = max(1, min(lanes, self.max_lanes))
+
+    def step(
+        self,
+        cancelled: Callable[[], bool] = lambda: False,
+        began: Callable[[Sequence[int]], None] = lambda numbers: None,
+    ) -> list[Report]:
         """Train the next cohort for an epoch; nothing to report when none waits.
 
         Args:
             cancelled: Asked between minibatches; a cohort that is cancelled is dropped, with
                 nothing to report.
+            began: Told which trials a cohort trains, before it does.
         """
         reports, self._unreported = self._unreported, []
         while not reports and (numbers := self._scheduler.next_cohort()):
+            began(numbers)
             marks = {number: self._lanes[number].mark() for number in numbers}
             with Attempt():
                 return self._train(self._gather(numbers), cancelled)
@@ -103,11 +149,16 @@ class Engine:
         return reports
 
     def apply(self, verdicts: Sequence[Verdict]) -> None:
-        """Let reported lanes go on, or drop them; dropping one that is gone does nothing."""
+        """Let reported lanes go on, or drop them.
+
+        Dropping one that is gone does nothing, and neither does letting one go on that waits for no
+        verdict: it was put back to an earlier epoch.
+        """
         for verdict in verdicts:
             if verdict.stop:
                 self._drop({verdict.number})
-            else:
+            elif verdict.number in self._unjudged:
+                self._unjudged.remove(verdict.number)
                 self._scheduler.add(self._ticket(verdict.number))
 
     def clear(self) -> None:
@@ -162,6 +213,7 @@ class Engine:
             )
             if scores and not reports[-1].error:
                 lane.keep_best(lane_scores["accuracy"])
+        self._unjudged.update(report.number for report in reports)
         self._drop({report.number for report in reports if report.error})
         return reports
 
@@ -219,6 +271,7 @@ class Engine:
 
     def _drop(self, numbers: set[int]) -> None:
         self._scheduler.discard(numbers)
+        self._unjudged -= numbers
         for number in numbers:
             self._lanes.pop(number, None)
         self._forget(numbers)

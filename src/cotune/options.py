@@ -35,6 +35,7 @@ class Options:
         portfolio: Try the default configuration and other good ones after those.
         patience: End the search after so many trials without a gain beyond noise; None: do not.
         ensemble: Networks to average, counted with repeats; 0 for no ensemble.
+        validation: Share of the training rows that trials are judged on, 0-1.
         search_only: Leave it at the search, without finalists and a final model. The test set is
             not read, and all of the time is the search's.
     """
@@ -51,6 +52,7 @@ class Options:
     portfolio: bool = True
     patience: int | None = None
     ensemble: int = 0
+    validation: float = 0.2
     search_only: bool = False
 
     @property
@@ -59,15 +61,33 @@ class Options:
         return self.space.discretized() if self.sampler == "grid" else self.space
 
 
+@dataclass(frozen=True)
+class Resources:
+    """What a run may use.
+
+    Attributes:
+        device: ``cpu`` or ``cuda``.
+        workers: Processes, on the CPU.
+        lanes: Trials in training at a time in each process; None: measured.
+        precision: ``float32`` or ``bfloat16``.
+        checkpoint: Seconds from one checkpoint to the next.
+        max_disk: Bytes that the run directory may take up.
+    """
+
+    device: str
+    workers: int
+    lanes: int | None = None
+    precision: str = "float32"
+    checkpoint: float = 30.0
+    max_disk: float = 2 * 2**30
+
+    def is_lockstep(self, options: Options) -> bool:
+        """Whether nothing depends on the clock: the same seed gives the same trials bit for bit."""
+        return self.device == "cpu" and self.workers == 1 and options.timeout is None
+
+
 def describe_run(
-    options: Options,
-    dataset: Dataset,
-    training: TrainingData,
-    device: str,
-    workers: int,
-    lanes: int,
-    precision: str,
-    validation: float,
+    options: Options, resources: Resources, dataset: Dataset, training: TrainingData, lanes: int
 ) -> dict[str, Any]:
     """What ``config.yaml`` says of a run: what was asked for, resolved, and with what."""
     n_rows = len(training.labels)
@@ -96,11 +116,13 @@ def describe_run(
         "seed": options.seed,
         "enqueued": list(options.enqueued),
         "ensemble": options.ensemble,
-        "validation": validation,
-        "device": device,
-        "workers": workers if device == "cpu" else None,
+        "validation": options.validation,
+        "device": resources.device,
+        "workers": resources.workers if resources.device == "cpu" else None,
         "lanes": lanes,
-        "precision": precision,
+        "precision": resources.precision,
+        "checkpoint_seconds": resources.checkpoint,
+        "max_disk_bytes": resources.max_disk,
         "versions": {
             "cotune": VERSION,
             "python": platform.python_version(),

@@ -17,12 +17,23 @@ def recorded_dataset(run: RunDirectory) -> Dataset:
     name = recorded["name"]
     if name not in [entry.name for entry in entries()]:
         raise UsageError(f"{name}: is no named dataset, so the run's data cannot be read again")
+    dataset = load(name)
+    check_fingerprint(run, dataset)
+    return dataset
+
+
+def check_fingerprint(run: RunDirectory, dataset: Dataset) -> None:
+    """Make sure that a dataset is the one that a run was on.
+
+    Raises:
+        UsageError: It is another one.
+    """
+    recorded = run.config()["dataset"]
     if "fingerprint" not in recorded:
         raise UsageError(f"{run.config_path}: has no fingerprint; an older Cotune wrote it")
-    dataset, fingerprint = load(name), str(recorded["fingerprint"])
+    fingerprint = str(recorded["fingerprint"])
     if dataset.fingerprint != fingerprint:
         raise UsageError(
-            f"{name}: is not what the run was on; its fingerprint is {dataset.fingerprint[:12]}, "
-            f"{fingerprint[:12]} was recorded"
+            f"{dataset.name}: is not what the run was on; its fingerprint is "
+            f"{dataset.fingerprint[:12]}, {fingerprint[:12]} was recorded"
         )
-    return dataset

@@ -11,11 +11,14 @@ samples.png     the first 16 training images; mistakes.png the 16 worst test mis
 best/           model.safetensors, model.json
 ensemble/       ensemble.json and a folder for each member, where one was asked for
 report.html     one file, no network
+checkpoint/     lanes in training, while there are any
+trainings.jsonl what finalists and the final model came to, epoch by epoch
 lock            held by the process that writes here
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import fcntl
 import io
@@ -23,7 +26,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -31,8 +34,9 @@ from typing import IO, Any
 import yaml
 
 from cotune.exceptions import StorageError, UsageError
-from cotune.results import FinalResult, Report, Summary, TrialResult
+from cotune.results import COSTS, FinalResult, Report, Summary, TrialResult
 
+_TRIAL_COLUMNS = ("number", "state", "value", "epochs_trained", "seconds", "reason")
 _CURVE_COLUMNS = (
     "number",
     "epoch",
@@ -116,6 +120,14 @@ class RunDirectory:
         return self.path / "mistakes.png"
 
     @property
+    def checkpoint_path(self) -> Path:
+        return self.path / "checkpoint"
+
+    @property
+    def trainings_path(self) -> Path:
+        return self.path / "trainings.jsonl"
+
+    @property
     def best_path(self) -> Path:
         return self.path / "best"
 
@@ -140,16 +152,75 @@ class RunDirectory:
         path = Path(path).absolute()
         check_free(path)
         run = cls(path)
-        try:
+        with _cannot_be_written(path):
             path.mkdir(parents=True, exist_ok=True)
-            run._lock = open(path / "lock", "w")  # noqa: SIM115 - held until close()
-            fcntl.flock(run._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            run._lock.write(f"{os.getpid()} {socket.gethostname()}\n")
-            run._lock.flush()
-        except OSError as error:
-            run.close()
-            raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
+        run._take_lock()
         return run
+
+    @classmethod
+    def reopen(cls, path: str | Path) -> RunDirectory:
+        """A run directory to go on with: takes its lock, and cuts off half-written last lines.
+
+        Raises:
+            UsageError: There is no run.
+            StorageError: Another process writes there, or this one cannot.
+        """
+        run = cls.open(path)
+        run._take_lock()
+        for table in run._growing:
+            run._cut(table, None)
+        return run
+
+    def _take_lock(self) -> None:
+        path = self.path / "lock"
+        with _cannot_be_written(self.path):
+            self._lock = open(path, "a+")  # noqa: SIM115 - held until close()
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._lock.seek(0)
+                pid, _, host = self._lock.read().strip().partition(" ")
+                self.close()
+                raise StorageError(
+                    f"{self.path}: process {pid or '?'} on {host or '?'} is writing there; wait "
+                    "for it, or stop it"
+                ) from None
+            self._lock.truncate(0)
+            self._lock.write(f"{os.getpid()} {socket.gethostname()}\n")
+            self._lock.flush()
+
+    @property
+    def _growing(self) -> tuple[Path, ...]:
+        """Files that lines are added to while the run goes on, and never changed."""
+        return self.journal_path, self.trials_path, self.curves_path, self.trainings_path
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the growing files, by name."""
+        return {p.name: p.stat().st_size if p.exists() else 0 for p in self._growing}
+
+    def roll_back(self, sizes: Mapping[str, int]) -> None:
+        """Cut the growing files to the sizes that they had.
+
+        Raises:
+            StorageError: One is shorter, or cannot be written.
+        """
+        for path in self._growing:
+            size = int(sizes[path.name])
+            if path.exists() and path.stat().st_size < size:
+                raise StorageError(f"{path}: is shorter than it was; it has been changed")
+            self._cut(path, size)
+
+    def _cut(self, path: Path, size: int | None) -> None:
+        """To a size; without one, to the last whole line."""
+        if not path.exists():
+            return
+        with _cannot_be_written(path), open(path, "r+b") as file:
+            end = file.seek(0, os.SEEK_END)
+            if size is None:
+                size = _whole_lines(file, end)
+            if size < end:
+                file.truncate(size)
+                os.fsync(file.fileno())
 
     def close(self) -> None:
         """Let go of the lock."""
@@ -182,18 +253,19 @@ class RunDirectory:
             ) from error
 
     def start_tables(self, hyperparameters: Iterable[str]) -> None:
-        """Write the headers of ``trials.csv`` and ``curves.csv``.
+        """Write the headers of ``trials.csv`` and ``curves.csv``, where they are not there yet.
 
         Args:
             hyperparameters: And costs, where they are objectives.
         """
         names = tuple(hyperparameters)
         self._trial_columns = names
-        self._append(
-            self.trials_path,
-            ("number", "state", "value", "epochs_trained", "seconds", "reason", *names),
-        )
-        self._append(self.curves_path, _CURVE_COLUMNS)
+        for path, columns in (
+            (self.trials_path, (*_TRIAL_COLUMNS, *names)),
+            (self.curves_path, _CURVE_COLUMNS),
+        ):
+            if not path.exists() or path.stat().st_size == 0:
+                self._append(path, columns)
 
     def append_trial(self, trial: TrialResult) -> None:
         """Add a finished trial's row; a hyperparameter that does not exist for it stays empty."""
@@ -208,6 +280,7 @@ class RunDirectory:
                 trial.reason,
                 *({**trial.params, **trial.costs}.get(name, "") for name in self._trial_columns),
             ),
+            sync=True,
         )
 
     def append_report(self, report: Report) -> None:
@@ -215,12 +288,12 @@ class RunDirectory:
         row = {**report.to_json(), **report.scores}
         self._append(self.curves_path, [row.get(name, "") for name in _CURVE_COLUMNS])
 
-    def _append(self, path: Path, row: Iterable[Any]) -> None:
-        try:
-            with open(path, "a", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerow(row)
-        except OSError as error:
-            raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
+    def _append(self, path: Path, row: Iterable[Any], sync: bool = False) -> None:
+        with _cannot_be_written(path), open(path, "a", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerow(row)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
 
     def _replace(self, path: Path, text: str) -> None:
         temporary = path.with_name(path.name + ".tmp")
@@ -311,6 +384,40 @@ class RunDirectory:
             _check(reading, {"when": str, "accuracy": float}, self.readings_path)
         return readings
 
+    def trials(self) -> list[TrialResult]:
+        """Finished trials in the order in which they ended, without their hyperparameters.
+
+        Those are in the study, in their own types.
+
+        Raises:
+            StorageError: The table is damaged.
+        """
+        trials = []
+        line = 1
+        try:
+            text = self.trials_path.read_text(encoding="utf-8")
+            for row in csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])):
+                line += 1
+                if row["state"] not in ("complete", "pruned", "failed"):
+                    raise ValueError(row["state"])
+                trials.append(
+                    TrialResult(
+                        number=int(row["number"]),
+                        state=row["state"],  # type: ignore[arg-type]
+                        value=float(row["value"]) if row["value"] else None,
+                        epochs=int(row["epochs_trained"]),
+                        params={},
+                        seconds=float(row["seconds"]),
+                        reason=row["reason"],
+                        costs={name: float(row[name]) for name in COSTS if row.get(name)},
+                    )
+                )
+        except (OSError, UnicodeDecodeError) as error:
+            raise StorageError(f"{self.trials_path}: cannot be read: {_line(error)}") from error
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise StorageError(f"{self.trials_path}:{line}: is damaged") from error
+        return trials
+
     def curves(self) -> dict[int, list[Report]]:
         """Every trial's reports by trial number, in order of epochs.
 
@@ -376,6 +483,26 @@ def default_path(name: str) -> Path:
         count += 1
         path = Path("runs") / f"{stem}-{count}"
     return path
+
+
+@contextlib.contextmanager
+def _cannot_be_written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _whole_lines(file: IO[bytes], end: int) -> int:
+    """Bytes up to the last line break."""
+    while end > 0:
+        start = max(0, end - 65_536)
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
 
 
 def _read_json(path: Path) -> Any:

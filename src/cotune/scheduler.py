@@ -45,6 +45,11 @@ class Scheduler:
         """Let a lane wait for its next epoch."""
         self._waiting.append(ticket)
 
+    @property
+    def order(self) -> list[int]:
+        """The lanes that wait, by number, in the order in which they came."""
+        return [ticket.number for ticket in self._waiting]
+
     def put_back(self, tickets: Sequence[Ticket]) -> None:
         """Let lanes that were taken and not trained wait again, ahead of those that are as far."""
         self._waiting = [*tickets, *self._waiting]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from cotune.checkpoint import saved_specs
+from cotune.checkpoints import STOP_SECONDS, Checkpoints
 from cotune.executors.base import Executor
 from cotune.observer import Observer
 from cotune.results import DIRECTIONS, Report, State, TrialResult, TrialSpec, Value, Verdict
@@ -51,6 +54,7 @@ class Search:
         patience: End when so many trials in a row were no better than the best before them by
             more than noise; None for no such end.
         noise: By how much two values of equally good trials differ by chance, about, at a value.
+        checkpoints: Saves the lanes.
 
     Attributes:
         finished: Trials that have ended, in that order.
@@ -80,8 +84,11 @@ class Search:
         costs: Callable[[TrialSpec], dict[str, float]] = lambda spec: {},
         patience: int | None = None,
         noise: Callable[[float], float] = lambda value: 0.0,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self._study = study
+        self._checkpoints = checkpoints
+        self._backlog: list[TrialSpec] = []  # to be trained on, or again, when there is room
         self._executor = executor
         self._run = run
         self._metric = metric
@@ -112,15 +119,96 @@ class Search:
         self.alone: set[int] = set()
 
     def go(self) -> None:
-        """Search until the trials, the time or the configurations are used up, or a stop."""
+        """Search until the trials, the time or the configurations are used up, or a stop.
+
+        After a stop, trials in training are left as they are, to be gone on with.
+        """
         while not self._is_over():
             self._fill_places()
             if not self._running:
                 break
-            self._executor.apply(self._judge(self._executor.reports(_POLL_SECONDS)))
+            reports = self._executor.reports(_POLL_SECONDS)
+            self._handle(reports)
+            if self._checkpoints:
+                self._checkpoints.step(self._handle)
             self._tick()
-        why = "patience was over" if self.no_patience else "time was up"
-        self._end_running("stopped by the user" if self._stopped() else why)
+        if self._stopped():
+            if self._checkpoints:
+                self._checkpoints.finish(self._handle, STOP_SECONDS)
+            self._executor.clear()
+        else:
+            self._end_running("patience was over" if self.no_patience else "time was up")
+
+    def restore(
+        self,
+        trials: Sequence[TrialResult],
+        curves: Mapping[int, Sequence[Report]],
+        lanes: Sequence[Path],
+        weights: Mapping[int, dict[str, NDArray[Any]]],
+        state: Mapping[str, Any],
+    ) -> None:
+        """Go on where a run was that had been stopped or killed; before :meth:`go`.
+
+        Args:
+            trials: Those that ended, in that order.
+            curves: All reports, by trial.
+            lanes: Files of a checkpoint.
+            weights: Likewise, of trials that ended.
+            state: Likewise, what :meth:`state` was.
+        """
+        params = self._study.params_of_all()
+        running = {spec.number: spec for spec in self._study.reopen()}
+        self._study.recall(
+            {
+                number: {report.epoch: report.scores[self._metric] for report in reports}
+                for number, reports in curves.items()
+            }
+        )
+        for number, reports in curves.items():
+            self.accuracies[number] = reports[-1].scores["accuracy"]
+        for trial in trials:
+            ended = replace(trial, params=params[trial.number])
+            if running.pop(trial.number, None):  # killed before the study was told
+                self._tell(ended)
+            self.finished.append(ended)
+            self._lose_patience(ended)
+        self.weights = dict(weights)
+        self._asked = self._study.asked
+        self._lane_epochs = int(state.get("lane_epochs", 0))
+        self._cohort_epochs = float(state.get("cohort_epochs", 0.0))
+        self.together = set(state.get("together", ()))
+        self.alone = set(state.get("alone", ()))
+        for number, spec in running.items():
+            reports = curves.get(number, [])
+            self._running[number] = _Running(
+                spec,
+                params[number],
+                reports[-1].epoch if reports else 0,
+                reports[-1].scores[self._metric] if reports else None,
+                sum(report.seconds for report in reports),
+            )
+        for number in [n for n, trial in self._running.items() if self._has_all_epochs(trial)]:
+            self._end(self._running[number], "complete", "")  # killed before that was recorded
+            del running[number]
+        for path in lanes:
+            saved = [spec for spec in saved_specs(path) if running.get(spec.number) == spec]
+            if saved:
+                self._executor.submit(saved, lanes)
+            for spec in saved:
+                del running[spec.number]
+        self._backlog = list(running.values())
+
+    def state(self) -> dict[str, Any]:
+        """What :meth:`restore` cannot find in the run's tables."""
+        return {
+            "lane_epochs": self._lane_epochs,
+            "cohort_epochs": self._cohort_epochs,
+            "together": sorted(self.together),
+            "alone": sorted(self.alone),
+        }
+
+    def _handle(self, reports: Sequence[Report]) -> None:
+        self._executor.apply(self._judge(reports))
 
     @property
     def _first_running(self) -> int:
@@ -169,6 +257,10 @@ class Search:
 
     def _fill_places(self) -> None:
         openings = self._executor.openings()
+        while openings and self._backlog:
+            size = openings.pop(0)
+            group, self._backlog = self._backlog[:size], self._backlog[size:]
+            self._executor.submit(group)
         for i, size in enumerate(openings):
             # The first and the last trials are shared out, so that no engine waits for another.
             engines = len(openings) - i
@@ -180,7 +272,7 @@ class Search:
                 size = min(size, -(-(self._n_trials - self._asked) // engines))
             if size < 1 or self._study.exhausted:
                 return
-            specs = self._study.ask(size)
+            specs = self._study.ask(size, self._executor.alone)
             self._asked += len(specs)
             self._executor.submit(specs)
             for spec in specs:
@@ -189,9 +281,13 @@ class Search:
 
     def _judge(self, reports: Sequence[Report]) -> list[Verdict]:
         """Record reports and decide whether their trials go on; failed ones need no verdict."""
-        values = {}
+        values: dict[int, tuple[int, float]] = {}
+        again: list[int] = []
         for report in reports:
             running = self._running[report.number]
+            if report.epoch <= running.epochs and not report.error:
+                again.append(report.number)  # its engine was lost, or the run killed
+                continue
             running.epochs = report.epoch
             running.seconds += report.seconds
             self._lane_epochs += 1
@@ -210,13 +306,10 @@ class Search:
             self._observer.trial_reported(report, running.value)
             values[report.number] = (report.epoch, running.value)
         stopped = self._study.report(values) - self._kept if values else set()
-        verdicts = []
-        for number, (epoch, _) in values.items():
+        verdicts = [Verdict(number, stop=False) for number in again]
+        for number in values:
             running = self._running[number]
-            most = self._most_epochs(running.seconds / epoch)
-            is_over = epoch >= (
-                running.spec.epochs if most is None else min(most, running.spec.epochs)
-            )
+            is_over = self._has_all_epochs(running)
             if is_over:
                 self._end(running, "complete", "")
                 self._keep(number)
@@ -225,11 +318,18 @@ class Search:
             verdicts.append(Verdict(number, stop=is_over or number in stopped))
         return verdicts
 
+    def _has_all_epochs(self, running: _Running) -> bool:
+        """All that it wants, or has time for."""
+        if running.epochs == 0:
+            return False
+        most = self._most_epochs(running.seconds / running.epochs)
+        return running.epochs >= min(running.spec.epochs, most or running.spec.epochs)
+
     def _keep(self, number: int) -> None:
         """Keep a complete trial's weights if it is among the best."""
         best = {trial.number for trial in self.ranked()[: self._kept_weights]}
-        if number in best:
-            self.weights[number] = self._executor.weights(number, best=True)
+        if number in best and (weights := self._executor.weights(number, best=True)):
+            self.weights[number] = weights
         self.weights = {n: weights for n, weights in self.weights.items() if n in best}
 
     @property
@@ -240,14 +340,19 @@ class Search:
     def _end(self, running: _Running, state: State, reason: str) -> None:
         number = running.spec.number
         result = self._so_far(running, state, reason)
-        self._study.tell(number, state, running.value, reason, list(result.costs.values()))
+        # First: what is in the table has ended, whether or not the study was told.
         self._run.append_trial(result)
+        self._tell(result)
         del self._running[number]
         self.finished.append(result)
         ranked = self.ranked()
         best = ranked[0] if ranked and ranked[0].state == "complete" else None
         self._observer.trial_ended(result, best)
         self._lose_patience(result)
+
+    def _tell(self, trial: TrialResult) -> None:
+        costs = list(trial.costs.values())
+        self._study.tell(trial.number, trial.state, trial.value, trial.reason, costs)
 
     def _lose_patience(self, trial: TrialResult) -> None:
         """Count the trials since one was better than the best before by more than noise."""

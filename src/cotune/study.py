@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import (
@@ -29,9 +30,9 @@ from optuna.samplers import (
 )
 from optuna.trial import TrialState
 
-from cotune.exceptions import StorageError
+from cotune.exceptions import StorageError, UsageError
 from cotune.halving import Halving
-from cotune.hyperparameters import SHARED, is_averaged
+from cotune.hyperparameters import SHARED, is_averaged, shown_value
 from cotune.results import DIRECTIONS, State, TrialSpec, Value
 from cotune.space import Space
 from cotune.storage import STUDY_NAME, Journal, open_storage
@@ -45,6 +46,9 @@ PrunerLike = str | BasePruner
 """A name in :data:`PRUNERS`, or an Optuna pruner."""
 
 OPTUNA_VERSION: Final = optuna.__version__
+
+_IDENTITY: Final = "cotune"
+_EXHAUSTED: Final = "exhausted"
 
 _STATES: Final[dict[State, TrialState]] = {
     "complete": TrialState.COMPLETE,
@@ -63,11 +67,18 @@ class Study:
         pruner: One of :data:`PRUNERS`, or an Optuna pruner.
         metric: One of :data:`DIRECTIONS`.
         costs: Of :data:`COSTS`: further objectives, all to be small. Pruning is by the metric.
-        seed: Seeds the sampler and the trials.
+        seed: Seeds the sampler and the trials. What the sampler draws depends on it, the trial's
+            number and the trials before, not on what the process drew; of an Optuna sampler that
+            was passed as an object, on what it says.
+        identity: What must be the same when a journal that is there already is gone on with.
+
+    Raises:
+        UsageError: It is not the same.
 
     Attributes:
         seconds: Wall clock spent in Optuna and in the journal.
         exhausted: A grid has no configuration left.
+        asked: Trials that were asked for.
     """
 
     def __init__(
@@ -79,10 +90,11 @@ class Study:
         metric: str = "accuracy",
         costs: Sequence[str] = (),
         seed: int = 0,
+        identity: Mapping[str, Any] | None = None,
     ) -> None:
         self.seconds = 0.0
+        self._sampler = sampler
         self._costs = tuple(costs)
-        self.exhausted = False
         self._seed = seed
         self._space = space
         self._running: dict[int, optuna.Trial] = {}
@@ -102,49 +114,114 @@ class Study:
                 study_name=STUDY_NAME,
                 storage=open_storage(self._journal),
                 directions=directions,
-                sampler=make_sampler(sampler, seed) if isinstance(sampler, str) else sampler,
+                sampler=None if isinstance(sampler, str) else sampler,
                 pruner=make_pruner(pruner) if isinstance(pruner, str) else pruner,
+                load_if_exists=True,
             )
-            self._study.set_metric_names([metric, *costs])
+            if _IDENTITY not in self._study.user_attrs:
+                self._study.set_metric_names([metric, *costs])
+                self._study.set_user_attr(_IDENTITY, dict(identity or {}))
+            _check_identity(self._study.user_attrs[_IDENTITY], dict(identity or {}))
+            trials = self._study.get_trials(deepcopy=False)
+        self.exhausted = bool(self._study.user_attrs.get(_EXHAUSTED))
+        self.asked = sum(trial.state != TrialState.WAITING for trial in trials)
+        self._waiting = len(trials) - self.asked
+        self._known = len(trials)
         # BruteForceSampler ends a search by study.stop(), which Optuna allows in optimize() only.
         self._study.stop = self._exhaust  # type: ignore[method-assign]
 
-    def enqueue(self, params: Mapping[str, Value]) -> None:
-        """Try this configuration, or part of one, before the sampler's own."""
+    def enqueue(self, params: Sequence[Mapping[str, Value]]) -> None:
+        """Try these configurations, or parts of them, before the sampler's own.
+
+        In a journal that was there already, as many as it has trials came first.
+        """
         # Given to Optuna when its turn comes: it would stay in the study, as a trial that waits
         # for ever, if the search ended before.
-        self._enqueued.append(dict(params))
+        self._enqueued.extend(dict(one) for one in params[self._known :])
 
-    def ask(self, count: int = 1) -> list[TrialSpec]:
+    def ask(
+        self, count: int = 1, alone: Callable[[TrialSpec], bool] = lambda spec: False
+    ) -> list[TrialSpec]:
         """The next trials; they count as running until :meth:`tell`.
 
         Those after the first share its values of the hyperparameters that lanes of a cohort must
         have in common; the sampler draws the others. A grid, which may not repeat itself, draws
         all of them.
+
+        Args:
+            count: How many at most.
+            alone: Whether a trial wants no others beside it; it is the last of the group.
         """
         first = self._ask({})
         held = {name: value for name, value in self.params(first.number).items() if name in SHARED}
-        if isinstance(self._study.sampler, BruteForceSampler):
+        if self._sampler == "grid" or isinstance(self._sampler, BruteForceSampler):
             held = {}
         specs = [first]
-        while len(specs) < count and not self.exhausted:
+        while len(specs) < count and not self.exhausted and not alone(specs[-1]):
             specs.append(self._ask(held))
         return specs
 
     def _ask(self, held: dict[str, Value]) -> TrialSpec:
-        sampler = self._study.sampler
-        with self._timed():
-            if held:
-                self._study.sampler = PartialFixedSampler(held, sampler)
-            if self._enqueued:
+        with self._timed(), self._sampling(self.asked, held):
+            if self._waiting:  # enqueued just before a run was killed
+                self._waiting -= 1
+            elif self._enqueued:
                 self._study.enqueue_trial(self._enqueued.popleft())
-            try:
-                trial = self._study.ask()
-                params = self._space.suggest(trial)
-            finally:
-                self._study.sampler = sampler
+            trial = self._study.ask()
+            params = self._space.suggest(trial)
+        self.asked += 1
         self._running[trial.number] = trial
         return trial_spec(self._space, params, trial.number, self._seed)
+
+    @contextmanager
+    def _sampling(self, number: int, held: Mapping[str, Value]) -> Iterator[None]:
+        """The sampler that draws the trial of that number."""
+        before = self._study.sampler
+        if isinstance(self._sampler, str):
+            self._study.sampler = make_sampler(self._sampler, self._seed, number)
+        if held:
+            self._study.sampler = PartialFixedSampler(dict(held), self._study.sampler)
+        try:
+            yield
+        finally:
+            self._study.sampler = before
+
+    def reopen(self) -> list[TrialSpec]:
+        """Trials that were asked for and not told before the journal was opened again.
+
+        One that was not drawn to its end is now.
+        """
+        specs = []
+        with self._timed():
+            for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                with self._sampling(frozen.number, {}):
+                    trial = optuna.Trial(self._study, frozen._trial_id)
+                    params = self._space.suggest(trial)
+                self._running[trial.number] = trial
+                specs.append(trial_spec(self._space, params, trial.number, self._seed))
+        return specs
+
+    def recall(self, reports: Mapping[int, Mapping[int, float]]) -> None:
+        """Know again what trials reported before: values by trial and epoch.
+
+        Of running trials, the journal gets what it lacks.
+        """
+        with self._timed():
+            for number, trial in self._running.items():
+                known = self._study.get_trials(deepcopy=False)[number].intermediate_values
+                for epoch, value in reports.get(number, {}).items():
+                    if epoch not in known and not self._costs:
+                        trial.report(value, epoch)
+        if self._halving is not None:
+            for number, values in reports.items():
+                for epoch, value in values.items():
+                    self._halving.judge({number: (epoch, value)})
+
+    def params_of_all(self) -> dict[int, dict[str, Value]]:
+        """Searched hyperparameters of all trials, by number."""
+        return {
+            trial.number: dict(trial.params) for trial in self._study.get_trials(deepcopy=False)
+        }
 
     def params(self, number: int) -> dict[str, Value]:
         """A running trial's searched hyperparameters."""
@@ -178,7 +255,7 @@ class Study:
         costs: Sequence[float] = (),
     ) -> None:
         """End a running trial; a complete one has its ``costs``."""
-        with self._timed():
+        with self._timed(), self._sampling(number, {}):  # a grid counts what has ended
             trial = self._running.pop(number)
             if reason:
                 trial.set_user_attr("reason", reason)
@@ -193,7 +270,9 @@ class Study:
             return [trial.number for trial in self._study.best_trials] if self._costs else []
 
     def _exhaust(self) -> None:
-        self.exhausted = True
+        if not self.exhausted:
+            self.exhausted = True
+            self._study.set_user_attr(_EXHAUSTED, True)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -211,6 +290,23 @@ class Study:
             self.seconds += time.perf_counter() - began
 
 
+def _check_identity(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    for name in sorted({*recorded, *asked}):
+        then, now = recorded.get(name), asked.get(name)
+        if isinstance(then, dict) and isinstance(now, dict):
+            for key in sorted({*then, *now}):
+                if then.get(key) != now.get(key):
+                    raise UsageError(
+                        f"{name}: {key} was {shown_value(then.get(key))} when the run began and is "
+                        f"{shown_value(now.get(key))} now; start another run"
+                    )
+        if then != now:
+            raise UsageError(
+                f"{name}: was {shown_value(then)} when the run began and is {shown_value(now)} "
+                "now; start another run"
+            )
+
+
 def trial_spec(space: Space, params: Mapping[str, Value], number: int, seed: int) -> TrialSpec:
     """What is trained of a trial in the search.
 
@@ -226,20 +322,33 @@ def trial_spec(space: Space, params: Mapping[str, Value], number: int, seed: int
     return TrialSpec(number, complete, own, averaged=is_averaged(complete))
 
 
-def make_sampler(name: str, seed: int) -> BaseSampler:
-    """An Optuna sampler by its name in :data:`SAMPLERS`."""
+def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
+    """An Optuna sampler by its name in :data:`SAMPLERS`, to draw one trial.
+
+    Args:
+        seed: The run's.
+        number: The trial's. A sampler for each makes a run that is killed and resumed draw what it
+            would have drawn.
+    """
+    own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         if name == "tpe":
-            return TPESampler(seed=seed)
+            return TPESampler(seed=own)
         if name == "random":
-            return RandomSampler(seed=seed)
+            return RandomSampler(seed=own)
         if name == "grid":
-            return BruteForceSampler(seed=seed)
+            return BruteForceSampler(seed=own)
         if name == "qmc":
-            return QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
+            # The place in the sequence is in the study; its scrambling is the run's.
+            return QMCSampler(
+                seed=seed,
+                scramble=True,
+                independent_sampler=RandomSampler(seed=own),
+                warn_independent_sampling=False,
+            )
         if name == "gp":
-            return GPSampler(seed=seed)
+            return GPSampler(seed=own)
     raise ValueError(f"sampler: {name!r} is not one of {', '.join(SAMPLERS)}")
 
 

@@ -7,8 +7,10 @@ import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from cotune.budget import Budget
+from cotune.checkpoints import Checkpoints, Weights, kept_weights, lane_files
 from cotune.costs import measure_cost
 from cotune.data.dataset import Dataset, TrainingData
 from cotune.data.pictures import draw_grid, draw_samples, to_png
@@ -26,6 +28,7 @@ from cotune.final import (
     read_test_set,
 )
 from cotune.finalists import play_off
+from cotune.generations import Generation
 from cotune.modelfile import save_model
 from cotune.observer import Observer
 from cotune.options import Options
@@ -48,6 +51,7 @@ from cotune.rundir import RunDirectory
 from cotune.search import Search
 from cotune.signals import StopRequest
 from cotune.study import Study
+from cotune.training_log import TrainingLog
 from cotune.version import VERSION
 
 _ENOUGH_ROWS = 3_000  # of the validation part: a score's standard error is half a point
@@ -69,6 +73,10 @@ class Tuner:
         stop: Set when the user wants the run to end.
         began: When the run began, by ``time.monotonic()``.
         closing_seconds: What is left to do after the test, in seconds: the report, the exit.
+        every: Seconds from one checkpoint to the next; None for no checkpoints.
+        max_bytes: What the run directory may take up.
+        lockstep: The executor trains in lockstep with the driver.
+        is_resumed: The run directory is one that was stopped or killed.
     """
 
     def __init__(
@@ -83,6 +91,10 @@ class Tuner:
         stop: StopRequest,
         began: float,
         closing_seconds: float = 0.0,
+        every: float | None = None,
+        max_bytes: float = math.inf,
+        lockstep: bool = False,
+        is_resumed: bool = False,
     ) -> None:
         self._dataset = dataset
         self._options = options
@@ -108,7 +120,9 @@ class Tuner:
             training,
             dataset.n_test,
             len(executor.openings()),
-            None if self._deadline is None else max(0.0, self._deadline - time.monotonic()),
+            None
+            if self._deadline is None
+            else max(0.0, self._deadline - (began if is_resumed else time.monotonic())),
             self._default,
             len(self._enqueued),
         )
@@ -120,6 +134,27 @@ class Tuner:
             options.metric,
             options.costs,
             options.seed,
+            {
+                "space": options.searched.to_dict(),
+                "seed": options.seed,
+                "data": dataset.fingerprint,
+                "metric": options.metric,
+                "costs": list(options.costs),
+                "validation": round(1.0 - training.n_train / len(training.labels), 6),
+            },
+        )
+        self._is_resumed = is_resumed
+        self._log = TrainingLog(run.trainings_path)
+        self._lanes: list[Path] = []  # of the checkpoint that is gone on from
+        self._final_weights: Weights = {}
+        self._checkpoints = Checkpoints(
+            run,
+            executor,
+            every,
+            max_bytes,
+            lockstep,
+            lambda: {"search": self._search.state()},
+            lambda: {**self._search.weights, **self._final_weights},
         )
         self._search = Search(
             self._study,
@@ -139,23 +174,32 @@ class Tuner:
             self._measure_costs,
             options.patience,
             self._noise,
+            self._checkpoints,
         )
         self._search_began = self._search_ended = self._finalists_ended = self._written = 0.0
 
-    def go(self) -> Summary:
+    def go(self, generation: Generation | None = None, extended: bool = False) -> Summary:
         """Search, train, test; what the run came to is in the summary and the run directory.
+
+        Args:
+            generation: The checkpoint to go on from.
+            extended: The search goes on, even if it was over before.
 
         Raises:
             NoUsableTrialError: No trial has a score; the run directory says why.
         """
         self._run.start_tables([*self._options.searched.searched, *self._options.costs])
         self._draw_samples()
-        for params in self._enqueued:
-            self._study.enqueue(params)
+        self._study.enqueue(self._enqueued)
         self._search_began = time.monotonic()
-        self._tick()
         try:
-            self._search.go()
+            if self._is_resumed:
+                self._restore(generation)
+            self._tick()
+            if extended:
+                self._log.clear()
+            if self._log.finalists is None:
+                self._search.go()
             self._search_ended = time.monotonic()
             if self._stop:
                 return self._end("interrupted", "stopped by the user")
@@ -169,6 +213,18 @@ class Tuner:
         except KeyboardInterrupt:
             self._end("interrupted", "stopped by the user at once")
             raise
+
+    def _restore(self, generation: Generation | None) -> None:
+        weights = kept_weights(generation)
+        self._final_weights = {n: weights.pop(n) for n in list(weights) if n < 0}
+        self._lanes = lane_files(generation)
+        self._search.restore(
+            self._run.trials(),
+            self._run.curves(),
+            self._lanes,
+            weights,
+            generation.state.get("search", {}) if generation else {},
+        )
 
     def _finish(self) -> Summary:
         ranked = self._search.ranked()
@@ -192,7 +248,9 @@ class Tuner:
             deadline = self._deadline
             if deadline is not None:
                 deadline -= self._budget.test_seconds(trial) * len(specs)
-            trainings = self._retrain(specs, self._observer.final_reported, deadline)
+            trainings = self._retrain(
+                specs, self._observer.final_reported, deadline, self._final_weights
+            )
             if trainings is None:
                 return self._end("interrupted", "stopped by the user", trial)
             chosen, *more = trainings
@@ -208,11 +266,16 @@ class Tuner:
         Returns:
             [] where there is no time for it; None when the user stopped it.
         """
-        spent = sum(float(trial.epochs) for trial in self._search.finished)
-        count, rounds, _ = self._budget.finalists(ranked, spent)
-        if rounds == 0:
+        if self._log.finalists is None:
+            spent = sum(float(trial.epochs) for trial in self._search.finished)
+            count, rounds, _ = self._budget.finalists(ranked, spent)
+            promising = self._budget.promising(ranked)[: count if rounds else 0]
+            self._log.choose([trial.number for trial in promising], rounds)
+        numbers, rounds = self._log.finalists or ([], 0)
+        by_number = {trial.number: trial for trial in ranked}
+        trials = [by_number[number] for number in numbers if number in by_number]
+        if not trials:
             return []
-        trials = self._budget.promising(ranked)[:count]
         deadline = self._deadline
         if deadline is not None:
             deadline -= self._budget.final_seconds(ranked[0], ranked)
@@ -257,14 +320,19 @@ class Tuner:
         specs: Sequence[TrialSpec],
         reported: Callable[[Report], None],
         deadline: float | None,
+        kept: Weights | None = None,
     ) -> list[Training] | None:
         return retrain(
             self._executor,
             specs,
             reported,
-            self._observer.tick,
+            self._tick,
             deadline,
             lambda: bool(self._stop),
+            self._log,
+            self._checkpoints,
+            self._lanes,
+            kept,
         )
 
     def _final_spec(self, trial: TrialResult, number: int) -> TrialSpec:
@@ -304,7 +372,9 @@ class Tuner:
         self._draw_mistakes(reading)
         self._observer.final_ended(final)
         remarks = "; ".join(failures or self._remarks(trial, final))
-        return self._end("complete", remarks, trial, final)
+        summary = self._end("complete", remarks, trial, final)
+        self._checkpoints.drop()
+        return summary
 
     def _make_ensemble(self) -> tuple[list[Ensemble], EnsembleResult | None]:
         """The ensemble that was asked for, saved, and what it is made of; or nothing."""

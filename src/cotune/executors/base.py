@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Self
 
 from numpy.typing import NDArray
@@ -23,13 +24,20 @@ class Executor(ABC):
     def lanes(self) -> int:
         """How many trials one engine trains at a time."""
 
+    def alone(self, spec: TrialSpec) -> bool:
+        """Whether a trial is better trained without others beside it in the engine."""
+        return False
+
     @abstractmethod
     def openings(self) -> list[int]:
         """How many trials each engine has room for now, where it is worth while to fill it."""
 
     @abstractmethod
-    def submit(self, specs: Sequence[TrialSpec]) -> None:
+    def submit(self, specs: Sequence[TrialSpec], saved: Sequence[Path] = ()) -> None:
         """Start training these trials in one engine, which trains those together that fit.
+
+        Args:
+            saved: Files of :meth:`saved`; trials whose lanes are in them go on from there.
 
         Raises:
             ValueError: No engine has room for all of them.
@@ -48,12 +56,48 @@ class Executor(ABC):
         """Stop all trials at once, those in mid-epoch too."""
 
     @abstractmethod
+    def settle(self, timeout: float) -> bool:
+        """Wait until the state of the lanes follows from the verdicts alone.
+
+        In lockstep, until no epoch is being trained; otherwise, as it never does, not at all.
+
+        Returns:
+            False if that takes longer than ``timeout`` seconds.
+        """
+
+    @abstractmethod
+    def pending(self) -> list[Report]:
+        """Reports that are here already; no epoch is begun for them."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Begin to write all lanes into files in the folder. Training may go on meanwhile."""
+
+    @abstractmethod
+    def saved(self, timeout: float) -> list[Path] | None:
+        """The files, once they are whole; None if that takes longer than ``timeout`` seconds.
+
+        Reports of what is in them came before, see :meth:`pending`.
+
+        Raises:
+            StorageError: One cannot be written.
+        """
+
+    @abstractmethod
+    def keep(self, saved: Sequence[Path]) -> None:
+        """From now on, lanes of an engine that is lost go on from these files."""
+
+    @abstractmethod
     def weights(self, number: int, best: bool = False) -> dict[str, NDArray]:  # type: ignore[type-arg]
         """The weights of a trial that waits for its verdict, as its module twin names them.
 
         Args:
             best: Those of its epoch with the best validation accuracy so far (the first of
                 several); those of now where nothing was validated.
+
+        Returns:
+            {} if its engine was lost just now; it then trains some epochs again, which are
+            reported once more.
         """
 
     @abstractmethod

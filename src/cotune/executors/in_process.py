@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from numpy.typing import NDArray
 
@@ -32,6 +33,7 @@ class InProcessExecutor(Executor):
         precision: str = "float32",
     ) -> None:
         self._engine = Engine(data, seed, device, lanes, precision)
+        self._saved: list[Path] | None = None
 
     @property
     def lanes(self) -> int:
@@ -40,16 +42,32 @@ class InProcessExecutor(Executor):
     def openings(self) -> list[int]:
         return worth_filling([self.lanes - len(self._engine)], self.lanes)
 
-    def submit(self, specs: Sequence[TrialSpec]) -> None:
+    def submit(self, specs: Sequence[TrialSpec], saved: Sequence[Path] = ()) -> None:
         if len(specs) > self.lanes - len(self._engine):
             raise ValueError(f"trial {specs[0].number}: there is no room for {len(specs)} trials")
-        self._engine.add(specs)
+        self._engine.resume(specs, saved)
 
     def reports(self, timeout: float) -> list[Report]:
         return self._engine.step()
 
     def apply(self, verdicts: Sequence[Verdict]) -> None:
         self._engine.apply(verdicts)
+
+    def settle(self, timeout: float) -> bool:
+        return True
+
+    def pending(self) -> list[Report]:
+        return []
+
+    def save(self, folder: Path) -> None:
+        self._saved = [folder / "lanes.safetensors"]
+        self._engine.save(self._saved[0])
+
+    def saved(self, timeout: float) -> list[Path] | None:
+        return self._saved
+
+    def keep(self, saved: Sequence[Path]) -> None:
+        pass  # what ends this engine ends the driver
 
     def weights(self, number: int, best: bool = False) -> dict[str, NDArray]:  # type: ignore[type-arg]
         return self._engine.weights(number, best)

@@ -4,6 +4,9 @@ Workers are started as commands of their own, not forked or spawned from the cal
 a script or notebook that calls Cotune needs no ``if __name__ == "__main__"`` guard. The dataset
 lies in one unlinked temporary file that every worker maps into memory, so it is in memory once and
 leaves nothing behind, however the processes end. A worker ends when its pipe does.
+
+A worker that dies, fails or hangs is replaced. Its trials go on from the last saved lanes, those
+that it was training one at a time: one that ends its worker again is the one to blame, and fails.
 """
 
 from __future__ import annotations
@@ -13,8 +16,12 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Sequence
+from math import nan
 from multiprocessing.connection import Pipe, wait
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +40,12 @@ _ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
 }
 _EXIT_SECONDS = 2.0
+_HANG_SECONDS = 120.0  # without a sign of life; a worker gives one a second
+_CHANCES = 2  # workers that a trial may end
+
+
+class _WorkerLostError(Exception):
+    """A worker ended or failed; the message says how."""
 
 
 class ProcessExecutor(Executor):
@@ -46,14 +59,23 @@ class ProcessExecutor(Executor):
         lockstep: Of a single worker: train an epoch only when the driver waits for its reports.
             Which trials meet then does not depend on how fast the driver is, and the same seed
             gives the same results bit for bit.
+        hang_seconds: A worker that gives no sign of life for so long is replaced.
     """
 
-    def __init__(self, workers: int, lockstep: bool = False) -> None:
+    def __init__(
+        self, workers: int, lockstep: bool = False, hang_seconds: float = _HANG_SECONDS
+    ) -> None:
         self._lockstep = lockstep and workers == 1
+        self._hang_seconds = hang_seconds
         self._stepping = False
         self._file = tempfile.TemporaryFile(prefix="cotune-")  # noqa: SIM115 - until close()
         self._workers = [_Worker(self._file.fileno()) for _ in range(workers)]
         self._lanes = 0
+        self._load: tuple[Any, ...] = ()
+        self._failures: list[Report] = []
+        self._ended_workers: Counter[int] = Counter()  # by the trial that was in training
+        self._folder: Path | None = None
+        self._kept: list[Path] = []
 
     def load(
         self,
@@ -70,7 +92,7 @@ class ProcessExecutor(Executor):
             precision: As for :class:`Engine`.
 
         Raises:
-            StorageError: The temporary folder has no room for the dataset.
+            StorageError: The temporary folder has no room for the dataset, or a worker ended.
         """
         try:
             # The labels first, as all that follows 8-byte numbers is aligned.
@@ -90,57 +112,113 @@ class ProcessExecutor(Executor):
             "input_shape": data.input_shape,
             "fold_of": data.fold_of,
         }
-        for worker in self._workers:
-            worker.send("load", (layout, seed, lanes, precision, self._lockstep))
-        # Measured side by side, as they will train; the least keeps all workers alike.
-        self._lanes = min(worker.ask("lanes") for worker in self._workers)
+        try:
+            for worker in self._workers:
+                worker.send("load", (layout, seed, lanes, precision, self._lockstep))
+            # Measured side by side, as they will train; the least keeps all workers alike.
+            self._lanes = min(worker.ask("lanes") for worker in self._workers)
+        except _WorkerLostError as error:
+            raise StorageError(f"a worker process ended: {error}") from None
+        self._load = (layout, seed, self._lanes, precision, self._lockstep)
 
     @property
     def lanes(self) -> int:
         return self._lanes
 
-    def openings(self) -> list[int]:
-        return worth_filling([self._lanes - len(w.trials) for w in self._workers], self._lanes)
+    def alone(self, spec: TrialSpec) -> bool:
+        # Lanes of a CNN are stepped one after another: together, each would only take longer.
+        return spec.params.get("model") == "cnn"
 
-    def submit(self, specs: Sequence[TrialSpec]) -> None:
-        worker = min(self._workers, key=lambda worker: len(worker.trials))
-        if len(specs) > self._lanes - len(worker.trials):
+    def openings(self) -> list[int]:
+        return worth_filling([self._lanes - self._taken(w) for w in self._workers], self._lanes)
+
+    def _taken(self, worker: _Worker) -> int:
+        specs = worker.specs.values()
+        return self._lanes if any(self.alone(spec) for spec in specs) else len(specs)
+
+    def submit(self, specs: Sequence[TrialSpec], saved: Sequence[Path] = ()) -> None:
+        worker = min(self._workers, key=self._taken)
+        if len(specs) > self._lanes - len(worker.specs):
             raise ValueError(f"trial {specs[0].number}: no worker has room for {len(specs)} trials")
-        worker.trials.update(spec.number for spec in specs)
-        worker.send("add", list(specs))
+        worker.specs |= {spec.number: spec for spec in specs}
+        self._send(worker, "resume", (list(specs), list(saved)))
 
     def reports(self, timeout: float) -> list[Report]:
-        reports: list[Report] = []
         if self._lockstep and not self._stepping:
-            self._workers[0].send("step", None)
             self._stepping = True
-        for worker in self._workers:
-            reports += worker.take_reports()
-        pipes = {worker.pipe: worker for worker in self._workers if worker.trials}
+            self._send(self._workers[0], "step", None)
+        reports = self.pending()
+        pipes = {worker.pipe: worker for worker in self._workers if worker.specs}
         for pipe in wait(list(pipes), 0.0 if reports else timeout):
-            worker = pipes[pipe]  # type: ignore[index]
-            if worker.receive()[0] == "reports":
-                self._stepping = False
-            reports += worker.take_reports()
-        return reports
+            self._receive(pipes[pipe])  # type: ignore[index]
+        for worker in pipes.values():
+            silent = time.monotonic() - worker.last_sign > self._hang_seconds
+            if silent and (self._stepping or not self._lockstep) and not worker.pipe.poll():
+                self._replace(worker, f"no sign of life for {self._hang_seconds:g} s")
+        return reports + self.pending()
 
     def apply(self, verdicts: Sequence[Verdict]) -> None:
-        for worker in self._workers:
+        for worker in list(self._workers):
             # Together, so that lanes which go on go on together.
-            if own := [verdict for verdict in verdicts if verdict.number in worker.trials]:
-                worker.send("apply", own)
-                worker.trials -= {verdict.number for verdict in own if verdict.stop}
+            if own := [verdict for verdict in verdicts if verdict.number in worker.specs]:
+                for verdict in own:
+                    if verdict.stop:
+                        del worker.specs[verdict.number]
+                self._send(worker, "apply", own)
+
+    def settle(self, timeout: float) -> bool:
+        end = time.monotonic() + timeout
+        while self._stepping and time.monotonic() < end:
+            worker = self._workers[0]
+            if worker.pipe.poll(0.05):
+                self._receive(worker)
+        return not self._stepping
+
+    def pending(self) -> list[Report]:
+        failures, self._failures = self._failures, []
+        return failures + [report for worker in self._workers for report in worker.take_reports()]
+
+    def save(self, folder: Path) -> None:
+        self._folder = folder
+        for i, worker in enumerate(list(self._workers)):
+            worker.saved, worker.saving = None, folder / f"lanes-{i}.safetensors"
+            self._send(worker, "save", worker.saving)
+
+    def saved(self, timeout: float) -> list[Path] | None:
+        end = time.monotonic() + timeout
+        while waiting := [worker for worker in self._workers if worker.saved is None]:
+            for worker in waiting:
+                if worker.pipe.poll(0.01 if timeout else 0.0):
+                    self._receive(worker)
+            if time.monotonic() >= end:
+                break
+        if any(worker.saved is None for worker in self._workers) or self._folder is None:
+            return None
+        for worker in self._workers:
+            if worker.saved:
+                raise StorageError(worker.saved)
+        return sorted(self._folder.glob("lanes-*.safetensors"))
+
+    def keep(self, saved: Sequence[Path]) -> None:
+        self._kept = list(saved)
 
     def weights(self, number: int, best: bool = False) -> dict[str, NDArray]:  # type: ignore[type-arg]
-        worker = next(worker for worker in self._workers if number in worker.trials)
-        worker.send("weights", (number, best))
-        weights: dict[str, NDArray] = worker.ask("weights")  # type: ignore[type-arg]
+        worker = next((worker for worker in self._workers if number in worker.specs), None)
+        if worker is None:
+            return {}
+        try:
+            worker.send("weights", (number, best))
+            weights: dict[str, NDArray] = worker.ask("weights")  # type: ignore[type-arg]
+        except _WorkerLostError as error:
+            self._replace(worker, str(error))
+            return {}
         return weights
 
     def clear(self) -> None:
-        for worker in self._workers:
-            worker.trials.clear()
-            worker.send("clear", None)
+        self._failures = []
+        for worker in list(self._workers):
+            worker.specs.clear()
+            self._send(worker, "clear", None)
 
     def close(self) -> None:
         for worker in self._workers:
@@ -151,11 +229,70 @@ class ProcessExecutor(Executor):
         with contextlib.suppress(OSError):  # what a full disk had no room for is tried once more
             self._file.close()
 
+    def _send(self, worker: _Worker, kind: str, content: Any) -> None:
+        try:
+            worker.send(kind, content)
+        except _WorkerLostError as error:
+            self._replace(worker, str(error))
+
+    def _receive(self, worker: _Worker) -> None:
+        try:
+            kind, content = worker.receive()
+        except _WorkerLostError as error:
+            self._replace(worker, str(error))
+            return
+        if kind != "reports":
+            return
+        self._stepping = False
+        if worker.suspects:
+            worker.suspects -= {report.number for report in content}
+            if not worker.suspects:
+                self._send(worker, "limit", self._lanes)
+
+    def _replace(self, worker: _Worker, reason: str) -> None:
+        """Let a new process go on with a lost worker's trials."""
+        # What it told before its end stands; its lanes train on from further back.
+        with contextlib.suppress(_WorkerLostError, OSError):
+            while worker.pipe.poll():
+                worker.receive()
+        worker.kill()
+        self._failures += worker.take_reports()
+        in_training = [number for number in worker.in_training if number in worker.specs]
+        self._ended_workers.update(in_training)
+        for number in in_training:
+            if self._ended_workers[number] >= _CHANCES:
+                error = f"it ended its worker process {_CHANCES} times ({reason})"
+                epoch = worker.epochs.get(number, 0) + 1
+                self._failures.append(Report(number, epoch, nan, nan, {}, 0.0, 0, error=error))
+                del worker.specs[number]
+        new = _Worker(self._file.fileno())
+        self._workers[self._workers.index(worker)] = new
+        self._stepping = False
+        new.specs, new.epochs = worker.specs, worker.epochs
+        new.suspects = {number for number in in_training if number in new.specs}
+        try:
+            new.send("load", self._load)
+            new.ask("lanes")
+            if new.suspects:
+                new.send("limit", 1)
+            new.send("resume", (list(new.specs.values()), self._kept))
+            if worker.saved is None:
+                new.saved, new.saving = None, worker.saving
+                new.send("save", new.saving)
+        except _WorkerLostError as error:
+            raise StorageError(f"worker processes end one after another: {error}") from None
+
 
 class _Worker:
     def __init__(self, data_fd: int) -> None:
         self.pipe, theirs = Pipe()
-        self.trials: set[int] = set()
+        self.specs: dict[int, TrialSpec] = {}
+        self.epochs: dict[int, int] = {}  # by trial, the last that was reported
+        self.in_training: list[int] = []
+        self.suspects: set[int] = set()  # in training when the worker before this one ended
+        self.saved: str | None = ""  # None while it saves its lanes, then why that failed
+        self.saving: Path | None = None
+        self.last_sign = time.monotonic()
         self._reports: list[Report] = []
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         command = [sys.executable, "-P", "-m", "cotune.executors.worker"]
@@ -171,6 +308,8 @@ class _Worker:
         theirs.close()
 
     def send(self, kind: str, content: Any) -> None:
+        if not self.specs or kind == "resume":
+            self.last_sign = time.monotonic()  # until now there was nothing to tell
         try:
             self.pipe.send((kind, content))
         except OSError:
@@ -187,26 +326,41 @@ class _Worker:
             kind, content = self.pipe.recv()
         except (EOFError, OSError):
             raise self._lost() from None
+        self.last_sign = time.monotonic()
         if kind == "error":
-            raise StorageError(f"a worker process failed: {content}")
-        if kind == "reports":
+            raise _WorkerLostError(content)
+        if kind == "began":
+            self.in_training = content
+        elif kind == "reports":
             self._reports += content
+            self.epochs |= {report.number: report.epoch for report in content}
+            self.in_training = []
+        elif kind == "saved":
+            self.saved = content
         return kind, content
 
     def take_reports(self) -> list[Report]:
         """Reports that were received, but for those of trials that were stopped before."""
-        reports = [report for report in self._reports if report.number in self.trials]
+        reports = [report for report in self._reports if report.number in self.specs]
         self._reports = []
-        self.trials -= {report.number for report in reports if report.error}
+        for report in reports:
+            if report.error:
+                del self.specs[report.number]
         return reports
 
-    def _lost(self) -> StorageError:
+    def _lost(self) -> _WorkerLostError:
         try:
             code = self._process.wait(_EXIT_SECONDS)
         except subprocess.TimeoutExpired:
             code = None
         cause = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        return StorageError(f"a worker process ended ({cause}); too little memory is one cause")
+        return _WorkerLostError(f"{cause}; too little memory is one cause")
+
+    def kill(self) -> None:
+        with contextlib.suppress(OSError):
+            self.pipe.close()
+        self._process.kill()
+        self._process.wait()
 
     def end(self) -> None:
         try:

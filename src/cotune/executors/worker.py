@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections import deque
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -16,6 +18,9 @@ import torch
 
 from cotune.data.dataset import TrainingData
 from cotune.engine import Engine
+from cotune.exceptions import StorageError
+
+_SIGN_OF_LIFE_SECONDS = 1.0
 
 
 def main(pipe_fd: int, data_fd: int) -> None:
@@ -37,12 +42,20 @@ def _serve(pipe: Connection, data_fd: int) -> None:
     engine: Engine | None = None
     lockstep, may_step = False, True
     unread: deque[tuple[str, Any]] = deque()  # what came in mid-epoch, to be done after it
+    signed = time.monotonic()
 
     def cancelled() -> bool:
         """Whether the driver wants the epoch to end at once."""
+        nonlocal signed
         while pipe.poll():
             unread.append(pipe.recv())
+        if time.monotonic() > signed + _SIGN_OF_LIFE_SECONDS:
+            signed = time.monotonic()
+            pipe.send(("alive", None))
         return any(kind == "clear" for kind, _ in unread)
+
+    def began(numbers: Sequence[int]) -> None:
+        pipe.send(("began", list(numbers)))
 
     while True:
         # Wait for word only when no lane can be trained, or in lockstep.
@@ -65,14 +78,27 @@ def _serve(pipe: Connection, data_fd: int) -> None:
                 may_step = True
             elif kind == "weights":
                 pipe.send(("weights", engine.weights(*content)))
+            elif kind == "save":
+                pipe.send(("saved", _save(engine, content)))
             elif kind == "clear":
                 engine.clear()
+            elif kind == "resume":
+                engine.resume(*content)
             else:
                 getattr(engine, kind)(content)
-        reports = engine.step(cancelled)
+        reports = engine.step(cancelled, began)
         may_step = not lockstep
         if reports or lockstep:
             pipe.send(("reports", reports))
+
+
+def _save(engine: Engine, content: Any) -> str:
+    """Why it failed, or ""."""
+    try:
+        engine.save(content)
+    except StorageError as error:
+        return str(error)
+    return ""
 
 
 def _map_data(fd: int, shape: tuple[int, int], dtype: str, **parts: Any) -> TrainingData:

@@ -1,0 +1,180 @@
+"""Going on with a run that was stopped, killed or that is to have more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cotune.api import Before, RunResult, carry_out, open_run, workers_for
+from cotune.arguments import positive, read_dataset, read_device
+from cotune.data import Dataset
+from cotune.duration import parse_duration
+from cotune.exceptions import StorageError, UsageError
+from cotune.generations import Generations
+from cotune.observer import Observer
+from cotune.options import Options, Resources
+from cotune.recorded_data import check_fingerprint, recorded_dataset
+from cotune.rundir import RunDirectory
+from cotune.space_yaml import space_from_dict
+from cotune.storage import load_study
+from cotune.study import PRUNERS, SAMPLERS, PrunerLike, SamplerLike
+
+
+def resume(
+    path: str | Path,
+    *,
+    timeout: str | float | None = None,
+    n_trials: int | None = None,
+    more: int | None = None,
+    data: str | Dataset | tuple[Any, Any] | None = None,
+    sampler: SamplerLike | None = None,
+    pruner: PrunerLike | None = None,
+    observer: Observer | None = None,
+    began: float | None = None,
+) -> RunResult:
+    """Go on with a run from what is in its directory.
+
+    Trials that ended stay as they are. Those in training go on from the last checkpoint, or begin
+    anew where there was none yet. The sampler goes on as it would have. Without ``timeout``,
+    ``n_trials`` or ``more`` the run does what is left of what it was asked for, which for a
+    complete one is nothing.
+
+    With one worker and no timeout, what comes after the checkpoint comes again bit for bit.
+    Otherwise which trials are trained side by side depends on the clock, and with it the last bits
+    of trials that had not ended.
+
+    Args:
+        path: The run directory.
+        timeout: Search for so much longer, finalists and final model included: seconds, or
+            ``"90s"``, ``"5m"``.
+        n_trials: Trials altogether.
+        more: Trials beside those that the run has.
+        data: Of a run on data without a name: the same arrays again.
+        sampler, pruner: Of a run that was given an Optuna object: one like it.
+        observer: Told how the run goes.
+        began: ``time.monotonic()`` when the timeout began to count; now by default.
+
+    Raises:
+        UsageError: There is no run, it was on other data, or an argument cannot be used.
+        StorageError: Another process writes there, or the run's files are damaged.
+        KeyboardInterrupt: A signal stopped it; it can be resumed again.
+    """
+    began = time.monotonic() if began is None else began
+    if n_trials is not None and more is not None:
+        raise UsageError("n_trials: give the total, or how many more, not both")
+    n_trials, more = positive(n_trials, "n_trials"), positive(more, "more")
+    seconds = None if timeout is None else parse_duration(timeout)
+    run = RunDirectory.reopen(path)
+    try:
+        config, summary = run.config(), _summary(run)
+        is_complete = summary is not None and summary.state == "complete"
+        options = _options(run, config, sampler, pruner)
+        resources = _resources(run, config)
+        was_lockstep = resources.is_lockstep(options)
+        extended = timeout is not None or more is not None
+        if more is not None or n_trials is not None:
+            asked = _asked(run)
+            total = n_trials or asked + (more or 0)
+            extended = extended or total > asked
+            options = replace(options, n_trials=total)
+        if is_complete and not extended:
+            return open_run(run.path)
+        used = summary.seconds["total"] if summary else 0.0
+        if seconds is not None:
+            options = replace(options, timeout=used + seconds)
+        elif extended:  # so many trials, however long they take
+            options = replace(options, timeout=None)
+        generations = Generations(run.checkpoint_path)
+        generation = generations.latest()
+        if not is_complete and was_lockstep:
+            run.roll_back(
+                generation.state["sizes"] if generation else dict.fromkeys(run.sizes(), 0)
+            )
+        with workers_for(options, resources) as pool:
+            return carry_out(
+                options,
+                resources,
+                _dataset(run, data),
+                pool,
+                lambda: run,
+                observer or Observer(),
+                began - used,
+                before=Before(config, generation, extended),
+            )
+    finally:
+        run.close()
+
+
+def _summary(run: RunDirectory) -> Any:
+    """None where the run was killed before it wrote one."""
+    return run.summary() if (run.path / "summary.json").exists() else None
+
+
+def _asked(run: RunDirectory) -> int:
+    try:
+        return len(load_study(run.journal_path).get_trials(deepcopy=False))
+    except StorageError:
+        return 0
+
+
+def _dataset(run: RunDirectory, data: str | Dataset | tuple[Any, Any] | None) -> Dataset:
+    if data is None:
+        return recorded_dataset(run)
+    dataset = read_dataset(data)
+    check_fingerprint(run, dataset)
+    return dataset
+
+
+def _options(
+    run: RunDirectory,
+    config: Mapping[str, Any],
+    sampler: SamplerLike | None,
+    pruner: PrunerLike | None,
+) -> Options:
+    try:
+        return Options(
+            # The sampler's own: a grid was made of the space already.
+            space=space_from_dict(config["space"]),
+            sampler=_part("sampler", str(config["sampler"]), sampler, SAMPLERS),
+            pruner=_part("pruner", str(config["pruner"]), pruner, PRUNERS),
+            metric=config["metric"],
+            n_trials=config["n_trials"],
+            timeout=config["timeout_seconds"],
+            seed=int(config["seed"]),
+            enqueued=config["enqueued"],
+            costs=tuple(config["costs"]),
+            portfolio=bool(config["portfolio"]),
+            patience=config["patience"],
+            ensemble=int(config["ensemble"]),
+            validation=float(config["validation"]),
+        )
+    except KeyError as error:
+        raise UsageError(
+            f"{run.config_path}: has no {error.args[0]}; an older Cotune wrote it"
+        ) from None
+
+
+def _part(what: str, recorded: str, given: Any, names: tuple[str, ...]) -> Any:
+    if recorded in names:
+        if given is not None and given != recorded:
+            raise UsageError(f"{what}: the run's is {recorded}; start another run for another one")
+        return recorded
+    if given is None or isinstance(given, str):
+        raise UsageError(
+            f"{what}: the run was given a {recorded} object; resume it from Python with {what}=..."
+        )
+    return given
+
+
+def _resources(run: RunDirectory, config: Mapping[str, Any]) -> Resources:
+    return Resources(
+        device=read_device(config["device"]),
+        workers=int(config["workers"] or 1),
+        lanes=int(config["lanes"]),
+        precision=str(config["precision"]),
+        checkpoint=float(config["checkpoint_seconds"]),
+        max_disk=float(config["max_disk_bytes"]),
+    )

@@ -1,0 +1,277 @@
+"""``python -m tests.torture``: runs are killed at random instants, resumed, and looked at.
+
+Drivers and workers get SIGKILL, runs go on with ``cotune resume``, until all kills are spent; then
+each run is let to its end. Checked after every kill and at the end: trials that had finished are
+there, once and unchanged; no process outlives its driver; the run completes, with as many trials as
+it was asked for; its study loads and agrees with its table. With one worker the table must also be
+that of a run that nobody killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cotune.rundir import RunDirectory
+from cotune.storage import load_study
+
+_COTUNE = (sys.executable, "-m", "cotune")
+_ORPHAN_SECONDS = 15.0
+_HANG_SECONDS = 240.0
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is run."""
+
+    data: str
+    workers: int
+    n_trials: int
+    model: str = "mlp"
+
+    def command(self, out: Path, seed: int) -> list[str]:
+        options = f"--n-trials {self.n_trials} --workers {self.workers} --model {self.model}"
+        options += f" --seed {seed} --checkpoint 1s --lanes 4 --quiet"
+        return [*_COTUNE, "run", self.data, *options.split(), "--out", str(out)]
+
+
+CASES = (
+    Case("digits", 1, 14),
+    Case("digits", 2, 20),
+    Case("fashion-mnist-small", 2, 12),
+    Case("digits", 2, 8, "auto"),
+)
+
+
+@dataclass
+class Count:
+    """What came of it all."""
+
+    driver_kills: int = 0
+    worker_kills: int = 0
+    runs: int = 0
+    seen: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def table(out: Path) -> dict[str, Row]:
+    """Finished trials by number; a torn last line is left out, as in every reader."""
+    path = out / "trials.csv"
+    if not path.exists():
+        return {}
+    text = path.read_text()
+    rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+    return {row["number"]: row for row in rows}
+
+
+def workers_of(pid: int) -> list[int]:
+    """Processes that a driver started and that live."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+            command = (folder / "cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(parent) == pid and state != "Z" and b"cotune.executors.worker" in command:
+            found.append(int(folder.name))
+    return found
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+class Torture:
+    """One run after another.
+
+    Args:
+        kills: Altogether.
+        seed: Of the instants.
+        say: Told of everything.
+    """
+
+    def __init__(self, kills: int, seed: int, say: bool = True) -> None:
+        self._left = kills
+        self._random = random.Random(seed)
+        self._say = say
+        self.count = Count()
+
+    def go(self, cases: tuple[Case, ...] = CASES, kills_a_run: int = 12) -> Count:
+        number = 0
+        with tempfile.TemporaryDirectory(prefix="torture-") as folder:
+            while self._left > 0:
+                case = cases[number % len(cases)]
+                self._one_run(case, Path(folder) / f"run-{number}", number, kills_a_run)
+                number += 1
+        return self.count
+
+    def _one_run(self, case: Case, out: Path, seed: int, kills: int) -> None:
+        self.count.runs += 1
+        before: dict[str, Row] = {}
+        command = case.command(out, seed)
+        while kills > 0 and self._left > 0:
+            with open(out.with_suffix(".stderr"), "w") as errors:
+                driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
+            killed = self._kill_something(driver)
+            if killed == "nothing":
+                break
+            kills -= 1
+            before = self._look(out, before, case.workers > 1, killed)
+            if killed == "worker":
+                end = time.monotonic() + _HANG_SECONDS
+                while driver.poll() is None and time.monotonic() < end and kills > 0 and self._left:
+                    killed = self._kill_something(driver)
+                    if killed == "nothing":
+                        break
+                    kills -= 1
+                    before = self._look(out, before, case.workers > 1, killed)
+                    if killed == "driver":
+                        break
+                if killed == "worker":
+                    self._wait(driver, out)
+                    before = self._look(out, before, case.workers > 1, "end")
+            # Nothing was made before the kill where even config.yaml is missing.
+            if (out / "config.yaml").exists():
+                command = [*_COTUNE, "resume", str(out), "--quiet"]
+            elif out.exists():
+                for left in out.iterdir():
+                    left.unlink()
+        if driver_code := self._wait(driver, out):
+            if driver_code == -signal.SIGKILL:
+                self._finish(command, out)
+            else:
+                self._problem(f"{out.name}: exit code {driver_code}", out)
+        self._check(case, out, seed, before)
+
+    def _finish(self, command: list[str], out: Path) -> None:
+        with open(out.with_suffix(".stderr"), "w") as errors:
+            driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
+        if code := self._wait(driver, out):
+            self._problem(f"{out.name}: exit code {code}", out)
+
+    def _kill_something(self, driver: subprocess.Popen[bytes]) -> str:
+        """The driver or a worker, after a while; "nothing" if the run was over before."""
+        try:
+            driver.wait(self._random.uniform(0.3, 7.0))
+            return "nothing"
+        except subprocess.TimeoutExpired:
+            pass
+        workers = workers_of(driver.pid)
+        self._left -= 1
+        if workers and self._random.random() < 0.4:
+            try:
+                subprocess.run(["kill", "-9", str(self._random.choice(workers))], check=False)
+            finally:
+                self.count.worker_kills += 1
+            return "worker"
+        driver.kill()
+        driver.wait()
+        self.count.driver_kills += 1
+        end = time.monotonic() + _ORPHAN_SECONDS
+        while orphans := [pid for pid in workers if lives(pid)]:
+            if time.monotonic() > end:
+                self._problem(f"orphans: {orphans}")
+                break
+            time.sleep(0.05)
+        return "driver"
+
+    def _look(self, out: Path, before: dict[str, Row], exact: bool, killed: str) -> dict[str, Row]:
+        """Finished trials of now, if those of before are among them."""
+        now = table(out)
+        self._tell(f"{out.name}: {killed}, {len(now)} trials have finished")
+        if not exact:
+            return before | now  # what came after the checkpoint comes again
+        for number, row in before.items():
+            if now.get(number) != row:
+                self._problem(f"{out.name}: trial {number} was {row}, is {now.get(number)}")
+        return now
+
+    def _wait(self, driver: subprocess.Popen[bytes], out: Path) -> int:
+        try:
+            return driver.wait(_HANG_SECONDS)
+        except subprocess.TimeoutExpired:
+            driver.kill()
+            self._problem(f"{out.name}: hangs", out)
+            return driver.wait()
+
+    def _check(self, case: Case, out: Path, seed: int, before: dict[str, Row]) -> None:
+        after = table(out)
+        with open(out / "trials.csv") as file:
+            numbers = Counter(row["number"] for row in csv.DictReader(file))
+        if len(after) != case.n_trials or max(numbers.values()) > 1:
+            self._problem(f"{out.name}: {len(after)} trials of {case.n_trials}: {numbers}")
+        self.count.seen += len(before)
+        own = {"seconds"} if case.workers == 1 else set()
+        for number, row in before.items():
+            if _without(after.get(number, {}), own) != _without(row, own):
+                self._problem(f"{out.name}: trial {number} was {row}, is {after.get(number)}")
+        run = RunDirectory.open(out)
+        if run.summary().state != "complete":
+            self._problem(f"{out.name}: {run.summary().state}: {run.summary().message}")
+        states = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+        in_study = {
+            str(trial.number): states.get(trial.state.name, trial.state.name)
+            for trial in load_study(run.journal_path).get_trials(deepcopy=False)
+        }
+        if in_study != {number: row["state"] for number, row in after.items()}:
+            self._problem(f"{out.name}: study and table differ")
+        if run.checkpoint_path.exists():
+            self._problem(f"{out.name}: a checkpoint is left")
+        if case.workers == 1:
+            whole = out.with_name(f"{out.name}-whole")
+            subprocess.run(case.command(whole, seed), check=True, stdout=subprocess.DEVNULL)
+            if [_without(row, own) for row in table(whole).values()] != [
+                _without(row, own) for row in after.values()
+            ]:
+                self._problem(f"{out.name}: the table is not that of a run that nobody killed")
+            weights = Path("best") / "model.safetensors"
+            if (whole / weights).read_bytes() != (out / weights).read_bytes():
+                self._problem(f"{out.name}: the weights are not those of a run that nobody killed")
+
+    def _problem(self, text: str, out: Path | None = None) -> None:
+        if out is not None and out.with_suffix(".stderr").exists():
+            text += ": " + out.with_suffix(".stderr").read_text()[-500:]
+        self.count.problems.append(text)
+        print("PROBLEM", text, flush=True)
+
+    def _tell(self, text: str) -> None:
+        if self._say:
+            print(f"{self.count.driver_kills + self.count.worker_kills:4} {text}", flush=True)
+
+
+def _without(row: Row, names: set[str]) -> Row:
+    return {name: value for name, value in row.items() if name not in names}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    began = time.monotonic()
+    count = Torture(options.kills, options.seed).go()
+    print(
+        f"{count.driver_kills} kills of drivers and {count.worker_kills} of workers in {count.runs} "
+        f"runs, {time.monotonic() - began:.0f} s; {count.seen} finished trials were seen before a "
+        f"kill; {len(count.problems)} problems"
+    )
+    sys.exit(bool(count.problems))
+
+
+if __name__ == "__main__":
+    main()
