@@ -21,6 +21,7 @@ from cotune.exceptions import StorageError
 from cotune.executors.base import Executor, worth_filling
 from cotune.executors.in_process import InProcessExecutor
 from cotune.executors.processes import ProcessExecutor
+from cotune.results import Report
 from tests.executor_contract import (
     DATA,
     QUICK_SECONDS,
@@ -207,20 +208,6 @@ class TestProcesses:
         assert len(os.listdir("/proc/self/fd")) == descriptors
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_killed_worker_is_named_by_its_signal(self):
-        with ProcessExecutor(2) as executor:
-            executor.load(DATA, RUN_SEED, 1)
-            for report in collect(executor, len(groups(executor))):
-                stop(executor, report.number)
-            for _ in executor.openings():
-                executor.submit([long_spec()])
-            time.sleep(0.2)
-            for pid in workers_of(os.getpid()):
-                os.kill(pid, signal.SIGKILL)
-            with pytest.raises(StorageError, match="signal 9"):
-                collect(executor, 1, QUICK_SECONDS)
-        assert workers_of(os.getpid()) == []
-
     def test_a_worker_that_was_killed_while_idle(self):
         with ProcessExecutor(1) as executor:
             (pid,) = workers_of(os.getpid())
@@ -281,6 +268,115 @@ class TestProcesses:
             # Anonymous memory is a process's own: its heap, and pages of the mapping that it wrote.
             more = (large.inputs.nbytes - small.inputs.nbytes) // 1024
             assert much["Anonymous"] - little["Anonymous"] < more / 4
+
+
+@needs_proc
+class TestLostWorkers:
+    def test_its_trial_goes_on_in_another(self):
+        """From the beginning where nothing was saved, to the same scores."""
+        trial = spec()
+        with ProcessExecutor(2) as executor:
+            executor.load(DATA, RUN_SEED, 1)
+            expected = [told(report) for report in run(executor, trial, 6)]
+            executor.submit([trial])
+            came = collect(executor, 1)
+            for _ in range(2):
+                go_on(executor, trial.number)
+                came += collect(executor, 1)
+            for pid in workers_of(os.getpid()):
+                os.kill(pid, signal.SIGKILL)
+            go_on(executor, trial.number)  # to a worker that is gone
+            again = collect(executor, 1)
+            while len(again) < 6:
+                go_on(executor, trial.number)
+                again += collect(executor, 1)
+            stop(executor, trial.number)
+        assert [told(report) for report in came] == expected[:3]
+        assert [told(report) for report in again] == expected
+
+    def test_it_goes_on_from_where_it_was_saved(self, tmp_path):
+        trial = spec()
+        with ProcessExecutor(1) as executor:
+            executor.load(DATA, RUN_SEED, 2)
+            expected = [told(report) for report in run(executor, trial, 5)]
+            executor.submit([trial])
+            for _ in range(3):
+                collect(executor, 1)
+                go_on(executor, trial.number)
+            collect(executor, 1)
+            executor.save(tmp_path)
+            files = executor.saved(SECONDS)
+            assert files is not None
+            executor.keep(files)
+            (pid,) = workers_of(os.getpid())
+            os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: not lives(pid), QUICK_SECONDS)
+            assert executor.weights(trial.number) == {}
+            (report,) = collect(executor, 1)
+            assert report.epoch == 5
+            assert told(report) == expected[4]
+            stop(executor, trial.number)
+
+    def test_a_trial_that_ends_two_workers_fails_alone(self):
+        """Here by chance: the one that was in training both times."""
+        trials = [long_spec(), spec(batch_size=32)]
+        with ProcessExecutor(1) as executor:
+            executor.load(DATA, RUN_SEED, 2)
+            executor.submit(trials)
+            reports: list[Report] = []
+            for _ in range(2):
+                (pid,) = workers_of(os.getpid())
+                time.sleep(2.5)  # the long one is in training, after an epoch of the other at most
+                os.kill(pid, signal.SIGKILL)
+                while workers_of(os.getpid()) in ([], [pid]):
+                    reports += executor.reports(0.1)
+            while not any(report.error for report in reports):
+                reports += collect(executor, 1)
+            (failed,) = [report for report in reports if report.error]
+            assert failed.number == trials[0].number
+            assert failed.error is not None
+            assert failed.error.startswith("it ended its worker process 2 times (signal 9")
+            assert any(report.number == trials[1].number for report in reports) or collect(
+                executor, 1
+            )
+            executor.clear()
+            run(executor, spec(), 2)
+
+    def test_one_that_gives_no_sign_of_life(self):
+        trial = spec()
+        with ProcessExecutor(1, hang_seconds=2.0) as executor:
+            executor.load(DATA, RUN_SEED, 1)
+            executor.submit([trial])
+            collect(executor, 1)
+            (hung,) = workers_of(os.getpid())
+            os.kill(hung, signal.SIGSTOP)
+            go_on(executor, trial.number)
+            (report,) = collect(executor, 1)
+            assert report.epoch == 1
+            assert not lives(hung)
+            stop(executor, trial.number)
+
+    def test_a_long_epoch_gives_signs_of_life(self):
+        with ProcessExecutor(1, hang_seconds=3.0) as executor:
+            executor.load(DATA, RUN_SEED, 1)
+            executor.submit([long_spec()])
+            (pid,) = workers_of(os.getpid())
+            end = time.monotonic() + 6.0
+            while time.monotonic() < end:
+                executor.reports(0.1)
+            assert workers_of(os.getpid()) == [pid]
+            executor.clear()
+
+    def test_what_cannot_be_saved_is_an_error(self, tmp_path):
+        with ProcessExecutor(1) as executor:
+            executor.load(DATA, RUN_SEED, 1)
+            trial = spec()
+            executor.submit([trial])
+            collect(executor, 1)
+            executor.save(tmp_path / "there is no such folder")
+            with pytest.raises(StorageError, match="cannot be written"):
+                executor.saved(SECONDS)
+            stop(executor, trial.number)
 
 
 def memory(pid: int) -> dict[str, int]:

@@ -44,7 +44,7 @@ def specs_of(trials: Sequence[TrialResult]) -> list[TrialSpec]:
 
 
 def run(executor, specs, deadline=None, stopped=lambda: False, reported=lambda report: None):
-    return retrain(executor, specs, reported, lambda: None, deadline, stopped)
+    return retrain(executor, specs, reported, lambda: None, deadline, stopped, kept={})
 
 
 class TestRetrain:
@@ -110,7 +110,7 @@ class Rounds:
             self.metric,
             self.metric != "loss",
             self.train,
-            lambda seconds: len(self.specs) < self.time_for,
+            lambda seconds, playing: len(self.specs) < self.time_for,
         )
 
 
@@ -188,5 +188,6 @@ class TestPlayOff:
     def test_a_stop(self):
         params = params_of([trial(0)])
         assert (
-            play_off(params, 1, 4, 0, "accuracy", True, lambda specs: None, lambda s: True) is None
+            play_off(params, 1, 4, 0, "accuracy", True, lambda specs: None, lambda s, p: True)
+            is None
         )

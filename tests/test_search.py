@@ -51,8 +51,7 @@ class Build:
         self.study = Study(
             self.run.journal_path, self.space, "random", self.pruner, self.metric, seed=0
         )
-        for params in self.enqueued:
-            self.study.enqueue(params)
+        self.study.enqueue(self.enqueued)
         self.executor = InProcessExecutor(training, 0, "cpu", self.lanes)
         return Search(
             self.study,

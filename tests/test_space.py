@@ -31,11 +31,12 @@ CONDITIONAL = {
 def ask_many(space: Space, sampler: str, count: int, value=lambda params: 0.5):
     """What a sampler draws from the space, told of a value each time."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=make_sampler(sampler, 3), direction="maximize")
+    study = optuna.create_study(direction="maximize")
     over: list[bool] = []
     study.stop = lambda: over.append(True)  # type: ignore[method-assign]
     drawn: list[dict[str, Any]] = []
     while len(drawn) < count and not over:
+        study.sampler = make_sampler(sampler, 3, len(drawn))
         trial = study.ask()
         params = space.suggest(trial)
         assert dict(trial.params) == params

@@ -78,8 +78,7 @@ def test_enqueued_configurations_come_first_and_the_sampler_fills_the_rest(
     journal: Path,
 ) -> None:
     study = Study(journal, load_space("mlp"), seed=1)
-    study.enqueue({"lr": 0.02, "optimizer": "sgd", "momentum": 0.5})
-    study.enqueue({"width": 64})
+    study.enqueue([{"lr": 0.02, "optimizer": "sgd", "momentum": 0.5}, {"width": 64}])
     first, second, third = (study.ask()[0] for _ in range(3))
     assert (first.params["lr"], first.params["momentum"]) == (0.02, 0.5)
     assert second.params["width"] == 64
@@ -146,7 +145,7 @@ def test_no_pruner_stops_nothing(journal: Path) -> None:
 
 def test_names_that_are_not_there() -> None:
     with pytest.raises(ValueError, match="anneal"):
-        make_sampler("anneal", 0)
+        make_sampler("anneal", 0, 0)
     with pytest.raises(ValueError, match="axe"):
         make_pruner("axe")
 

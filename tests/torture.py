@@ -266,9 +266,9 @@ def main() -> None:
     began = time.monotonic()
     count = Torture(options.kills, options.seed).go()
     print(
-        f"{count.driver_kills} kills of drivers and {count.worker_kills} of workers in {count.runs} "
-        f"runs, {time.monotonic() - began:.0f} s; {count.seen} finished trials were seen before a "
-        f"kill; {len(count.problems)} problems"
+        f"{count.driver_kills} kills of drivers and {count.worker_kills} of workers in "
+        f"{count.runs} runs, {time.monotonic() - began:.0f} s; {count.seen} finished trials were "
+        f"seen before a kill; {len(count.problems)} problems"
     )
     sys.exit(bool(count.problems))
 

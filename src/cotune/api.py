@@ -246,11 +246,13 @@ class Before:
 
     Attributes:
         config: Its ``config.yaml``.
+        seconds: What its phases took, as in its summary.
         generation: The checkpoint to go on from.
         extended: The search goes on, even if it was over.
     """
 
     config: dict[str, Any]
+    seconds: dict[str, float]
     generation: Generation | None
     extended: bool
 
@@ -315,7 +317,7 @@ def carry_out(
             None if options.search_only else resources.checkpoint,
             resources.max_disk,
             resources.is_lockstep(options),
-            before is not None,
+            before.seconds if before else None,
         )
         if before:
             tuner.go(before.generation, before.extended)

@@ -31,7 +31,7 @@ def play_off(
     metric: str,
     maximize: bool,
     train: Train,
-    has_time: Callable[[float], bool],
+    has_time: Callable[[float, Sequence[int]], bool],
 ) -> list[Finalist] | None:
     """Judge finalists round by round.
 
@@ -42,7 +42,8 @@ def play_off(
         seed: The run's seed.
         metric: A key of a report's scores.
         maximize: Whether a larger one is better.
-        has_time: Whether so many seconds are left; asked before each round but the first.
+        has_time: Whether so many seconds are left for a round of these trials; asked before each
+            but the first.
 
     Returns:
         Those with a mean, those that got furthest first, the best mean first among them; None when
@@ -59,7 +60,7 @@ def play_off(
 
     playing, out, seconds_each = list(params), list[int](), 0.0
     for i in range(rounds):
-        if i > 0 and not has_time(seconds_each * len(playing)):
+        if i > 0 and not has_time(seconds_each * len(playing), playing):
             break
         began = time.monotonic()
         trainings = train([_spec(number, params[number], i, folds, seed) for number in playing])

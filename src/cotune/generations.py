@@ -119,8 +119,8 @@ class Generations:
 
 
 def _read(path: Path) -> Generation:
-    seal, body = (path / _MANIFEST).read_text(encoding="utf-8").splitlines()
-    if json.loads(seal)["sha256"] != hashlib.sha256(body.encode()).hexdigest():
+    seal, body, rest = (path / _MANIFEST).read_bytes().decode().split("\n")
+    if rest or json.loads(seal)["sha256"] != hashlib.sha256(body.encode()).hexdigest():
         raise ValueError("the manifest is damaged")
     content = json.loads(body)
     files = [path / Path(name).name for name in content["files"]]

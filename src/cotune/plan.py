@@ -78,17 +78,16 @@ class Plan:
             Finalists, rounds and their cost, side by side; ``(0, 0, 0.0)`` where there is no time.
         """
         for count, rounds, share in _CHOICES:
-            limit = spent / 2 if self.total is None else share * self.total * self.workers
+            limit = spent / 2 / self.workers if self.total is None else share * self.total
             cost = self._cost(list(costs[:count]), rounds)
             if self.folds > 0 and costs and cost <= limit:
-                return min(count, len(costs)), rounds, cost / self.workers
+                return min(count, len(costs)), rounds, cost
         return 0, 0, 0.0
 
-    @staticmethod
-    def _cost(costs: list[float], rounds: int) -> float:
-        """Of all rounds, if the dearest go on."""
+    def _cost(self, costs: list[float], rounds: int) -> float:
+        """Of all rounds, side by side, if the dearest go on."""
         total, costs = 0.0, sorted(costs, reverse=True)
         for _ in range(rounds):
-            total += sum(costs)
+            total += max(costs[0], sum(costs) / self.workers) if costs else 0.0
             costs = costs[: survivors(len(costs))]
         return total

@@ -84,7 +84,8 @@ def resume(
             return open_run(run.path)
         used = summary.seconds["total"] if summary else 0.0
         if seconds is not None:
-            options = replace(options, timeout=used + seconds)
+            limit = options.n_trials if n_trials or more else None
+            options = replace(options, timeout=used + seconds, n_trials=limit)
         elif extended:  # so many trials, however long they take
             options = replace(options, timeout=None)
         generations = Generations(run.checkpoint_path)
@@ -102,7 +103,7 @@ def resume(
                 lambda: run,
                 observer or Observer(),
                 began - used,
-                before=Before(config, generation, extended),
+                before=Before(config, summary.seconds if summary else {}, generation, extended),
             )
     finally:
         run.close()

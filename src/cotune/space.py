@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,6 +141,24 @@ class Space:
             values = _grid(hyperparameter.distribution, KNOWN[name].default, points)
             searched[name] = Hyperparameter(CategoricalDistribution(values), hyperparameter.when)
         return Space(searched, self.constants)
+
+    def configurations(self) -> Iterator[dict[str, Value]]:
+        """All there are in a space of choices alone, as :meth:`discretized` makes it."""
+        names = list(self.searched)
+
+        def grow(params: dict[str, Value], at: int) -> Iterator[dict[str, Value]]:
+            if at == len(names):
+                yield params
+            elif not self._exists(names[at], params):
+                yield from grow(params, at + 1)
+            else:
+                distribution = self.searched[names[at]].distribution
+                assert isinstance(distribution, CategoricalDistribution)
+                for choice in distribution.choices:
+                    assert choice is not None
+                    yield from grow({**params, names[at]: choice}, at + 1)
+
+        return grow({}, 0)
 
     def _exists(self, name: str, params: Mapping[str, Value]) -> bool:
         when = self.searched[name].when

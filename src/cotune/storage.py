@@ -62,8 +62,10 @@ def open_storage(journal: Journal) -> JournalStorage:
     """
     try:
         return JournalStorage(journal)
-    except ValueError as error:
-        raise StorageError(f"the study's journal is damaged: {error}") from error
+    except OSError:
+        raise
+    except Exception as error:  # Optuna takes its records for what they ought to be
+        raise StorageError(f"the study's journal is damaged: {error!r}") from error
 
 
 def load_study(journal_path: Path) -> OptunaStudy:

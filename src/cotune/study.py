@@ -127,6 +127,10 @@ class Study:
         self.asked = sum(trial.state != TrialState.WAITING for trial in trials)
         self._waiting = len(trials) - self.asked
         self._known = len(trials)
+        self._grid = space.configurations() if sampler == "grid" else None
+        self._grid_points = 0  # of the grid, as far as it was gone through
+        self._drawn = {_point(trial.params) for trial in trials}
+        self._look_for_the_end()
         # BruteForceSampler ends a search by study.stop(), which Optuna allows in optimize() only.
         self._study.stop = self._exhaust  # type: ignore[method-assign]
 
@@ -171,7 +175,16 @@ class Study:
             params = self._space.suggest(trial)
         self.asked += 1
         self._running[trial.number] = trial
+        self._drawn.add(_point(params))
+        self._look_for_the_end()
         return trial_spec(self._space, params, trial.number, self._seed)
+
+    def _look_for_the_end(self) -> None:
+        """Whether all of a grid was drawn; Optuna finds out when the last has ended."""
+        while self._grid and not self.exhausted and self._grid_points <= len(self._drawn):
+            if next(self._grid, None) is None:
+                self._exhaust()
+            self._grid_points += 1
 
     @contextmanager
     def _sampling(self, number: int, held: Mapping[str, Value]) -> Iterator[None]:
@@ -288,6 +301,10 @@ class Study:
         finally:
             optuna.logging.set_verbosity(verbosity)
             self.seconds += time.perf_counter() - began
+
+
+def _point(params: Mapping[str, Value]) -> frozenset[tuple[str, Value]]:
+    return frozenset(params.items())
 
 
 def _check_identity(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> None:

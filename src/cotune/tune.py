@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from cotune.final import (
     make_classifier,
     read_test_set,
 )
-from cotune.finalists import play_off
+from cotune.finalists import FIRST_NUMBER, play_off
 from cotune.generations import Generation
 from cotune.modelfile import save_model
 from cotune.observer import Observer
@@ -76,7 +76,8 @@ class Tuner:
         every: Seconds from one checkpoint to the next; None for no checkpoints.
         max_bytes: What the run directory may take up.
         lockstep: The executor trains in lockstep with the driver.
-        is_resumed: The run directory is one that was stopped or killed.
+        before: Seconds that the phases took before the run was stopped or killed, as in its
+            summary; None for a fresh run.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class Tuner:
         every: float | None = None,
         max_bytes: float = math.inf,
         lockstep: bool = False,
-        is_resumed: bool = False,
+        before: Mapping[str, float] | None = None,
     ) -> None:
         self._dataset = dataset
         self._options = options
@@ -122,7 +123,7 @@ class Tuner:
             len(executor.openings()),
             None
             if self._deadline is None
-            else max(0.0, self._deadline - (began if is_resumed else time.monotonic())),
+            else max(0.0, self._deadline - (began if before is not None else time.monotonic())),
             self._default,
             len(self._enqueued),
         )
@@ -143,7 +144,7 @@ class Tuner:
                 "validation": round(1.0 - training.n_train / len(training.labels), 6),
             },
         )
-        self._is_resumed = is_resumed
+        self._before = before
         self._log = TrainingLog(run.trainings_path)
         self._lanes: list[Path] = []  # of the checkpoint that is gone on from
         self._final_weights: Weights = {}
@@ -193,7 +194,7 @@ class Tuner:
         self._study.enqueue(self._enqueued)
         self._search_began = time.monotonic()
         try:
-            if self._is_resumed:
+            if self._before is not None:
                 self._restore(generation)
             self._tick()
             if extended:
@@ -276,10 +277,27 @@ class Tuner:
         trials = [by_number[number] for number in numbers if number in by_number]
         if not trials:
             return []
-        deadline = self._deadline
-        if deadline is not None:
-            deadline -= self._budget.final_seconds(ranked[0], ranked)
+        if self._deadline is not None:
             rounds = MOST_ROUNDS  # as many as there is time for
+
+        def deadline(numbers: Sequence[int]) -> float | None:
+            """Leaves what the final models take, whichever of these is chosen."""
+            if self._deadline is None:
+                return None
+            playing = [by_number[number] for number in numbers]
+            return self._deadline - max(
+                self._budget.final_seconds(trial, ranked) + 2 * self._budget.test_seconds(trial)
+                for trial in playing
+            )
+
+        def has_time(seconds: float, numbers: Sequence[int]) -> bool:
+            end = deadline(numbers)
+            return end is None or time.monotonic() + seconds < end
+
+        def train(specs: Sequence[TrialSpec]) -> list[Training] | None:
+            end = deadline([FIRST_NUMBER - spec.number for spec in specs])
+            return self._retrain(specs, self._observer.finalists_reported, end)
+
         self._observer.finalists_started(trials, rounds)
         finalists = play_off(
             {
@@ -291,8 +309,8 @@ class Tuner:
             self._options.seed,
             self._options.metric,
             self._sign < 0.0,
-            lambda specs: self._retrain(specs, self._observer.finalists_reported, deadline),
-            lambda seconds: deadline is None or time.monotonic() + seconds < deadline,
+            train,
+            has_time,
         )
         if finalists is None:
             return None
@@ -485,10 +503,15 @@ class Tuner:
             state=state,
             seconds={
                 "total": round(now - self._began, 2),
-                "search": round(ended - self._search_began, 2),
-                "finalists": round(max(0.0, judged - ended), 2),
-                "final": round(now - judged, 2),
-                "study": round(self._study.seconds, 2),
+                **{
+                    name: round(seconds + (self._before or {}).get(name, 0.0), 2)
+                    for name, seconds in {
+                        "search": ended - self._search_began,
+                        "finalists": max(0.0, judged - ended),
+                        "final": now - judged,
+                        "study": self._study.seconds,
+                    }.items()
+                },
             },
             trials={
                 "complete": sum(t.state == "complete" for t in finished),

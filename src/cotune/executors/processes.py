@@ -150,8 +150,10 @@ class ProcessExecutor(Executor):
         reports = self.pending()
         pipes = {worker.pipe: worker for worker in self._workers if worker.specs}
         for pipe in wait(list(pipes), 0.0 if reports else timeout):
-            self._receive(pipes[pipe])  # type: ignore[index]
-        for worker in pipes.values():
+            worker = pipes[pipe]  # type: ignore[index]
+            while self._receive(worker) and worker.pipe.poll():
+                pass
+        for worker in [worker for worker in self._workers if worker.specs]:
             silent = time.monotonic() - worker.last_sign > self._hang_seconds
             if silent and (self._stepping or not self._lockstep) and not worker.pipe.poll():
                 self._replace(worker, f"no sign of life for {self._hang_seconds:g} s")
@@ -235,19 +237,20 @@ class ProcessExecutor(Executor):
         except _WorkerLostError as error:
             self._replace(worker, str(error))
 
-    def _receive(self, worker: _Worker) -> None:
+    def _receive(self, worker: _Worker) -> bool:
+        """Take in what a worker says next; False if it is lost, and replaced."""
         try:
             kind, content = worker.receive()
         except _WorkerLostError as error:
             self._replace(worker, str(error))
-            return
-        if kind != "reports":
-            return
-        self._stepping = False
-        if worker.suspects:
-            worker.suspects -= {report.number for report in content}
-            if not worker.suspects:
-                self._send(worker, "limit", self._lanes)
+            return False
+        if kind == "reports":
+            self._stepping = False
+            if worker.suspects:
+                worker.suspects -= {report.number for report in content}
+                if not worker.suspects:
+                    self._send(worker, "limit", self._lanes)
+        return True
 
     def _replace(self, worker: _Worker, reason: str) -> None:
         """Let a new process go on with a lost worker's trials."""
