@@ -12,15 +12,15 @@ from cotune.api import Before, RunResult, carry_out, open_run, workers_for
 from cotune.arguments import positive, read_dataset, read_device
 from cotune.data import Dataset
 from cotune.duration import parse_duration
-from cotune.exceptions import StorageError, UsageError
+from cotune.exceptions import UsageError
 from cotune.generations import Generations
 from cotune.observer import Observer
 from cotune.options import Options, Resources
 from cotune.recorded_data import check_fingerprint, recorded_dataset
 from cotune.rundir import RunDirectory
 from cotune.space_yaml import space_from_dict
-from cotune.storage import load_study
-from cotune.study import PRUNERS, SAMPLERS, PrunerLike, SamplerLike
+from cotune.storage import OptunaStudy, load_study
+from cotune.study import DISTURBED, PRUNERS, SAMPLERS, PrunerLike, SamplerLike
 
 
 def resume(
@@ -73,10 +73,13 @@ def resume(
         is_complete = summary is not None and summary.state == "complete"
         options = _options(run, config, sampler, pruner)
         resources = _resources(run, config)
-        was_lockstep = resources.is_lockstep(options)
+        study = _study(run)
+        is_exact = resources.is_lockstep(options) and not (
+            study and study.user_attrs.get(DISTURBED)
+        )
         extended = timeout is not None or more is not None
         if more is not None or n_trials is not None:
-            asked = _asked(run)
+            asked = len(study.get_trials(deepcopy=False)) if study else 0
             total = n_trials or asked + (more or 0)
             extended = extended or total > asked
             options = replace(options, n_trials=total)
@@ -90,7 +93,7 @@ def resume(
             options = replace(options, timeout=None)
         generations = Generations(run.checkpoint_path)
         generation = generations.latest()
-        if not is_complete and was_lockstep:
+        if not is_complete and is_exact:
             run.roll_back(
                 generation.state["sizes"] if generation else dict.fromkeys(run.sizes(), 0)
             )
@@ -114,11 +117,11 @@ def _summary(run: RunDirectory) -> Any:
     return run.summary() if (run.path / "summary.json").exists() else None
 
 
-def _asked(run: RunDirectory) -> int:
-    try:
-        return len(load_study(run.journal_path).get_trials(deepcopy=False))
-    except StorageError:
-        return 0
+def _study(run: RunDirectory) -> OptunaStudy | None:
+    """None where the run was killed before it had one."""
+    if not run.journal_path.exists() or run.journal_path.stat().st_size == 0:
+        return None
+    return load_study(run.journal_path)
 
 
 def _dataset(run: RunDirectory, data: str | Dataset | tuple[Any, Any] | None) -> Dataset:

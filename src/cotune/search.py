@@ -208,6 +208,8 @@ class Search:
         }
 
     def _handle(self, reports: Sequence[Report]) -> None:
+        if self._executor.lost:
+            self._study.mark_disturbed()
         self._executor.apply(self._judge(reports))
 
     @property

@@ -49,6 +49,8 @@ OPTUNA_VERSION: Final = optuna.__version__
 
 _IDENTITY: Final = "cotune"
 _EXHAUSTED: Final = "exhausted"
+DISTURBED: Final = "disturbed"
+"""The user attribute of a study of which trials would not come again bit for bit."""
 
 _STATES: Final[dict[State, TrialState]] = {
     "complete": TrialState.COMPLETE,
@@ -276,6 +278,13 @@ class Study:
             values = None if value is None else [value, *costs]
             self._study.tell(trial, values if state == "complete" else None, state=_STATES[state])
             self._journal.sync()
+
+    def mark_disturbed(self) -> None:
+        """Record that trials no longer come again bit for bit."""
+        if not self._study.user_attrs.get(DISTURBED):
+            with self._timed():
+                self._study.set_user_attr(DISTURBED, True)
+                self._journal.sync()
 
     def pareto_front(self) -> list[int]:
         """Complete trials that no other one beats in every objective, by number."""

@@ -17,7 +17,13 @@ class Executor(ABC):
 
     The driver submits groups of trials where there are openings. Each trial is trained epoch by
     epoch: after its report it waits for its verdict. A trial whose report has an error is over.
+
+    Attributes:
+        lost: Engines that were lost and replaced. Their trials then train on in other company, so
+            the last bits are no longer those of an undisturbed run.
     """
+
+    lost = 0
 
     @property
     @abstractmethod

@@ -42,6 +42,7 @@ _ENVIRONMENT = {
 _EXIT_SECONDS = 2.0
 _HANG_SECONDS = 120.0  # without a sign of life; a worker gives one a second
 _CHANCES = 2  # workers that a trial may end
+_STARTS = 3  # of a worker, before that is an error
 
 
 class _WorkerLostError(Exception):
@@ -60,6 +61,9 @@ class ProcessExecutor(Executor):
             Which trials meet then does not depend on how fast the driver is, and the same seed
             gives the same results bit for bit.
         hang_seconds: A worker that gives no sign of life for so long is replaced.
+
+    Attributes:
+        lost: Workers that were replaced.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class ProcessExecutor(Executor):
         self._workers = [_Worker(self._file.fileno()) for _ in range(workers)]
         self._lanes = 0
         self._load: tuple[Any, ...] = ()
+        self.lost = 0
         self._failures: list[Report] = []
         self._ended_workers: Counter[int] = Counter()  # by the trial that was in training
         self._folder: Path | None = None
@@ -112,14 +117,34 @@ class ProcessExecutor(Executor):
             "input_shape": data.input_shape,
             "fold_of": data.fold_of,
         }
-        try:
-            for worker in self._workers:
-                worker.send("load", (layout, seed, lanes, precision, self._lockstep))
-            # Measured side by side, as they will train; the least keeps all workers alike.
-            self._lanes = min(worker.ask("lanes") for worker in self._workers)
-        except _WorkerLostError as error:
-            raise StorageError(f"a worker process ended: {error}") from None
+        self._load = (layout, seed, lanes, precision, self._lockstep)
+        for worker in self._workers:
+            with contextlib.suppress(_WorkerLostError):  # it is found to be lost below
+                worker.send("load", self._load)
+        # Measured side by side, as they will train; the least keeps all workers alike.
+        measured = []
+        for i, worker in enumerate(self._workers):
+            try:
+                measured.append(worker.ask("lanes"))
+            except _WorkerLostError:
+                worker.kill()
+                self._workers[i], found = self._start()
+                measured.append(found)
+        self._lanes = min(measured, default=0)
         self._load = (layout, seed, self._lanes, precision, self._lockstep)
+
+    def _start(self) -> tuple[_Worker, int]:
+        """A new worker that has the dataset, and how many lanes pay there."""
+        for attempt in range(1, _STARTS + 1):
+            worker = _Worker(self._file.fileno())
+            try:
+                worker.send("load", self._load)
+                return worker, worker.ask("lanes")
+            except _WorkerLostError as error:
+                worker.kill()
+                if attempt == _STARTS:
+                    raise StorageError(f"worker processes end as they begin: {error}") from None
+        raise AssertionError
 
     @property
     def lanes(self) -> int:
@@ -151,7 +176,7 @@ class ProcessExecutor(Executor):
         pipes = {worker.pipe: worker for worker in self._workers if worker.specs}
         for pipe in wait(list(pipes), 0.0 if reports else timeout):
             worker = pipes[pipe]  # type: ignore[index]
-            while self._receive(worker) and worker.pipe.poll():
+            while self._receive(worker) and worker in self._workers and worker.pipe.poll():
                 pass
         for worker in [worker for worker in self._workers if worker.specs]:
             silent = time.monotonic() - worker.last_sign > self._hang_seconds
@@ -268,22 +293,18 @@ class ProcessExecutor(Executor):
                 epoch = worker.epochs.get(number, 0) + 1
                 self._failures.append(Report(number, epoch, nan, nan, {}, 0.0, 0, error=error))
                 del worker.specs[number]
-        new = _Worker(self._file.fileno())
-        self._workers[self._workers.index(worker)] = new
+        self.lost += 1
         self._stepping = False
+        new, _ = self._start()
+        self._workers[self._workers.index(worker)] = new
         new.specs, new.epochs = worker.specs, worker.epochs
         new.suspects = {number for number in in_training if number in new.specs}
-        try:
-            new.send("load", self._load)
-            new.ask("lanes")
-            if new.suspects:
-                new.send("limit", 1)
-            new.send("resume", (list(new.specs.values()), self._kept))
-            if worker.saved is None:
-                new.saved, new.saving = None, worker.saving
-                new.send("save", new.saving)
-        except _WorkerLostError as error:
-            raise StorageError(f"worker processes end one after another: {error}") from None
+        if new.suspects:
+            self._send(new, "limit", 1)
+        self._send(new, "resume", (list(new.specs.values()), self._kept))
+        if worker.saved is None:
+            new.saved, new.saving = None, worker.saving
+            self._send(new, "save", new.saving)
 
 
 class _Worker:
