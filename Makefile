@@ -9,7 +9,7 @@ READY  := .venv/.installed
 PIP    := .venv/bin/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench-peers clean
+.PHONY: help setup demo test lint format torture fuzz bench-peers clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -32,6 +32,14 @@ lint: $(READY) ## check format, style and types
 format: $(READY) ## format the code and mend what can be mended by itself
 	.venv/bin/ruff check --fix-only --exit-zero .
 	.venv/bin/ruff format .
+
+torture: $(READY) ## kill runs 200 times at random instants, and see that nothing is lost
+	.venv/bin/python -m tests.torture --kills 200
+
+fuzz: $(READY) ## give hostile bytes to all that reads a file, half a minute each (Linux)
+	@$(PIP) install atheris
+	for reader in $$(.venv/bin/python -m tests.fuzz --list); do \
+	    .venv/bin/python -m tests.fuzz $$reader -max_total_time=30 -verbosity=0 || exit 1; done
 
 bench-peers: $(READY) ## install what benchmarks.anytime compares Cotune with into .venv
 	@$(PIP) install -c $(LOCK) -e '.[peers]'

@@ -324,7 +324,8 @@ def carry_out(
         else:
             tuner.go()
     if stop.signal is not None:
-        raise Stopped(stop.signal, directory.path)
+        advice = f"to go on: cotune resume {shlex.quote(str(directory.path))}"
+        raise Stopped(stop.signal, directory.path, advice)
     return RunResult(directory)
 
 
@@ -337,8 +338,8 @@ def _report(directory: RunDirectory) -> None:
 class Stopped(KeyboardInterrupt):
     """A signal ended the run; its finished trials are in the run directory."""
 
-    def __init__(self, signal: int, path: Path) -> None:
+    def __init__(self, signal: int, path: Path, advice: str) -> None:
         cause = "Ctrl-C" if signal == SIGINT else Signals(signal).name
-        super().__init__(f"stopped by {cause}; to go on: cotune resume {shlex.quote(str(path))}")
+        super().__init__(f"stopped by {cause}; {advice}")
         self.signal = signal
         self.path = path

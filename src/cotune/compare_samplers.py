@@ -156,7 +156,7 @@ def compare(
         build_comparison(comparison)
     observer.ended(comparison)
     if stop.signal is not None:
-        raise Stopped(stop.signal, path)
+        raise Stopped(stop.signal, path, f"what was finished is in {path}")
     if comparison.target is None:
         raise NoUsableTrialError(
             f"no trial of any search has a score: {path}/*/trials.csv say why; where none ended "

@@ -43,10 +43,18 @@ class Journal(JournalFileBackend):
         self._path = path
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Write records, one JSON object a line."""
+        """Write records, one JSON object a line; where there is no room, none of them."""
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         with open(self._path, "ab", buffering=0) as file:
-            file.write(lines.encode())
+            size = file.seek(0, os.SEEK_END)
+            left = memoryview(lines.encode())
+            try:
+                while left:
+                    left = left[file.write(left) :]
+            except OSError:
+                # Or the next record would be glued to the half of this one.
+                file.truncate(size)
+                raise
 
     def sync(self) -> None:
         """Make what was written survive a power loss."""
@@ -78,6 +86,8 @@ def load_study(journal_path: Path) -> OptunaStudy:
         raise StorageError(f"{journal_path}: there is no study")
     try:
         storage = open_storage(Journal(journal_path))
+    except StorageError:
+        raise
     except OSError as error:
         raise StorageError(f"{journal_path}: cannot be read: {error.strerror}") from error
     names = [study.study_name for study in storage.get_all_studies()]

@@ -517,7 +517,7 @@ class Tuner:
                 "complete": sum(t.state == "complete" for t in finished),
                 "pruned": sum(t.state == "pruned" for t in finished),
                 "failed": sum(t.state == "failed" for t in finished),
-                "running": self._search.running,
+                "running": self._search.running if state == "running" else 0,
             },
             best=None if best is None else self._best(best),
             final=None

@@ -1,0 +1,61 @@
+"""Everything that reads a file, each as a function of the file's path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cotune.checkpoint import saved_specs
+from cotune.data.idx import read_idx
+from cotune.enqueue import read_configurations
+from cotune.generations import Generations
+from cotune.modelfile import load_model
+from cotune.presets import load_space
+from cotune.rundir import RunDirectory
+from cotune.space_yaml import read_space
+from cotune.storage import load_study
+from cotune.training_log import TrainingLog
+
+_SPACE = load_space("mlp")
+
+
+def _run_file(name: str, read: Callable[[RunDirectory], object]) -> Callable[[Path], None]:
+    def target(path: Path) -> None:
+        folder = path.parent / "run"
+        folder.mkdir(exist_ok=True)
+        (folder / "config.yaml").touch()
+        path.replace(folder / name)
+        read(RunDirectory.open(folder))
+
+    return target
+
+
+def _model(path: Path) -> None:
+    folder = path.parent / "best"
+    folder.mkdir(exist_ok=True)
+    path.replace(folder / "model.json")
+    (folder / "model.safetensors").touch()
+    load_model(folder)
+
+
+def _manifest(path: Path) -> None:
+    folder = path.parent / "checkpoint" / "000001"
+    folder.mkdir(parents=True, exist_ok=True)
+    path.replace(folder / "manifest.json")
+    Generations(folder.parent).latest()
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "space": read_space,
+    "idx": read_idx,
+    "enqueue": lambda path: read_configurations(path, _SPACE),
+    "model": _model,
+    "config": _run_file("config.yaml", lambda run: run.config()),
+    "summary": _run_file("summary.json", lambda run: run.summary()),
+    "trials": _run_file("trials.csv", lambda run: run.trials()),
+    "curves": _run_file("curves.csv", lambda run: run.curves()),
+    "trainings": lambda path: TrainingLog(path),
+    "journal": load_study,
+    "lanes": saved_specs,
+    "manifest": _manifest,
+}
