@@ -20,8 +20,28 @@ from tests.readers import READERS
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 names = st.sampled_from(
-    "number state value type low high choices when round specs over report finalists rounds "
-    "op_code study_name sha256 files lanes lr".split()
+    [
+        "number",
+        "state",
+        "value",
+        "type",
+        "low",
+        "high",
+        "choices",
+        "when",
+        "round",
+        "specs",
+        "over",
+        "report",
+        "finalists",
+        "rounds",
+        "op_code",
+        "study_name",
+        "sha256",
+        "files",
+        "lanes",
+        "lr",
+    ]
 )
 nested = st.recursive(
     scalars,
