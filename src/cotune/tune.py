@@ -314,23 +314,33 @@ class Tuner:
         )
         if finalists is None:
             return None
-        finalists = self._enqueued_first(finalists)
+        finalists = self._weigh(finalists)
         self._observer.finalists_ended(finalists)
         return finalists
 
-    def _enqueued_first(self, finalists: list[Finalist]) -> list[Finalist]:
-        """Put the best of the enqueued configurations first, unless another is better beyond noise.
+    def _weigh(self, finalists: list[Finalist]) -> list[Finalist]:
+        """Put one first that was likelier to be good before anything was measured, if it is close.
 
-        They were likely to be good before anything was measured; the sampler's best is the luckiest
-        of many.
+        What is enqueued and what the portfolio adds to the default tend to do well; the sampler's
+        best is the luckiest of many. Close is a mean within its standard error of the best.
         """
-        enqueued = [one for one in finalists if one.number < len(self._enqueued)]
-        if not enqueued or finalists[0].number < len(self._enqueued):
-            return finalists
-        first = min(enqueued, key=lambda one: self._sign * one.value)
-        gain = self._sign * (first.value - finalists[0].value)
-        if gain > self._noise(first.value) / math.sqrt(finalists[0].trainings):
-            return finalists
+        if not finalists:
+            return []
+        best = finalists[0]
+        margin = self._noise(best.value) / math.sqrt(best.trainings)
+        close = [
+            one
+            for one in finalists
+            if 2 * one.trainings >= best.trainings
+            and self._sign * (one.value - best.value) <= margin
+        ]
+
+        def likelihood(one: Finalist) -> int:
+            if one.number >= len(self._enqueued):
+                return 2
+            return 1 if one.number == self._default else 0
+
+        first = min(close, key=lambda one: (likelihood(one), self._sign * one.value))
         return [first, *(one for one in finalists if one is not first)]
 
     def _retrain(
