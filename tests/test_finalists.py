@@ -10,8 +10,8 @@ import pytest
 
 from cotune.data import load, prepare
 from cotune.executors.in_process import InProcessExecutor
-from cotune.finalists import play_off
-from cotune.results import Report, TrialResult, TrialSpec, Value
+from cotune.finalists import play_off, prefer
+from cotune.results import Finalist, Report, TrialResult, TrialSpec, Value
 from cotune.retrain import Training, retrain
 from cotune.space_yaml import space_from_dict
 
@@ -191,3 +191,34 @@ class TestPlayOff:
             play_off(params, 1, 4, 0, "accuracy", True, lambda specs: None, lambda s, p: True)
             is None
         )
+
+
+class TestPrefer:
+    """Trial 0 is the default, 1 of the portfolio, 9 the sampler's."""
+
+    @staticmethod
+    def order(values: dict[int, float], noise: float = 0.01, maximize: bool = True) -> list[int]:
+        best_first = sorted(values, key=lambda n: values[n], reverse=maximize)
+        finalists = [Finalist(n, 1, values[n], values[n], None) for n in best_first]
+        doubt = {1: 0, 0: 1, 9: 2}
+        return [one.number for one in prefer(finalists, doubt.__getitem__, noise, maximize)]
+
+    def test_the_likelier_of_those_that_are_close(self):
+        assert self.order({9: 0.90, 0: 0.895, 1: 0.891}) == [1, 9, 0]
+        assert self.order({9: 0.90, 0: 0.895, 1: 0.885}) == [0, 9, 1]
+        assert self.order({0: 0.90, 1: 0.895}) == [1, 0]
+
+    def test_what_is_better_beyond_noise_stays_first(self):
+        assert self.order({9: 0.90, 0: 0.889, 1: 0.88}) == [9, 0, 1]
+        assert self.order({0: 0.90, 1: 0.89}, noise=0.0) == [0, 1]
+
+    def test_a_smaller_loss_is_better(self):
+        assert self.order({9: 0.30, 1: 0.305}, maximize=False) == [1, 9]
+        assert self.order({9: 0.30, 1: 0.32}, maximize=False) == [9, 1]
+
+    def test_one_of_fewer_trainings_is_not_close(self):
+        finalists = [Finalist(9, 4, 0.9, 0.9, None), Finalist(1, 1, 0.9, 0.9, None)]
+        assert prefer(finalists, {9: 2, 1: 0}.__getitem__, 0.1, True) == finalists
+
+    def test_none(self):
+        assert prefer([], lambda number: 0, 0.1, True) == []

@@ -54,6 +54,7 @@ FLOORS = {
     "cotune.plan": 3,
     "cotune.portfolio": 2,
     "cotune.predict": 7,
+    "cotune.progress": 6,
     "cotune.presets": 1,
     "cotune.replay": 6,
     "cotune.report": 7,

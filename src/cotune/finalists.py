@@ -7,6 +7,7 @@ are trained on the same fold; the better half by the mean so far goes on to the 
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -81,6 +82,31 @@ def play_off(
     return [
         _finalist(number, ends[number], metric) for number in [*rank(playing), *out, *rank(failed)]
     ]
+
+
+def prefer(
+    finalists: Sequence[Finalist], doubt: Callable[[int], int], noise: float, maximize: bool
+) -> list[Finalist]:
+    """Put one first that was likelier to be good before anything was measured, if it is close.
+
+    Args:
+        finalists: The best first.
+        doubt: How unlikely a trial was to be good, by its number.
+        noise: The standard error of one training's value. Close is a mean within its own standard
+            error of the best.
+        maximize: Whether a larger value is better.
+    """
+    if not finalists:
+        return []
+    best, sign = finalists[0], -1.0 if maximize else 1.0
+    margin = noise / math.sqrt(best.trainings)
+    close = [
+        one
+        for one in finalists
+        if 2 * one.trainings >= best.trainings and sign * (one.value - best.value) <= margin
+    ]
+    first = min(close, key=lambda one: (doubt(one.number), sign * one.value))
+    return [first, *(one for one in finalists if one is not first)]
 
 
 def _spec(

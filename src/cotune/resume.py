@@ -40,7 +40,7 @@ def resume(
     Trials that ended stay as they are. Those in training go on from the last checkpoint, or begin
     anew where there was none yet. The sampler goes on as it would have. Without ``timeout``,
     ``n_trials`` or ``more`` the run does what is left of what it was asked for, which for a
-    complete one is nothing.
+    complete one is nothing; it has the rest of its timeout for it, a third at least.
 
     With one worker and no timeout, what comes after the checkpoint comes again bit for bit.
     Otherwise which trials are trained side by side depends on the clock, and with it the last bits
@@ -89,6 +89,9 @@ def resume(
         if seconds is not None:
             limit = options.n_trials if n_trials or more else None
             options = replace(options, timeout=used + seconds, n_trials=limit)
+        elif options.timeout is not None and not extended:
+            # What is left to do takes its time, though none of what was asked for may be left.
+            options = replace(options, timeout=max(options.timeout, used + options.timeout / 3))
         elif extended:  # so many trials, however long they take
             options = replace(options, timeout=None)
         generations = Generations(run.checkpoint_path)

@@ -13,7 +13,7 @@ from cotune.budget import Budget
 from cotune.checkpoints import Checkpoints, Weights, kept_weights, lane_files
 from cotune.costs import measure_cost
 from cotune.data.dataset import Dataset, TrainingData
-from cotune.data.pictures import draw_grid, draw_samples, to_png
+from cotune.data.pictures import draw_mistakes, draw_samples
 from cotune.data.preprocess import Standardize
 from cotune.ensemble import Candidate, Ensemble, make_ensemble, save_ensemble
 from cotune.exceptions import CotuneError, NoUsableTrialError, StorageError
@@ -21,19 +21,19 @@ from cotune.executors.base import Executor
 from cotune.final import (
     DEFAULT_NUMBER,
     TestReading,
-    beside,
     final_result,
     final_spec,
     make_classifier,
     read_test_set,
 )
-from cotune.finalists import FIRST_NUMBER, play_off
+from cotune.finalists import FIRST_NUMBER, play_off, prefer
 from cotune.generations import Generation
 from cotune.modelfile import save_model
 from cotune.observer import Observer
 from cotune.options import Options
 from cotune.plan import MOST_ROUNDS
 from cotune.portfolio import portfolio
+from cotune.progress import Progress
 from cotune.results import (
     DIRECTIONS,
     FINAL_NUMBER,
@@ -41,7 +41,6 @@ from cotune.results import (
     Finalist,
     FinalResult,
     Report,
-    RunState,
     Summary,
     TrialResult,
     TrialSpec,
@@ -56,7 +55,6 @@ from cotune.version import VERSION
 
 _ENOUGH_ROWS = 3_000  # of the validation part: a score's standard error is half a point
 _CANDIDATES = 3  # trials whose weights are kept, for each network of an ensemble
-_SUMMARY_SECONDS = 2.0  # between two writings of summary.json
 
 
 class Tuner:
@@ -144,7 +142,7 @@ class Tuner:
                 "validation": round(1.0 - training.n_train / len(training.labels), 6),
             },
         )
-        self._before = before
+        self._is_resumed = before is not None
         self._log = TrainingLog(run.trainings_path)
         self._lanes: list[Path] = []  # of the checkpoint that is gone on from
         self._final_weights: Weights = {}
@@ -163,7 +161,7 @@ class Tuner:
             run,
             options.metric,
             observer,
-            self._tick,
+            lambda: self._progress.tick(),
             len(self._enqueued),
             options.n_trials,
             self._deadline,
@@ -177,7 +175,7 @@ class Tuner:
             self._noise,
             self._checkpoints,
         )
-        self._search_began = self._search_ended = self._finalists_ended = self._written = 0.0
+        self._progress = Progress(run, self._search, self._study, observer, began, before or {})
 
     def go(self, generation: Generation | None = None, extended: bool = False) -> Summary:
         """Search, train, test; what the run came to is in the summary and the run directory.
@@ -192,27 +190,26 @@ class Tuner:
         self._run.start_tables([*self._options.searched.searched, *self._options.costs])
         self._draw_samples()
         self._study.enqueue(self._enqueued)
-        self._search_began = time.monotonic()
         try:
-            if self._before is not None:
+            if self._is_resumed:
                 self._restore(generation)
-            self._tick()
+            self._progress.tick()
             if extended:
                 self._log.clear()
             if self._log.finalists is None:
                 self._search.go()
-            self._search_ended = time.monotonic()
+            self._progress.end_search()
             if self._stop:
-                return self._end("interrupted", "stopped by the user")
+                return self._progress.write("interrupted", "stopped by the user")
             if self._options.search_only:
-                return self._end("complete", "search only")
+                return self._progress.write("complete", "search only")
             return self._finish()
         except CotuneError as error:
             with contextlib.suppress(StorageError):  # the first error is the one to tell
-                self._end("failed", str(error))
+                self._progress.write("failed", str(error))
             raise
         except KeyboardInterrupt:
-            self._end("interrupted", "stopped by the user at once")
+            self._progress.write("interrupted", "stopped by the user at once")
             raise
 
     def _restore(self, generation: Generation | None) -> None:
@@ -232,9 +229,9 @@ class Tuner:
         if not ranked:
             raise NoUsableTrialError(self._why_none())
         finalists = self._judge_finalists(ranked)
-        self._finalists_ended = time.monotonic()
+        self._progress.end_finalists()
         if finalists is None:
-            return self._end("interrupted", "stopped by the user", ranked[0])
+            return self._progress.write("interrupted", "stopped by the user", ranked[0])
         order = [finalist.number for finalist in finalists]
         others = [trial.number for trial in ranked if trial.number not in order]
         by_number = {trial.number: trial for trial in ranked}
@@ -253,7 +250,7 @@ class Tuner:
                 specs, self._observer.final_reported, deadline, self._final_weights
             )
             if trainings is None:
-                return self._end("interrupted", "stopped by the user", trial)
+                return self._progress.write("interrupted", "stopped by the user", trial)
             chosen, *more = trainings
             default = more[0] if more else default
             if chosen.weights:
@@ -314,34 +311,24 @@ class Tuner:
         )
         if finalists is None:
             return None
-        finalists = self._weigh(finalists)
+        finalists = prefer(
+            finalists,
+            self._doubt,
+            self._noise(finalists[0].value) if finalists else 0.0,
+            self._sign < 0.0,
+        )
         self._observer.finalists_ended(finalists)
         return finalists
 
-    def _weigh(self, finalists: list[Finalist]) -> list[Finalist]:
-        """Put one first that was likelier to be good before anything was measured, if it is close.
+    def _doubt(self, number: int) -> int:
+        """How unlikely a trial was to be good before anything was measured: 0, 1 or 2.
 
         What is enqueued and what the portfolio adds to the default tend to do well; the sampler's
-        best is the luckiest of many. Close is a mean within its standard error of the best.
+        best is the luckiest of many.
         """
-        if not finalists:
-            return []
-        best = finalists[0]
-        margin = self._noise(best.value) / math.sqrt(best.trainings)
-        close = [
-            one
-            for one in finalists
-            if 2 * one.trainings >= best.trainings
-            and self._sign * (one.value - best.value) <= margin
-        ]
-
-        def likelihood(one: Finalist) -> int:
-            if one.number >= len(self._enqueued):
-                return 2
-            return 1 if one.number == self._default else 0
-
-        first = min(close, key=lambda one: (likelihood(one), self._sign * one.value))
-        return [first, *(one for one in finalists if one is not first)]
+        if number >= len(self._enqueued):
+            return 2
+        return 1 if number == self._default else 0
 
     def _retrain(
         self,
@@ -354,7 +341,7 @@ class Tuner:
             self._executor,
             specs,
             reported,
-            self._tick,
+            self._progress.tick,
             deadline,
             lambda: bool(self._stop),
             self._log,
@@ -400,7 +387,7 @@ class Tuner:
         self._draw_mistakes(reading)
         self._observer.final_ended(final)
         remarks = "; ".join(failures or self._remarks(trial, final))
-        summary = self._end("complete", remarks, trial, final)
+        summary = self._progress.write("complete", remarks, trial, final)
         self._checkpoints.drop()
         return summary
 
@@ -471,109 +458,10 @@ class Tuner:
         rows = len(self._training.labels) - self._training.n_train
         return math.sqrt(max(0.0, value * (1.0 - value)) / rows)
 
-    def _pareto(self) -> list[dict[str, float]]:
-        """The trials that no other one beats in every objective, the best value first."""
-        front = set(self._study.pareto_front())
-        trials = [trial for trial in self._search.ranked() if trial.number in front]
-        return [
-            {"number": trial.number, "value": trial.value or 0.0, **trial.costs} for trial in trials
-        ]
-
-    def _tick(self) -> None:
-        self._observer.tick()
-        if time.monotonic() - self._written > _SUMMARY_SECONDS:
-            self._run.write_summary(self._summary("running"))
-            self._written = time.monotonic()
-
-    def _end(
-        self,
-        state: RunState,
-        message: str,
-        trial: TrialResult | None = None,
-        final: FinalResult | None = None,
-    ) -> Summary:
-        summary = self._summary(state, message, trial, final)
-        self._run.write_summary(summary)
-        return summary
-
-    def _summary(
-        self,
-        state: RunState,
-        message: str = "",
-        trial: TrialResult | None = None,
-        final: FinalResult | None = None,
-    ) -> Summary:
-        now = time.monotonic()
-        finished = self._search.finished
-        ranked = self._search.ranked()
-        best = trial or (ranked[0] if ranked else None)
-        ended = self._search_ended or now
-        judged = self._finalists_ended or now
-        return Summary(
-            state=state,
-            seconds={
-                "total": round(now - self._began, 2),
-                **{
-                    name: round(seconds + (self._before or {}).get(name, 0.0), 2)
-                    for name, seconds in {
-                        "search": ended - self._search_began,
-                        "finalists": max(0.0, judged - ended),
-                        "final": now - judged,
-                        "study": self._study.seconds,
-                    }.items()
-                },
-            },
-            trials={
-                "complete": sum(t.state == "complete" for t in finished),
-                "pruned": sum(t.state == "pruned" for t in finished),
-                "failed": sum(t.state == "failed" for t in finished),
-                "running": self._search.running if state == "running" else 0,
-            },
-            best=None if best is None else self._best(best),
-            final=None
-            if final is None
-            else {
-                "test_accuracy": final.test_accuracy,
-                "test_ci95": list(final.test_ci95),
-                "epochs": final.epochs,
-                "parameters": final.parameters,
-                **beside(final, best.number if best else None),
-            },
-            lanes={
-                "mean": round(self._search.mean_lanes, 2),
-                "together": len(self._search.together),
-                "alone": len(self._search.alone),
-            },
-            message=message,
-            pareto=self._pareto() if state != "running" else [],
-        )
-
-    def _best(self, trial: TrialResult) -> dict[str, object]:
-        return {
-            "number": trial.number,
-            "params": trial.params,
-            "validation_accuracy": self._search.accuracies[trial.number],
-            "value": trial.value,
-            "search_best": self._search.accuracies[self._search.ranked()[0].number],
-        }
-
     def _draw_samples(self) -> None:
         if self._dataset.has_images:
             draw_samples(self._dataset, self._run.samples_path)
 
     def _draw_mistakes(self, reading: TestReading) -> None:
-        if not self._dataset.has_images or not reading.mistakes:
-            return
-        classes = self._dataset.classes
-        titles = [
-            f"{classes[int(m['true'])]}\ntaken for {classes[int(m['predicted'])]} "
-            f"{m['probability']:.0%}"
-            for m in reading.mistakes
-        ]
-        png = to_png(draw_grid(reading.images, titles))
-        try:
-            self._run.mistakes_path.write_bytes(png)
-        except OSError as error:
-            raise StorageError(
-                f"{self._run.mistakes_path}: cannot be written: {error.strerror}"
-            ) from error
+        if self._dataset.has_images and reading.mistakes:
+            draw_mistakes(self._dataset, reading.images, reading.mistakes, self._run.mistakes_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -154,3 +154,29 @@ def _shorten(line: str, font: FreeTypeFont | ImageFont, width: int) -> str:
     while line and font.getlength(line + end) > width:
         line = line[:-1]
     return line.rstrip() + end
+
+
+def draw_mistakes(
+    dataset: Dataset,
+    images: NDArray[np.generic],
+    mistakes: Sequence[Mapping[str, float]],
+    path: Path,
+) -> None:
+    """Images with the class that each has, the one it was taken for and how surely, as PNG.
+
+    Args:
+        images: ``[mistakes, height, width(, channels)]``.
+        mistakes: Of each, ``true`` and ``predicted`` class and ``probability``.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    titles = [
+        f"{dataset.classes[int(m['true'])]}\ntaken for {dataset.classes[int(m['predicted'])]} "
+        f"{m['probability']:.0%}"
+        for m in mistakes
+    ]
+    try:
+        path.write_bytes(to_png(draw_grid(images, titles)))
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
