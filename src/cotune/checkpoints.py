@@ -155,10 +155,13 @@ def kept_weights(generation: Generation | None) -> Weights:
     for path in generation.files if generation else []:
         if path.name != _KEPT:
             continue
-        with safe_open(path, "np") as file:
-            for key in file.keys():  # noqa: SIM118 - not a mapping
-                number, _, name = key.partition("/")
-                weights.setdefault(int(number), {})[name] = file.get_tensor(key)
+        try:
+            with safe_open(path, "np") as file:
+                for key in file.keys():  # noqa: SIM118 - not a mapping
+                    number, _, name = key.partition("/")
+                    weights.setdefault(int(number), {})[name] = file.get_tensor(key)
+        except (OSError, SafetensorError, ValueError) as error:
+            raise StorageError(f"{path}: cannot be used: {error}") from error
     return weights
 
 

@@ -20,6 +20,17 @@ class Observer:
             timeout: Seconds for everything, or None.
         """
 
+    def resumed(
+        self,
+        finished: Sequence[TrialResult],
+        running: Sequence[TrialSpec],
+        best: TrialResult | None,
+    ) -> None:
+        """The run goes on where it was: these trials have ended, those are in training."""
+
+    def engine_lost(self, reason: str) -> None:
+        """A worker process ended, failed or hung; another goes on with its trials."""
+
     def trial_started(self, spec: TrialSpec) -> None:
         """A trial was handed to an engine."""
 

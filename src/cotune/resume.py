@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from cotune.api import Before, RunResult, carry_out, open_run, workers_for
-from cotune.arguments import positive, read_dataset, read_device
+from cotune.arguments import positive, read_dataset, read_device, read_precision, read_size
 from cotune.data import Dataset
 from cotune.duration import parse_duration
-from cotune.exceptions import UsageError
+from cotune.exceptions import CotuneError, StorageError, UsageError
 from cotune.generations import Generations
 from cotune.observer import Observer
 from cotune.options import Options, Resources
@@ -94,19 +94,25 @@ def resume(
             options = replace(options, timeout=max(options.timeout, used + options.timeout / 3))
         elif extended:  # so many trials, however long they take
             options = replace(options, timeout=None)
-        generations = Generations(run.checkpoint_path)
-        generation = generations.latest()
-        if not is_complete and is_exact:
-            run.roll_back(
-                generation.state["sizes"] if generation else dict.fromkeys(run.sizes(), 0)
-            )
+        generation = Generations(run.checkpoint_path).latest()
+
+        def cut_back() -> RunDirectory:
+            """What came after the checkpoint comes again."""
+            if not is_complete and is_exact:
+                sizes = generation.state if generation else {"sizes": dict.fromkeys(run.sizes(), 0)}
+                try:
+                    run.roll_back(sizes["sizes"])
+                except (KeyError, TypeError, ValueError) as error:
+                    raise StorageError(f"{run.checkpoint_path}: is damaged: {error}") from None
+            return run
+
         with workers_for(options, resources) as pool:
             return carry_out(
                 options,
                 resources,
                 _dataset(run, data),
                 pool,
-                lambda: run,
+                cut_back,
                 observer or Observer(),
                 began - used,
                 before=Before(config, summary.seconds if summary else {}, generation, extended),
@@ -142,6 +148,8 @@ def _options(
     pruner: PrunerLike | None,
 ) -> Options:
     try:
+        if not isinstance(config["enqueued"], list):
+            raise TypeError("enqueued is no list")
         return Options(
             # The sampler's own: a grid was made of the space already.
             space=space_from_dict(config["space"]),
@@ -158,10 +166,16 @@ def _options(
             ensemble=int(config["ensemble"]),
             validation=float(config["validation"]),
         )
+    except CotuneError:
+        raise
     except KeyError as error:
-        raise UsageError(
-            f"{run.config_path}: has no {error.args[0]}; an older Cotune wrote it"
-        ) from None
+        raise _old(run, error) from None
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{run.config_path}: cannot be used: {error}") from None
+
+
+def _old(run: RunDirectory, error: KeyError) -> UsageError:
+    return UsageError(f"{run.config_path}: has no {error.args[0]}; an older Cotune wrote it")
 
 
 def _part(what: str, recorded: str, given: Any, names: tuple[str, ...]) -> Any:
@@ -177,11 +191,15 @@ def _part(what: str, recorded: str, given: Any, names: tuple[str, ...]) -> Any:
 
 
 def _resources(run: RunDirectory, config: Mapping[str, Any]) -> Resources:
-    return Resources(
-        device=read_device(config["device"]),
-        workers=int(config["workers"] or 1),
-        lanes=int(config["lanes"]),
-        precision=str(config["precision"]),
-        checkpoint=float(config["checkpoint_seconds"]),
-        max_disk=float(config["max_disk_bytes"]),
-    )
+    device = read_device(config["device"])
+    try:
+        return Resources(
+            device=device,
+            workers=positive(config["workers"], "workers") or 1,
+            lanes=positive(config["lanes"], "lanes"),
+            precision=read_precision(config["precision"], device),
+            checkpoint=parse_duration(config["checkpoint_seconds"], "checkpoint"),
+            max_disk=read_size(config["max_disk_bytes"], "max_disk"),
+        )
+    except KeyError as error:
+        raise _old(run, error) from None

@@ -107,6 +107,7 @@ class Search:
         self._noise = noise
         self._record: float | None = None  # the best value that was more than noise
         self._since_record = 0
+        self._losses = 0  # engines that were lost
         self._running: dict[int, _Running] = {}
         self._asked = 0
         self._lane_epochs = 0
@@ -197,6 +198,10 @@ class Search:
             for spec in saved:
                 del running[spec.number]
         self._backlog = list(running.values())
+        ranked = self.ranked()
+        best = ranked[0] if ranked and ranked[0].state == "complete" else None
+        specs = [trial.spec for trial in self._running.values()]
+        self._observer.resumed(self.finished, specs, best)
 
     def state(self) -> dict[str, Any]:
         """What :meth:`restore` cannot find in the run's tables."""
@@ -208,8 +213,10 @@ class Search:
         }
 
     def _handle(self, reports: Sequence[Report]) -> None:
-        if self._executor.lost:
+        for reason in self._executor.lost[self._losses :]:
             self._study.mark_disturbed()
+            self._observer.engine_lost(reason)
+        self._losses = len(self._executor.lost)
         self._executor.apply(self._judge(reports))
 
     @property

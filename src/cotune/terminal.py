@@ -67,6 +67,23 @@ class _Counting(Observer):
         where = f"{_where(config)}, writing to {run.path}"
         self._console.print(where, style="dim", soft_wrap=True)
 
+    def resumed(
+        self,
+        finished: Sequence[TrialResult],
+        running: Sequence[TrialSpec],
+        best: TrialResult | None,
+    ) -> None:
+        for trial in finished:
+            self._counts[trial.state] += 1
+        self._best = best
+        self._console.print(
+            f"going on: {len(finished)} trials have finished, {len(running)} were in training",
+            style="dim",
+        )
+
+    def engine_lost(self, reason: str) -> None:
+        self._console.print(f"a worker process was replaced: {reason}", style="yellow")
+
     def trial_ended(self, trial: TrialResult, best: TrialResult | None) -> None:
         self._counts[trial.state] += 1
         self._best = best
@@ -146,6 +163,16 @@ class LiveObserver(_Counting):
             get_renderable=self._render,
         )
         self._live.start()
+
+    def resumed(
+        self,
+        finished: Sequence[TrialResult],
+        running: Sequence[TrialSpec],
+        best: TrialResult | None,
+    ) -> None:
+        super().resumed(finished, running, best)
+        for spec in running:
+            self.trial_started(spec)
 
     def trial_started(self, spec: TrialSpec) -> None:
         self._running[spec.number] = (spec, None, None)

@@ -19,11 +19,11 @@ class Executor(ABC):
     epoch: after its report it waits for its verdict. A trial whose report has an error is over.
 
     Attributes:
-        lost: Engines that were lost and replaced. Their trials then train on in other company, so
-            the last bits are no longer those of an undisturbed run.
+        lost: For each engine that was lost and replaced, why. Its trials then train on in other
+            company, so the last bits are no longer those of an undisturbed run.
     """
 
-    lost = 0
+    lost: Sequence[str] = ()
 
     @property
     @abstractmethod

@@ -63,7 +63,7 @@ class ProcessExecutor(Executor):
         hang_seconds: A worker that gives no sign of life for so long is replaced.
 
     Attributes:
-        lost: Workers that were replaced.
+        lost: For each worker that was replaced, why.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class ProcessExecutor(Executor):
         self._workers = [_Worker(self._file.fileno()) for _ in range(workers)]
         self._lanes = 0
         self._load: tuple[Any, ...] = ()
-        self.lost = 0
+        self.lost: list[str] = []
         self._failures: list[Report] = []
         self._ended_workers: Counter[int] = Counter()  # by the trial that was in training
         self._folder: Path | None = None
@@ -293,7 +293,7 @@ class ProcessExecutor(Executor):
                 epoch = worker.epochs.get(number, 0) + 1
                 self._failures.append(Report(number, epoch, nan, nan, {}, 0.0, 0, error=error))
                 del worker.specs[number]
-        self.lost += 1
+        self.lost.append(reason)
         self._stepping = False
         new, _ = self._start()
         self._workers[self._workers.index(worker)] = new
