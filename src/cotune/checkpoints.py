@@ -70,7 +70,12 @@ class Checkpoints:
         self._folder: Path | None = None  # of the one that is being written
         self._sizes: dict[str, int] = {}
         self._due = time.monotonic() + (every or 0.0)
-        self.seconds = 0.0
+        self._seconds = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """What they cost: how long engines or the driver stood still for them."""
+        return self._seconds + self._executor.saving_seconds
 
     def step(self, handle: Handle) -> None:
         """Begin a checkpoint if it is time, or end one that was begun. Called again and again.
@@ -125,7 +130,7 @@ class Checkpoints:
             generation = self._generations.commit(folder, files, state)
             self._executor.keep(lane_files(generation))
         cost = time.monotonic() - began
-        self.seconds += cost
+        self._seconds += cost
         self._due = time.monotonic() + max(self._every or 0.0, cost / _COST_SHARE)
         return True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from cotune.checkpoints import Checkpoints
 from cotune.final import beside
 from cotune.observer import Observer
 from cotune.results import FinalResult, RunState, Summary, TrialResult
@@ -22,6 +23,7 @@ class Progress:
         run: The run directory.
         search: Has the trials.
         study: Likewise.
+        checkpoints: What they cost is told.
         observer: Told of every tick.
         began: When the run began, by ``time.monotonic()``.
         before: Seconds that the phases took before the run was stopped or killed.
@@ -32,6 +34,7 @@ class Progress:
         run: RunDirectory,
         search: Search,
         study: Study,
+        checkpoints: Checkpoints,
         observer: Observer,
         began: float,
         before: Mapping[str, float],
@@ -39,6 +42,7 @@ class Progress:
         self._run = run
         self._search = search
         self._study = study
+        self._checkpoints = checkpoints
         self._observer = observer
         self._began = began
         self._before = before
@@ -106,6 +110,7 @@ class Progress:
             "finalists": max(0.0, judged - ended),
             "final": now - judged,
             "study": self._study.seconds,
+            "checkpoints": self._checkpoints.seconds,
         }
         seconds = {name: self._before.get(name, 0.0) + phases[name] for name in phases}
         seconds = {"total": now - self._began, **seconds}

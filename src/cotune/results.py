@@ -241,7 +241,7 @@ class Summary(_Json):
 
     Attributes:
         seconds: Wall clock: ``total``, ``search``, ``finalists``, ``final`` (the final model and
-            its test) and ``study`` (the part of the search spent in Optuna and storage).
+            its test); of these, ``study`` (in Optuna and storage) and ``checkpoints``.
         trials: Counts: ``complete``, ``pruned``, ``failed``, ``running``.
         best: ``number``, ``params`` and ``validation_accuracy`` (and ``value`` where the metric
             is not accuracy) of the trial that was chosen, or ranks first so far, and the accuracy

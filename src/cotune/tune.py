@@ -175,7 +175,9 @@ class Tuner:
             self._noise,
             self._checkpoints,
         )
-        self._progress = Progress(run, self._search, self._study, observer, began, before or {})
+        self._progress = Progress(
+            run, self._search, self._study, self._checkpoints, observer, began, before or {}
+        )
 
     def go(self, generation: Generation | None = None, extended: bool = False) -> Summary:
         """Search, train, test; what the run came to is in the summary and the run directory.

@@ -21,9 +21,11 @@ class Executor(ABC):
     Attributes:
         lost: For each engine that was lost and replaced, why. Its trials then train on in other
             company, so the last bits are no longer those of an undisturbed run.
+        saving_seconds: How long engines stood still to save their lanes.
     """
 
     lost: Sequence[str] = ()
+    saving_seconds = 0.0
 
     @property
     @abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,8 +61,10 @@ class InProcessExecutor(Executor):
         return []
 
     def save(self, folder: Path) -> None:
+        began = time.monotonic()
         self._saved = [folder / "lanes.safetensors"]
         self._engine.save(self._saved[0])
+        self.saving_seconds += time.monotonic() - began
 
     def saved(self, timeout: float) -> list[Path] | None:
         return self._saved

@@ -64,6 +64,7 @@ class ProcessExecutor(Executor):
 
     Attributes:
         lost: For each worker that was replaced, why.
+        saving_seconds: How long workers stood still to save their lanes.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class ProcessExecutor(Executor):
         self._lanes = 0
         self._load: tuple[Any, ...] = ()
         self.lost: list[str] = []
+        self.saving_seconds = 0.0
         self._failures: list[Report] = []
         self._ended_workers: Counter[int] = Counter()  # by the trial that was in training
         self._folder: Path | None = None
@@ -224,6 +226,7 @@ class ProcessExecutor(Executor):
         for worker in self._workers:
             if worker.saved:
                 raise StorageError(worker.saved)
+        self.saving_seconds += max(worker.saving_seconds for worker in self._workers)
         return sorted(self._folder.glob("lanes-*.safetensors"))
 
     def keep(self, saved: Sequence[Path]) -> None:
@@ -316,6 +319,7 @@ class _Worker:
         self.suspects: set[int] = set()  # in training when the worker before this one ended
         self.saved: str | None = ""  # None while it saves its lanes, then why that failed
         self.saving: Path | None = None
+        self.saving_seconds = 0.0
         self.last_sign = time.monotonic()
         self._reports: list[Report] = []
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
@@ -360,7 +364,7 @@ class _Worker:
             self.epochs |= {report.number: report.epoch for report in content}
             self.in_training = []
         elif kind == "saved":
-            self.saved = content
+            self.saved, self.saving_seconds = content
         return kind, content
 
     def take_reports(self) -> list[Report]:

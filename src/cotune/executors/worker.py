@@ -92,13 +92,14 @@ def _serve(pipe: Connection, data_fd: int) -> None:
             pipe.send(("reports", reports))
 
 
-def _save(engine: Engine, content: Any) -> str:
-    """Why it failed, or ""."""
+def _save(engine: Engine, content: Any) -> tuple[str, float]:
+    """Why it failed, or "", and how long it took."""
+    began = time.monotonic()
     try:
         engine.save(content)
     except StorageError as error:
-        return str(error)
-    return ""
+        return str(error), 0.0
+    return "", time.monotonic() - began
 
 
 def _map_data(fd: int, shape: tuple[int, int], dtype: str, **parts: Any) -> TrainingData:
