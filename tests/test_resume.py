@@ -211,6 +211,60 @@ class TestCommand:
 
 
 class TestKilled:
+    @pytest.mark.parametrize("limit", [["--timeout", "8s"], ["--n-trials", "6"]])
+    def test_just_after_it_was_given_more(self, limit, tmp_path):
+        """What was complete stays, whether or not it would come again bit for bit."""
+        out = tmp_path / "run"
+        (tmp_path / "space.yaml").write_text(yaml.safe_dump(SPACE))
+        arguments = ["run", "digits", "--space", tmp_path / "space.yaml", "--workers", "1", *limit]
+        first = start(*arguments, "--out", out, "--quiet")
+        first.communicate(timeout=60)
+        assert first.returncode == 0
+        before = table(out)
+        process = start("resume", out, "--more", "40")
+        until_trials(out, len(before) + 1, process)
+        process.kill()
+        process.communicate()
+        shutil.rmtree(out / "checkpoint", ignore_errors=True)
+        kept = table(out)
+        assert kept[: len(before)] == before
+        cotune.resume(out)
+        assert table(out)[: len(kept)] == kept
+        assert len(table(out)) == len(before) + 40
+
+    def test_in_its_final_model(self, tmp_path):
+        out = tmp_path / "run"
+        process = start("run", "digits", "--timeout", "12s", "--out", out, "--checkpoint", "0.2s")
+        end = time.monotonic() + 60
+        log = out / "trainings.jsonl"
+        while '"part": "all"' not in (log.read_text() if log.exists() else ""):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        process.kill()
+        process.communicate()
+        before, finalists = table(out), log.read_text().count('"specs"')
+        result = cotune.resume(out)
+        assert result.summary.state == "complete"
+        assert table(out) == before
+        assert log.read_text().count('"specs"') == finalists
+        assert len(RunDirectory.open(out).readings()) == 1
+
+    def test_a_run_that_lost_patience_gets_it_back(self, tmp_path):
+        out = tmp_path / "run"
+        cotune.run("digits", space=SPACE, n_trials=40, patience=2, workers=1, out=out)
+        before = table(out)
+        assert len(before) < 40
+        cotune.resume(out, more=1)
+        assert table(out)[: len(before)] == before
+        assert len(table(out)) > len(before)
+
+    def test_a_search_of_a_comparison(self, tmp_path):
+        cotune.compare(
+            "digits", samplers="random", seeds=1, space=SPACE, n_trials=2, out=tmp_path / "out"
+        )
+        with pytest.raises(UsageError, match="is a search of a comparison, which is not resumed"):
+            cotune.resume(tmp_path / "out" / "random-0", more=1)
+
     def test_on_other_arrays_without_a_name(self, tmp_path):
         data = load_wine(return_X_y=True)
         cotune.run(data, space=SPACE, n_trials=3, workers=1, out=tmp_path / "run")
@@ -228,7 +282,7 @@ class TestKilled:
         again = optuna.samplers.RandomSampler(seed=2)
         assert len(cotune.resume(tmp_path / "run", more=2, sampler=again).study.trials) == 5
 
-    def test_before_its_first_checkpoint(self, tmp_path):
+    def test_without_a_checkpoint(self, tmp_path):
         """With two workers, finished trials stay; those in training begin anew."""
         out = tmp_path / "run"
         process = start("run", "digits", "--n-trials", "12", "--workers", "2", "--out", out)
@@ -236,7 +290,7 @@ class TestKilled:
         process.kill()
         process.communicate()
         before = table(out)
-        assert not (out / "checkpoint").exists()
+        shutil.rmtree(out / "checkpoint")
         assert cotune.resume(out).summary.state == "complete"
         assert table(out)[: len(before)] == before
         assert len(table(out)) == 12

@@ -489,6 +489,22 @@ def test_values(value, text):
     assert terminal.format_value(value) == text
 
 
+@pytest.mark.parametrize("kind", [terminal.PlainObserver, terminal.LiveObserver])
+def test_a_run_that_is_gone_on_with(kind, run):
+    on = console()
+    observer = kind(on)
+    observer.run_started(run, time.monotonic() - 5, 60.0)
+    ended = TrialResult(0, "complete", 0.9, 3, dict(PARAMS), 1.0)
+    observer.resumed([ended], [TrialSpec(1, dict(PARAMS), 1)], ended)
+    observer.trial_reported(make_report(1, 4), 0.5)
+    observer.engine_lost("signal 9")
+    observer.trial_ended(TrialResult(1, "complete", 0.95, 5, dict(PARAMS), 1.0), ended)
+    observer.run_ended()
+    text = printed(on)
+    assert "going on: 1 trials have finished, 1 were in training" in text
+    assert "a worker process was replaced: signal 9" in text
+
+
 def test_the_tests_here_know_every_call():
     calls = {name for name in vars(Observer) if not name.startswith("_")}
     source = Path(__file__).read_text()

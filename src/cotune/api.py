@@ -248,12 +248,14 @@ class Before:
         config: Its ``config.yaml``.
         seconds: What its phases took, as in its summary.
         generation: The checkpoint to go on from.
+        exact: All files are as they were at that checkpoint.
         extended: The search goes on, even if it was over.
     """
 
     config: dict[str, Any]
     seconds: dict[str, float]
     generation: Generation | None
+    exact: bool
     extended: bool
 
 
@@ -266,7 +268,7 @@ def carry_out(
     observer: Observer,
     began: float | None = None,
     stop: StopRequest | None = None,
-    before: Before | None = None,
+    before: Callable[[], Before] | None = None,
 ) -> RunResult:
     """What :func:`run`, :func:`resume` and :func:`compare` have in common.
 
@@ -275,7 +277,7 @@ def carry_out(
         open_directory: Opens the run directory for writing, once the data can be learned from.
         began: ``time.monotonic()`` when the timeout began to count; None: with the search.
         stop: Set by whoever catches the signals; without it they are caught here.
-        before: Of a run that is gone on with.
+        before: Of a run that is gone on with; asked once the directory is open.
 
     Raises:
         As :func:`run`.
@@ -284,6 +286,7 @@ def carry_out(
     with contextlib.ExitStack() as stack:
         directory = open_directory()
         stack.callback(directory.close)
+        earlier = before() if before else None
         executor: Executor
         lanes, precision = resources.lanes, resources.precision
         if pool is None:
@@ -294,8 +297,8 @@ def carry_out(
             pool.load(training, options.seed, lanes, precision)
             executor = pool
         config = describe_run(options, resources, dataset, training, executor.lanes)
-        if before:
-            config["command"] = before.config.get("command")
+        if earlier:
+            config["command"] = earlier.config.get("command")
         directory.write_config(config)
         stop = stack.enter_context(stop_request()) if stop is None else stop
         if not options.search_only:
@@ -317,10 +320,10 @@ def carry_out(
             None if options.search_only else resources.checkpoint,
             resources.max_disk,
             resources.is_lockstep(options),
-            before.seconds if before else None,
+            earlier.seconds if earlier else None,
         )
-        if before:
-            tuner.go(before.generation, before.extended)
+        if earlier:
+            tuner.go(earlier.generation, earlier.exact, earlier.extended)
         else:
             tuner.go()
     if stop.signal is not None:

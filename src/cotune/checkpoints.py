@@ -45,6 +45,7 @@ class Checkpoints:
         every: Seconds from one to the next, at least; None for no checkpoints.
         max_bytes: What the run directory may take up on the disk.
         lockstep: Nothing goes on while the lanes are saved.
+        exact: Whether all that comes after a checkpoint would come again bit for bit.
         state: What else to keep, as JSON.
         kept: Weights of finished trials that are still wanted.
     """
@@ -56,6 +57,7 @@ class Checkpoints:
         every: float | None,
         max_bytes: float,
         lockstep: bool,
+        exact: Callable[[], bool],
         state: Callable[[], dict[str, Any]],
         kept: Callable[[], Weights],
     ) -> None:
@@ -64,12 +66,13 @@ class Checkpoints:
         self._every = every
         self._max_bytes = max_bytes
         self._lockstep = lockstep
+        self._exact = exact
         self._state = state
         self._kept = kept
         self._generations = Generations(run.checkpoint_path)
         self._folder: Path | None = None  # of the one that is being written
         self._sizes: dict[str, int] = {}
-        self._due = time.monotonic() + (every or 0.0)
+        self._due = 0.0  # the first has no lanes; from then on, it is known what was exact
         self._seconds = 0.0
 
     @property
@@ -112,6 +115,7 @@ class Checkpoints:
     def _begin(self, handle: Handle) -> None:
         handle(self._executor.pending())
         self._folder = self._generations.begin()
+        self._run.sync()
         self._sizes = self._run.sizes()
         self._executor.save(self._folder)
 
@@ -126,7 +130,7 @@ class Checkpoints:
         folder, self._folder = self._folder, None
         files += _save_kept(folder / _KEPT, self._kept())
         if self._has_room(folder):
-            state = {"sizes": self._sizes, **self._state()}
+            state = {"exact": self._exact(), "sizes": self._sizes, **self._state()}
             generation = self._generations.commit(folder, files, state)
             self._executor.keep(lane_files(generation))
         cost = time.monotonic() - began
@@ -139,6 +143,8 @@ class Checkpoints:
         if taken <= self._max_bytes:
             return True
         self._generations.discard(folder)
+        self._generations.remove()
+        self._executor.keep(())
         self._every = None
         warnings.warn(
             f"with checkpoints the run takes {taken / 2**20:,.0f} MiB, more than --max-disk "

@@ -157,7 +157,10 @@ class Engine:
         for verdict in verdicts:
             if verdict.stop:
                 self._drop({verdict.number})
-            elif verdict.number in self._unjudged:
+            elif verdict.number in self._unjudged and verdict.epoch in (
+                None,
+                self._lanes[verdict.number].epoch,
+            ):
                 self._unjudged.remove(verdict.number)
                 self._scheduler.add(self._ticket(verdict.number))
 

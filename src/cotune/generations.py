@@ -100,7 +100,7 @@ class Generations:
             path = self._path / f"{number:06d}"
             try:
                 return _read(path)
-            except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 aside = path.with_suffix(".damaged")
                 shutil.rmtree(aside, ignore_errors=True)
                 with contextlib.suppress(OSError):

@@ -83,7 +83,9 @@ class Resources:
 
     def is_lockstep(self, options: Options) -> bool:
         """Whether nothing depends on the clock: the same seed gives the same trials bit for bit."""
-        return self.device == "cpu" and self.workers == 1 and options.timeout is None
+        named = isinstance(options.sampler, str) and isinstance(options.pruner, str)
+        clockless = options.timeout is None and "latency" not in options.costs
+        return self.device == "cpu" and self.workers == 1 and named and clockless
 
 
 def describe_run(
@@ -116,6 +118,7 @@ def describe_run(
         "seed": options.seed,
         "enqueued": list(options.enqueued),
         "ensemble": options.ensemble,
+        "search_only": options.search_only,
         "validation": options.validation,
         "device": resources.device,
         "workers": resources.workers if resources.device == "cpu" else None,

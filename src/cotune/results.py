@@ -110,10 +110,16 @@ class Report(_Json):
 
 @dataclass(frozen=True)
 class Verdict(_Json):
-    """What the driver decided about a lane after its report: ``stop`` frees the lane's place."""
+    """What the driver decided about a lane after its report.
+
+    Attributes:
+        stop: Free the lane's place.
+        epoch: The report's; a lane that was put back to another since waits for its own verdict.
+    """
 
     number: int
     stop: bool
+    epoch: int | None = None
 
 
 @dataclass(frozen=True)

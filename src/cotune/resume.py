@@ -9,14 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from cotune.api import Before, RunResult, carry_out, open_run, workers_for
-from cotune.arguments import positive, read_dataset, read_device, read_precision, read_size
+from cotune.arguments import (
+    count,
+    positive,
+    read_dataset,
+    read_device,
+    read_metrics,
+    read_precision,
+    read_seed,
+    read_size,
+)
 from cotune.data import Dataset
 from cotune.duration import parse_duration
 from cotune.exceptions import CotuneError, StorageError, UsageError
-from cotune.generations import Generations
+from cotune.generations import Generation, Generations
 from cotune.observer import Observer
 from cotune.options import Options, Resources
 from cotune.recorded_data import check_fingerprint, recorded_dataset
+from cotune.report import build_report
 from cotune.rundir import RunDirectory
 from cotune.space_yaml import space_from_dict
 from cotune.storage import OptunaStudy, load_study
@@ -74,16 +84,18 @@ def resume(
         options = _options(run, config, sampler, pruner)
         resources = _resources(run, config)
         study = _study(run)
-        is_exact = resources.is_lockstep(options) and not (
-            study and study.user_attrs.get(DISTURBED)
-        )
+        is_lockstep = resources.is_lockstep(options)
         extended = timeout is not None or more is not None
         if more is not None or n_trials is not None:
             asked = len(study.get_trials(deepcopy=False)) if study else 0
             total = n_trials or asked + (more or 0)
             extended = extended or total > asked
             options = replace(options, n_trials=total)
+        generations = Generations(run.checkpoint_path)
         if is_complete and not extended:
+            generations.remove()  # where the run was killed just before
+            if not run.report_path.exists():
+                build_report(run)
             return open_run(run.path)
         used = summary.seconds["total"] if summary else 0.0
         if seconds is not None:
@@ -94,17 +106,17 @@ def resume(
             options = replace(options, timeout=max(options.timeout, used + options.timeout / 3))
         elif extended:  # so many trials, however long they take
             options = replace(options, timeout=None)
-        generation = Generations(run.checkpoint_path).latest()
+        generation = generations.latest()
+        # What was in lockstep then, and is now, comes again bit for bit.
+        is_lockstep = is_lockstep and not (study and study.user_attrs.get(DISTURBED))
+        may_be_exact = is_lockstep and not extended and not is_complete
 
-        def cut_back() -> RunDirectory:
-            """What came after the checkpoint comes again."""
-            if not is_complete and is_exact:
-                sizes = generation.state if generation else {"sizes": dict.fromkeys(run.sizes(), 0)}
-                try:
-                    run.roll_back(sizes["sizes"])
-                except (KeyError, TypeError, ValueError) as error:
-                    raise StorageError(f"{run.checkpoint_path}: is damaged: {error}") from None
-            return run
+        def go_back() -> Before:
+            """What came after an exact checkpoint comes again; otherwise it stays as it is."""
+            exact = may_be_exact and _cut_back(run, generation)
+            if extended:
+                run.trainings_path.unlink(missing_ok=True)  # other finalists will be chosen
+            return Before(config, summary.seconds if summary else {}, generation, exact, extended)
 
         with workers_for(options, resources) as pool:
             return carry_out(
@@ -112,13 +124,24 @@ def resume(
                 resources,
                 _dataset(run, data),
                 pool,
-                cut_back,
+                lambda: run,
                 observer or Observer(),
                 began - used,
-                before=Before(config, summary.seconds if summary else {}, generation, extended),
+                before=go_back,
             )
     finally:
         run.close()
+
+
+def _cut_back(run: RunDirectory, generation: Generation | None) -> bool:
+    """Whether the tables are now as they were at the checkpoint, or before the first trial."""
+    if generation is None:
+        nothing_has_finished = not run.trials_path.exists() or not run.trials()
+        return nothing_has_finished and run.roll_back(dict.fromkeys(run.sizes(), 0))
+    try:
+        return bool(generation.state["exact"]) and run.roll_back(generation.state["sizes"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise StorageError(f"{run.checkpoint_path}: is damaged: {error}") from None
 
 
 def _summary(run: RunDirectory) -> Any:
@@ -148,22 +171,26 @@ def _options(
     pruner: PrunerLike | None,
 ) -> Options:
     try:
+        if config["search_only"]:
+            raise UsageError(f"{run.path}: is a search of a comparison, which is not resumed")
         if not isinstance(config["enqueued"], list):
             raise TypeError("enqueued is no list")
+        metric, costs = read_metrics(",".join([config["metric"], *config["costs"]]))
+        timeout = config["timeout_seconds"]
         return Options(
             # The sampler's own: a grid was made of the space already.
             space=space_from_dict(config["space"]),
             sampler=_part("sampler", str(config["sampler"]), sampler, SAMPLERS),
             pruner=_part("pruner", str(config["pruner"]), pruner, PRUNERS),
-            metric=config["metric"],
-            n_trials=config["n_trials"],
-            timeout=config["timeout_seconds"],
-            seed=int(config["seed"]),
+            metric=metric,
+            costs=costs,
+            n_trials=positive(config["n_trials"], "n_trials"),
+            timeout=None if timeout is None else parse_duration(timeout),
+            seed=read_seed(config["seed"]),
             enqueued=config["enqueued"],
-            costs=tuple(config["costs"]),
             portfolio=bool(config["portfolio"]),
-            patience=config["patience"],
-            ensemble=int(config["ensemble"]),
+            patience=positive(config["patience"], "patience"),
+            ensemble=count(config["ensemble"], "ensemble"),
             validation=float(config["validation"]),
         )
     except CotuneError:

@@ -71,9 +71,12 @@ def retrain(
     for training in trainings.values():
         if training.reports and training.reports[-1].error:
             training.error = _failure(training.reports.pop())
-    for number, weights in (kept or {}).items():
-        if number in trainings:
-            trainings[number].weights = weights
+    for number, training in trainings.items():
+        if kept and number in kept:
+            if training.reports:
+                training.weights = kept[number]
+            else:
+                del kept[number]  # of another configuration
     if known.is_over and kept is None:
         return list(trainings.values())
     left = {
@@ -113,11 +116,12 @@ def retrain(
                     kept[report.number] = training.weights
             if over:
                 running.remove(report.number)
-            verdicts.append(Verdict(report.number, stop=over))
+            verdicts.append(Verdict(report.number, over, report.epoch))
         executor.apply(verdicts)
 
     groups = _groups(specs, executor)
     for path in lanes:
+        executor.keep(lanes)
         if saved := [s for s in saved_specs(path) if s.number in left and s in specs]:
             executor.submit(saved, lanes)
             running |= {spec.number for spec in saved}

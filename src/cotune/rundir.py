@@ -2,7 +2,7 @@
 
 config.yaml     what was asked, resolved; versions, seed, the data's fingerprint
 study.journal   the Optuna study (JournalStorage; optuna-dashboard opens it)
-trials.csv      one row a finished trial; a row never changes
+trials.csv      one row a finished trial
 curves.csv      one row a trial and epoch: losses and scores
 summary.json    where the run stands (``cotune show``)
 final.json      the final model: test score, curve, confusion matrix, worst mistakes
@@ -167,7 +167,7 @@ class RunDirectory:
         """
         run = cls.open(path)
         run._take_lock()
-        for table in run._growing:
+        for table in (*run._growing, run.readings_path):
             run._cut(table, None)
         return run
 
@@ -198,17 +198,28 @@ class RunDirectory:
         """Bytes of the growing files, by name."""
         return {p.name: p.stat().st_size if p.exists() else 0 for p in self._growing}
 
-    def roll_back(self, sizes: Mapping[str, int]) -> None:
+    def sync(self) -> None:
+        """Make the growing files survive a power loss."""
+        for path in self._growing:
+            if path.exists():
+                with _cannot_be_written(path), open(path, "rb") as file:
+                    os.fsync(file.fileno())
+
+    def roll_back(self, sizes: Mapping[str, int]) -> bool:
         """Cut the growing files to the sizes that they had.
 
+        Returns:
+            False, with nothing changed, if one is shorter.
+
         Raises:
-            StorageError: One is shorter, or cannot be written.
+            StorageError: One cannot be written.
         """
-        for path in self._growing:
-            size = int(sizes[path.name])
-            if path.exists() and path.stat().st_size < size:
-                raise StorageError(f"{path}: is shorter than it was; it has been changed")
+        wanted = {path: int(sizes[path.name]) for path in self._growing}
+        if any(self.sizes()[path.name] < size for path, size in wanted.items()):
+            return False
+        for path, size in wanted.items():
             self._cut(path, size)
+        return True
 
     def _cut(self, path: Path, size: int | None) -> None:
         """To a size; without one, to the last whole line."""

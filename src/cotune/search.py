@@ -169,6 +169,8 @@ class Search:
             self.accuracies[number] = reports[-1].scores["accuracy"]
         for trial in trials:
             ended = replace(trial, params=params[trial.number])
+            if trial.number not in self.accuracies and trial.value is not None:
+                self.accuracies[trial.number] = trial.value  # its curve was lost with the power
             if running.pop(trial.number, None):  # killed before the study was told
                 self._tell(ended)
             self.finished.append(ended)
@@ -202,6 +204,10 @@ class Search:
         best = ranked[0] if ranked and ranked[0].state == "complete" else None
         specs = [trial.spec for trial in self._running.values()]
         self._observer.resumed(self.finished, specs, best)
+
+    def be_patient(self) -> None:
+        """Count the trials without a gain from here on."""
+        self.no_patience, self._since_record = "", 0
 
     def state(self) -> dict[str, Any]:
         """What :meth:`restore` cannot find in the run's tables."""
@@ -291,11 +297,13 @@ class Search:
     def _judge(self, reports: Sequence[Report]) -> list[Verdict]:
         """Record reports and decide whether their trials go on; failed ones need no verdict."""
         values: dict[int, tuple[int, float]] = {}
-        again: list[int] = []
+        again: list[tuple[int, int]] = []
         for report in reports:
             running = self._running[report.number]
             if report.epoch <= running.epochs and not report.error:
-                again.append(report.number)  # its engine was lost, or the run killed
+                again.append(
+                    (report.number, report.epoch)
+                )  # its engine was lost, or the run killed
                 continue
             running.epochs = report.epoch
             running.seconds += report.seconds
@@ -315,7 +323,7 @@ class Search:
             self._observer.trial_reported(report, running.value)
             values[report.number] = (report.epoch, running.value)
         stopped = self._study.report(values) - self._kept if values else set()
-        verdicts = [Verdict(number, stop=False) for number in again]
+        verdicts = [Verdict(number, False, epoch) for number, epoch in again]
         for number in values:
             running = self._running[number]
             is_over = self._has_all_epochs(running)
@@ -324,7 +332,7 @@ class Search:
                 self._keep(number)
             elif number in stopped:
                 self._end(running, "pruned", _PRUNED)
-            verdicts.append(Verdict(number, stop=is_over or number in stopped))
+            verdicts.append(Verdict(number, is_over or number in stopped, running.epochs))
         return verdicts
 
     def _has_all_epochs(self, running: _Running) -> bool:
@@ -349,7 +357,8 @@ class Search:
     def _end(self, running: _Running, state: State, reason: str) -> None:
         number = running.spec.number
         result = self._so_far(running, state, reason)
-        # First: what is in the table has ended, whether or not the study was told.
+        # What is in the table has ended, whether or not the study was told; it is in the study.
+        self._study.sync()
         self._run.append_trial(result)
         self._tell(result)
         del self._running[number]

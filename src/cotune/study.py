@@ -63,7 +63,7 @@ class Study:
     """The search's memory: an Optuna study in the run's journal.
 
     Args:
-        journal_path: Where the journal is made.
+        journal_path: Where the journal is made, or is already.
         space: What is searched; finite for a grid.
         sampler: One of :data:`SAMPLERS`, or an Optuna sampler.
         pruner: One of :data:`PRUNERS`, or an Optuna pruner.
@@ -81,6 +81,7 @@ class Study:
         seconds: Wall clock spent in Optuna and in the journal.
         exhausted: A grid has no configuration left.
         asked: Trials that were asked for.
+        is_disturbed: Trials would not come again bit for bit.
     """
 
     def __init__(
@@ -126,12 +127,13 @@ class Study:
             _check_identity(self._study.user_attrs[_IDENTITY], dict(identity or {}))
             trials = self._study.get_trials(deepcopy=False)
         self.exhausted = bool(self._study.user_attrs.get(_EXHAUSTED))
+        self.is_disturbed = bool(self._study.user_attrs.get(DISTURBED))
         self.asked = sum(trial.state != TrialState.WAITING for trial in trials)
         self._waiting = len(trials) - self.asked
         self._known = len(trials)
         self._grid = space.configurations() if sampler == "grid" else None
         self._grid_points = 0  # of the grid, as far as it was gone through
-        self._drawn = {_point(trial.params) for trial in trials}
+        self._drawn = {_point(t.params) for t in trials if t.state != TrialState.WAITING}
         self._look_for_the_end()
         # BruteForceSampler ends a search by study.stop(), which Optuna allows in optimize() only.
         self._study.stop = self._exhaust  # type: ignore[method-assign]
@@ -277,11 +279,16 @@ class Study:
             # Optuna takes a pruned trial's value from its last report.
             values = None if value is None else [value, *costs]
             self._study.tell(trial, values if state == "complete" else None, state=_STATES[state])
+
+    def sync(self) -> None:
+        """Make what was recorded survive a power loss."""
+        with self._timed():
             self._journal.sync()
 
     def mark_disturbed(self) -> None:
         """Record that trials no longer come again bit for bit."""
-        if not self._study.user_attrs.get(DISTURBED):
+        if not self.is_disturbed:
+            self.is_disturbed = True
             with self._timed():
                 self._study.set_user_attr(DISTURBED, True)
                 self._journal.sync()

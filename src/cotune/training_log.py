@@ -53,6 +53,15 @@ class TrainingLog:
         if path.exists():
             self._read()
 
+    @property
+    def next_part(self) -> str | None:
+        """Whether the next trainings, in what was there at the start, are finalists' ("train") or
+        final models' ("all"); None where there are none.
+        """
+        if self._next >= len(self._rounds):
+            return None
+        return self._rounds[self._next].specs[0].part
+
     def choose(self, numbers: Sequence[int], rounds: int) -> None:
         """These are the finalists."""
         self.finalists = list(numbers), rounds
@@ -81,11 +90,6 @@ class TrainingLog:
         round_.is_over = True
         self._append({"over": True})
 
-    def clear(self) -> None:
-        """The search goes on: what was chosen no longer holds."""
-        self.finalists, self._rounds, self._next = None, [], 0
-        self._path.unlink(missing_ok=True)
-
     def _append(self, line: dict[str, Any]) -> None:
         try:
             with open(self._path, "a", encoding="utf-8") as file:
@@ -111,7 +115,10 @@ class TrainingLog:
             self.finalists = list(map(int, line["finalists"])), int(line["rounds"])
         elif "specs" in line:
             del self._rounds[int(line["round"]) :]
-            self._rounds.append(Round([TrialSpec.from_json(spec) for spec in line["specs"]]))
+            specs = [TrialSpec.from_json(spec) for spec in line["specs"]]
+            if not specs:
+                raise ValueError("a round of nothing")
+            self._rounds.append(Round(specs))
         elif "report" in line:
             report = Report.from_json(line["report"])
             self._rounds[-1].reports.setdefault(report.number, []).append(report)

@@ -63,7 +63,7 @@ class Tuner:
     Args:
         dataset: Its test set is opened once, at the end.
         options: What was asked for.
-        run: A fresh run directory.
+        run: The run directory.
         training: The prepared dataset; the executor has it already.
         executor: Trains the trials.
         preprocessing: What was done to that dataset's inputs.
@@ -152,6 +152,7 @@ class Tuner:
             every,
             max_bytes,
             lockstep,
+            lambda: lockstep and not self._study.is_disturbed,
             lambda: {"search": self._search.state()},
             lambda: {**self._search.weights, **self._final_weights},
         )
@@ -179,11 +180,14 @@ class Tuner:
             run, self._search, self._study, self._checkpoints, observer, began, before or {}
         )
 
-    def go(self, generation: Generation | None = None, extended: bool = False) -> Summary:
+    def go(
+        self, generation: Generation | None = None, exact: bool = False, extended: bool = False
+    ) -> Summary:
         """Search, train, test; what the run came to is in the summary and the run directory.
 
         Args:
             generation: The checkpoint to go on from.
+            exact: All files are as they were at that checkpoint.
             extended: The search goes on, even if it was over before.
 
         Raises:
@@ -194,10 +198,8 @@ class Tuner:
         self._study.enqueue(self._enqueued)
         try:
             if self._is_resumed:
-                self._restore(generation)
+                self._restore(generation, exact, extended)
             self._progress.tick()
-            if extended:
-                self._log.clear()
             if self._log.finalists is None:
                 self._search.go()
             self._progress.end_search()
@@ -214,17 +216,27 @@ class Tuner:
             self._progress.write("interrupted", "stopped by the user at once")
             raise
 
-    def _restore(self, generation: Generation | None) -> None:
-        weights = kept_weights(generation)
-        self._final_weights = {n: weights.pop(n) for n in list(weights) if n < 0}
-        self._lanes = lane_files(generation)
-        self._search.restore(
-            self._run.trials(),
-            self._run.curves(),
-            self._lanes,
-            weights,
-            generation.state.get("search", {}) if generation else {},
-        )
+    def _restore(self, generation: Generation | None, exact: bool, extended: bool) -> None:
+        if not exact:
+            self._study.mark_disturbed()
+        try:
+            weights = kept_weights(generation)
+            final = {number: weights.pop(number) for number in list(weights) if number < 0}
+            if not extended:
+                self._final_weights.update(final)
+            self._lanes = lane_files(generation)
+            self._executor.keep(self._lanes)
+            state = generation.state.get("search", {}) if generation else {}
+            trials, curves = self._run.trials(), self._run.curves()
+            self._search.restore(trials, curves, self._lanes, weights, state)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            if isinstance(error, CotuneError):
+                raise
+            raise StorageError(
+                f"{self._run.path}: its files do not belong together ({error!r})"
+            ) from error
+        if extended:
+            self._search.be_patient()
 
     def _finish(self) -> Summary:
         ranked = self._search.ranked()
@@ -290,6 +302,8 @@ class Tuner:
             )
 
         def has_time(seconds: float, numbers: Sequence[int]) -> bool:
+            if self._log.next_part is not None:  # as it was decided before
+                return self._log.next_part == "train"
             end = deadline(numbers)
             return end is None or time.monotonic() + seconds < end
 

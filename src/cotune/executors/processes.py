@@ -43,6 +43,8 @@ _EXIT_SECONDS = 2.0
 _HANG_SECONDS = 120.0  # without a sign of life; a worker gives one a second
 _CHANCES = 2  # workers that a trial may end
 _STARTS = 3  # of a worker, before that is an error
+_BARREN = 5  # workers that end one after another without a report, before that is an error
+_LOAD_SECONDS = 120.0
 
 
 class _WorkerLostError(Exception):
@@ -78,6 +80,7 @@ class ProcessExecutor(Executor):
         self._lanes = 0
         self._load: tuple[Any, ...] = ()
         self.lost: list[str] = []
+        self._barren = 0  # workers that ended since the last report
         self.saving_seconds = 0.0
         self._failures: list[Report] = []
         self._ended_workers: Counter[int] = Counter()  # by the trial that was in training
@@ -127,7 +130,7 @@ class ProcessExecutor(Executor):
         measured = []
         for i, worker in enumerate(self._workers):
             try:
-                measured.append(worker.ask("lanes"))
+                measured.append(worker.ask("lanes", _LOAD_SECONDS))
             except _WorkerLostError:
                 worker.kill()
                 self._workers[i], found = self._start()
@@ -141,7 +144,7 @@ class ProcessExecutor(Executor):
             worker = _Worker(self._file.fileno())
             try:
                 worker.send("load", self._load)
-                return worker, worker.ask("lanes")
+                return worker, worker.ask("lanes", _LOAD_SECONDS)
             except _WorkerLostError as error:
                 worker.kill()
                 if attempt == _STARTS:
@@ -180,11 +183,16 @@ class ProcessExecutor(Executor):
             worker = pipes[pipe]  # type: ignore[index]
             while self._receive(worker) and worker in self._workers and worker.pipe.poll():
                 pass
-        for worker in [worker for worker in self._workers if worker.specs]:
-            silent = time.monotonic() - worker.last_sign > self._hang_seconds
-            if silent and (self._stepping or not self._lockstep) and not worker.pipe.poll():
-                self._replace(worker, f"no sign of life for {self._hang_seconds:g} s")
+        if self._stepping or not self._lockstep:
+            self._watch([worker for worker in self._workers if worker.specs])
         return reports + self.pending()
+
+    def _watch(self, workers: Sequence[_Worker]) -> None:
+        """Replace those that hang."""
+        for worker in workers:
+            silent = time.monotonic() - worker.last_sign > self._hang_seconds
+            if silent and not worker.pipe.poll():
+                self._replace(worker, f"no sign of life for {self._hang_seconds:g} s")
 
     def apply(self, verdicts: Sequence[Verdict]) -> None:
         for worker in list(self._workers):
@@ -194,6 +202,7 @@ class ProcessExecutor(Executor):
                     if verdict.stop:
                         del worker.specs[verdict.number]
                 self._send(worker, "apply", own)
+                self._clear_suspects(worker)
 
     def settle(self, timeout: float) -> bool:
         end = time.monotonic() + timeout
@@ -201,6 +210,8 @@ class ProcessExecutor(Executor):
             worker = self._workers[0]
             if worker.pipe.poll(0.05):
                 self._receive(worker)
+            else:
+                self._watch([worker])
         return not self._stepping
 
     def pending(self) -> list[Report]:
@@ -211,6 +222,7 @@ class ProcessExecutor(Executor):
         self._folder = folder
         for i, worker in enumerate(list(self._workers)):
             worker.saved, worker.saving = None, folder / f"lanes-{i}.safetensors"
+            worker.last_sign = time.monotonic()
             self._send(worker, "save", worker.saving)
 
     def saved(self, timeout: float) -> list[Path] | None:
@@ -219,6 +231,8 @@ class ProcessExecutor(Executor):
             for worker in waiting:
                 if worker.pipe.poll(0.01 if timeout else 0.0):
                     self._receive(worker)
+                else:
+                    self._watch([worker])
             if time.monotonic() >= end:
                 break
         if any(worker.saved is None for worker in self._workers) or self._folder is None:
@@ -238,7 +252,8 @@ class ProcessExecutor(Executor):
             return {}
         try:
             worker.send("weights", (number, best))
-            weights: dict[str, NDArray] = worker.ask("weights")  # type: ignore[type-arg]
+            weights: dict[str, NDArray]  # type: ignore[type-arg]
+            weights = worker.ask("weights", self._hang_seconds)
         except _WorkerLostError as error:
             self._replace(worker, str(error))
             return {}
@@ -249,6 +264,7 @@ class ProcessExecutor(Executor):
         for worker in list(self._workers):
             worker.specs.clear()
             self._send(worker, "clear", None)
+            self._clear_suspects(worker)
 
     def close(self) -> None:
         for worker in self._workers:
@@ -268,17 +284,22 @@ class ProcessExecutor(Executor):
     def _receive(self, worker: _Worker) -> bool:
         """Take in what a worker says next; False if it is lost, and replaced."""
         try:
-            kind, content = worker.receive()
+            kind, _ = worker.receive()
         except _WorkerLostError as error:
             self._replace(worker, str(error))
             return False
         if kind == "reports":
             self._stepping = False
-            if worker.suspects:
-                worker.suspects -= {report.number for report in content}
-                if not worker.suspects:
-                    self._send(worker, "limit", self._lanes)
+            self._barren = 0
+            self._clear_suspects(worker)
         return True
+
+    def _clear_suspects(self, worker: _Worker) -> None:
+        """Let a worker train all its lanes together again when none of them can be to blame."""
+        if worker.suspects:
+            worker.suspects &= worker.specs.keys() - worker.reported
+            if not worker.suspects:
+                self._send(worker, "limit", self._lanes)
 
     def _replace(self, worker: _Worker, reason: str) -> None:
         """Let a new process go on with a lost worker's trials."""
@@ -297,6 +318,9 @@ class ProcessExecutor(Executor):
                 self._failures.append(Report(number, epoch, nan, nan, {}, 0.0, 0, error=error))
                 del worker.specs[number]
         self.lost.append(reason)
+        self._barren += 1
+        if self._barren >= _BARREN:
+            raise StorageError(f"worker processes end one after another: {reason}")
         self._stepping = False
         new, _ = self._start()
         self._workers[self._workers.index(worker)] = new
@@ -317,6 +341,7 @@ class _Worker:
         self.epochs: dict[int, int] = {}  # by trial, the last that was reported
         self.in_training: list[int] = []
         self.suspects: set[int] = set()  # in training when the worker before this one ended
+        self.reported: set[int] = set()
         self.saved: str | None = ""  # None while it saves its lanes, then why that failed
         self.saving: Path | None = None
         self.saving_seconds = 0.0
@@ -343,9 +368,15 @@ class _Worker:
         except OSError:
             raise self._lost() from None
 
-    def ask(self, kind: str) -> Any:
-        """The answer of that kind; reports that come before it are kept."""
+    def ask(self, kind: str, seconds: float) -> Any:
+        """The answer of that kind; reports that come before it are kept.
+
+        Args:
+            seconds: For the answer, or another sign of life.
+        """
         while True:
+            if not self.pipe.poll(seconds):
+                raise _WorkerLostError(f"no sign of life for {seconds:g} s")
             if (answer := self.receive())[0] == kind:
                 return answer[1]
 
@@ -362,6 +393,7 @@ class _Worker:
         elif kind == "reports":
             self._reports += content
             self.epochs |= {report.number: report.epoch for report in content}
+            self.reported |= {report.number for report in content}
             self.in_training = []
         elif kind == "saved":
             self.saved, self.saving_seconds = content

@@ -21,6 +21,7 @@ from cotune.engine import Engine
 from cotune.exceptions import StorageError
 
 _SIGN_OF_LIFE_SECONDS = 1.0
+_SHOWN = 300  # characters of an error
 
 
 def main(pipe_fd: int, data_fd: int) -> None:
@@ -34,8 +35,9 @@ def main(pipe_fd: int, data_fd: int) -> None:
     except (EOFError, ConnectionError):
         os._exit(0)  # the driver waits, and Python's own tidying up takes half a second
     except Exception as error:
-        pipe.send(("error", f"{type(error).__name__}: {error}"))
-        raise
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        pipe.send(("error", text[:_SHOWN]))
+        os._exit(1)
 
 
 def _serve(pipe: Connection, data_fd: int) -> None:
@@ -48,7 +50,11 @@ def _serve(pipe: Connection, data_fd: int) -> None:
         """Whether the driver wants the epoch to end at once."""
         nonlocal signed
         while pipe.poll():
-            unread.append(pipe.recv())
+            kind, content = pipe.recv()
+            if kind == "weights" and not unread and engine is not None:
+                pipe.send((kind, engine.weights(*content)))  # of a lane that waits
+            else:
+                unread.append((kind, content))
         if time.monotonic() > signed + _SIGN_OF_LIFE_SECONDS:
             signed = time.monotonic()
             pipe.send(("alive", None))
