@@ -9,6 +9,12 @@ CotuneError              1
 +-- NoUsableTrialError   5   every trial failed
 """
 
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
 
 class CotuneError(Exception):
     """Base of every error that Cotune raises on purpose.
@@ -50,3 +56,14 @@ class NoUsableTrialError(CotuneError, RuntimeError):
     """Every trial failed, so there is nothing to choose from."""
 
     exit_code = 5
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within it, an OSError becomes a StorageError that names the file or folder."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -12,12 +12,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cotune.exceptions import StorageError
+from cotune.exceptions import StorageError, writing
 
 _KEPT: Final = 2
 _MANIFEST: Final = "manifest.json"
@@ -55,7 +55,7 @@ class Generations:
             StorageError: It cannot be made.
         """
         folder = self._path / f"{max(self._numbers(), default=0) + 1:06d}.tmp"
-        with _storage_errors(folder):
+        with writing(folder):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
         return folder
@@ -72,7 +72,7 @@ class Generations:
         """
         final = folder.with_suffix("")
         try:
-            with _storage_errors(folder):
+            with writing(folder):
                 sums = {path.name: _checksum(path, sync=True) for path in files}
                 body = json.dumps({"files": sums, "state": dict(state)})
                 text = json.dumps({"sha256": hashlib.sha256(body.encode()).hexdigest()})
@@ -146,11 +146,3 @@ def _sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _storage_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error

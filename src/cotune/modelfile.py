@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from cotune.data.preprocess import Standardize
-from cotune.exceptions import ModelFileError, StorageError
+from cotune.exceptions import ModelFileError, writing
 from cotune.hyperparameters import MAX_LAYERS, shown
 from cotune.models import (
     CNN,
@@ -285,12 +285,10 @@ def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
     Raises:
         StorageError: The folder cannot be written.
     """
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
             _write(folder / name, content)
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be written: {error.strerror or error}") from error
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -18,7 +18,6 @@ lock            held by the process that writes here
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import fcntl
 import io
@@ -26,14 +25,14 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
 import yaml
 
-from cotune.exceptions import StorageError, UsageError
+from cotune.exceptions import StorageError, UsageError, writing
 from cotune.results import COSTS, FinalResult, Report, Summary, TrialResult
 
 _TRIAL_COLUMNS = ("number", "state", "value", "epochs_trained", "seconds", "reason")
@@ -152,7 +151,7 @@ class RunDirectory:
         path = Path(path).absolute()
         check_free(path)
         run = cls(path)
-        with _cannot_be_written(path):
+        with writing(path):
             path.mkdir(parents=True, exist_ok=True)
         run._take_lock()
         return run
@@ -173,7 +172,7 @@ class RunDirectory:
 
     def _take_lock(self) -> None:
         path = self.path / "lock"
-        with _cannot_be_written(self.path):
+        with writing(self.path):
             self._lock = open(path, "a+")  # noqa: SIM115 - held until close()
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -202,7 +201,7 @@ class RunDirectory:
         """Make the growing files survive a power loss."""
         for path in self._growing:
             if path.exists():
-                with _cannot_be_written(path), open(path, "rb") as file:
+                with writing(path), open(path, "rb") as file:
                     os.fsync(file.fileno())
 
     def roll_back(self, sizes: Mapping[str, int]) -> bool:
@@ -225,7 +224,7 @@ class RunDirectory:
         """To a size; without one, to the last whole line."""
         if not path.exists():
             return
-        with _cannot_be_written(path), open(path, "r+b") as file:
+        with writing(path), open(path, "r+b") as file:
             end = file.seek(0, os.SEEK_END)
             if size is None:
                 size = _whole_lines(file, end)
@@ -253,15 +252,11 @@ class RunDirectory:
         """Record that the sealed test set was read, now, and what the final model got right."""
         when = datetime.now().astimezone().isoformat(timespec="seconds")
         line = json.dumps({"when": when, "accuracy": accuracy})
-        try:
-            with open(self.readings_path, "a", encoding="utf-8") as file:
-                file.write(line + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise StorageError(
-                f"{self.readings_path}: cannot be written: {error.strerror or error}"
-            ) from error
+        path = self.readings_path
+        with writing(path), open(path, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def start_tables(self, hyperparameters: Iterable[str]) -> None:
         """Write the headers of ``trials.csv`` and ``curves.csv``, where they are not there yet.
@@ -300,7 +295,7 @@ class RunDirectory:
         self._append(self.curves_path, [row.get(name, "") for name in _CURVE_COLUMNS])
 
     def _append(self, path: Path, row: Iterable[Any], sync: bool = False) -> None:
-        with _cannot_be_written(path), open(path, "a", newline="", encoding="utf-8") as file:
+        with writing(path), open(path, "a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow(row)
             file.flush()
             if sync:
@@ -308,14 +303,12 @@ class RunDirectory:
 
     def _replace(self, path: Path, text: str) -> None:
         temporary = path.with_name(path.name + ".tmp")
-        try:
+        with writing(path):
             with open(temporary, "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-        except OSError as error:
-            raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -494,14 +487,6 @@ def default_path(name: str) -> Path:
         count += 1
         path = Path("runs") / f"{stem}-{count}"
     return path
-
-
-@contextlib.contextmanager
-def _cannot_be_written(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _whole_lines(file: IO[bytes], end: int) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cotune.exceptions import StorageError
+from cotune.exceptions import StorageError, writing
 from cotune.results import Report, TrialSpec
 
 
@@ -91,13 +91,8 @@ class TrainingLog:
         self._append({"over": True})
 
     def _append(self, line: dict[str, Any]) -> None:
-        try:
-            with open(self._path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-        except OSError as error:
-            raise StorageError(
-                f"{self._path}: cannot be written: {error.strerror or error}"
-            ) from error
+        with writing(self._path), open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
     def _read(self) -> None:
         number = 0

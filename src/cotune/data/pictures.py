@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cotune.data.dataset import Dataset
-from cotune.exceptions import DataError, StorageError
+from cotune.exceptions import DataError, StorageError, writing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -176,7 +176,6 @@ def draw_mistakes(
         f"{m['probability']:.0%}"
         for m in mistakes
     ]
-    try:
-        path.write_bytes(to_png(draw_grid(images, titles)))
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+    png = to_png(draw_grid(images, titles))
+    with writing(path):
+        path.write_bytes(png)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cotune.exceptions import StorageError
+from cotune.exceptions import writing
 from cotune.report import text
 from cotune.report.chart import Chart
 
@@ -62,7 +62,7 @@ def write_file(path: Path, page: str) -> None:
         StorageError: It cannot be written.
     """
     temporary = path.with_name(path.name + ".tmp")
-    try:
+    with writing(path):
         try:
             with open(temporary, "w", encoding="utf-8", newline="\n") as file:
                 file.write(page)
@@ -72,8 +72,6 @@ def write_file(path: Path, page: str) -> None:
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _source(name: str) -> str:
