@@ -89,7 +89,7 @@ def resume(
         if more is not None or n_trials is not None:
             asked = len(study.get_trials(deepcopy=False)) if study else 0
             total = n_trials or asked + (more or 0)
-            extended = extended or total > asked
+            extended = extended or options.n_trials is None or total > options.n_trials
             options = replace(options, n_trials=total)
         generations = Generations(run.checkpoint_path)
         if is_complete and not extended:

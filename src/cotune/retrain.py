@@ -121,7 +121,6 @@ def retrain(
 
     groups = _groups(specs, executor)
     for path in lanes:
-        executor.keep(lanes)
         if saved := [s for s in saved_specs(path) if s.number in left and s in specs]:
             executor.submit(saved, lanes)
             running |= {spec.number for spec in saved}
