@@ -434,8 +434,8 @@ def test_checkpoints_that_would_take_too_much(tmp_path):
 
 
 def test_no_worker_outlives_a_killed_driver(tmp_path):
-    process = start("run", "fashion-mnist-small", "--timeout", "60s", "--out", tmp_path / "run")
-    until_trials(tmp_path / "run", 0, process)
+    process = start("run", "digits", "--timeout", "60s", "--out", tmp_path / "run")
+    until_trials(tmp_path / "run", 1, process)
     workers = workers_of(process.pid)
     assert workers
     process.kill()

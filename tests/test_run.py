@@ -212,7 +212,9 @@ def test_a_signal_ends_a_run_with_all_kept(
     study = optuna.load_study(
         study_name="cotune", storage=JournalStorage(JournalFileBackend(str(path / "study.journal")))
     )
-    assert all(trial.state.is_finished() for trial in study.trials)
+    # Those in training are left as they are, to be gone on with.
+    unfinished = {trial.state.name for trial in study.trials if not trial.state.is_finished()}
+    assert unfinished <= {"RUNNING"}
 
 
 def test_a_second_ctrl_c_leaves_at_once(running: tuple[subprocess.Popen[str], Path]) -> None:
