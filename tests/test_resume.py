@@ -25,7 +25,7 @@ from cotune.rundir import RunDirectory
 from cotune.space_yaml import space_from_dict
 from cotune.storage import Journal, load_study
 from cotune.study import Study
-from tests.torture import Case, Torture, workers_of
+from tests.torture import Case, Torture, lives, workers_of
 
 COTUNE = [sys.executable, "-m", "cotune"]
 SPACE = {
@@ -441,6 +441,6 @@ def test_no_worker_outlives_a_killed_driver(tmp_path):
     process.kill()
     process.communicate()
     end = time.monotonic() + 10
-    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < end:
+    while any(map(lives, workers)) and time.monotonic() < end:
         time.sleep(0.05)
-    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+    assert not [pid for pid in workers if lives(pid)]
