@@ -7,7 +7,7 @@ to the executor, a report, the end of a round.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,8 @@ class TrainingLog:
         path: ``trainings.jsonl``; a last line that was cut off has been removed.
 
     Attributes:
-        finalists: Trials that were chosen as finalists, by number, and in how many rounds; None
-            before that.
+        finalists: Epochs of the trials that were chosen as finalists, by number, and the rounds;
+            None before that.
 
     Raises:
         StorageError: The file is damaged.
@@ -47,7 +47,7 @@ class TrainingLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.finalists: tuple[list[int], int] | None = None
+        self.finalists: tuple[dict[int, int], int] | None = None
         self._rounds: list[Round] = []
         self._next = 0
         if path.exists():
@@ -62,10 +62,10 @@ class TrainingLog:
             return None
         return self._rounds[self._next].specs[0].part
 
-    def choose(self, numbers: Sequence[int], rounds: int) -> None:
-        """These are the finalists."""
-        self.finalists = list(numbers), rounds
-        self._append({"finalists": list(numbers), "rounds": rounds})
+    def choose(self, epochs: Mapping[int, int], rounds: int) -> None:
+        """These are the finalists, each trained for so many epochs."""
+        self.finalists = dict(epochs), rounds
+        self._append({"finalists": list(epochs.items()), "rounds": rounds})
 
     def round(self, specs: Sequence[TrialSpec]) -> Round:
         """The next trainings: as far as they were before, if they are the same."""
@@ -107,7 +107,7 @@ class TrainingLog:
 
     def _take(self, line: dict[str, Any]) -> None:
         if "finalists" in line:
-            self.finalists = list(map(int, line["finalists"])), int(line["rounds"])
+            self.finalists = {int(n): int(e) for n, e in line["finalists"]}, int(line["rounds"])
         elif "specs" in line:
             del self._rounds[int(line["round"]) :]
             specs = [TrialSpec.from_json(spec) for spec in line["specs"]]

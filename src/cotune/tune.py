@@ -282,10 +282,10 @@ class Tuner:
             spent = sum(float(trial.epochs) for trial in self._search.finished)
             count, rounds, _ = self._budget.finalists(ranked, spent)
             promising = self._budget.promising(ranked)[: count if rounds else 0]
-            self._log.choose([trial.number for trial in promising], rounds)
-        numbers, rounds = self._log.finalists or ([], 0)
+            self._log.choose({one.number: self._budget.epochs(one) for one in promising}, rounds)
+        epochs, rounds = self._log.finalists or ({}, 0)
         by_number = {trial.number: trial for trial in ranked}
-        trials = [by_number[number] for number in numbers if number in by_number]
+        trials = [by_number[number] for number in epochs if number in by_number]
         if not trials:
             return []
         if self._deadline is not None:
@@ -314,7 +314,7 @@ class Tuner:
         self._observer.finalists_started(trials, rounds)
         finalists = play_off(
             {
-                trial.number: {**self._budget.params(trial), "epochs": self._budget.epochs(trial)}
+                trial.number: {**self._budget.params(trial), "epochs": epochs[trial.number]}
                 for trial in trials
             },
             rounds,
