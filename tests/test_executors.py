@@ -38,6 +38,7 @@ from tests.executor_contract import (
     stop,
     told,
 )
+from tests.processes import lives, workers_of
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -139,34 +140,6 @@ class TestMeasured:
 )
 def test_worth_filling(free, lanes, expected):
     assert worth_filling(free, lanes) == expected
-
-
-def workers_of(pid: int) -> list[int]:
-    """Worker processes that were started by a process and live."""
-    workers = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, parent = stat(int(folder.name))
-            command = (folder / "cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if parent == pid and state != "Z" and b"cotune.executors.worker" in command:
-            workers.append(int(folder.name))
-    return workers
-
-
-def stat(pid: int) -> tuple[str, int]:
-    """State and parent."""
-    # After the name in brackets, which may hold anything.
-    state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
-    return state, int(parent)
-
-
-def lives(pid: int) -> bool:
-    try:
-        return stat(pid)[0] != "Z"  # an orphan's new parent may be slow to bury it
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def children() -> set[int]:

@@ -25,7 +25,8 @@ from cotune.rundir import RunDirectory
 from cotune.space_yaml import space_from_dict
 from cotune.storage import Journal, load_study
 from cotune.study import Study
-from tests.torture import Case, Torture, lives, workers_of
+from tests.processes import lives, workers_of
+from tests.torture import Case, Torture
 
 COTUNE = [sys.executable, "-m", "cotune"]
 SPACE = {

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from cotune.rundir import RunDirectory
 from cotune.storage import load_study
+from tests.processes import lives, workers_of
 
 _COTUNE = (sys.executable, "-m", "cotune")
 _ORPHAN_SECONDS = 15.0
@@ -73,27 +74,6 @@ def table(out: Path) -> dict[str, Row]:
     text = path.read_text()
     rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
     return {row["number"]: row for row in rows}
-
-
-def workers_of(pid: int) -> list[int]:
-    """Processes that a driver started and that live."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
-            command = (folder / "cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(parent) == pid and state != "Z" and b"cotune.executors.worker" in command:
-            found.append(int(folder.name))
-    return found
-
-
-def lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 class Torture:

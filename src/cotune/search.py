@@ -200,10 +200,8 @@ class Search:
             for spec in saved:
                 del running[spec.number]
         self._backlog = list(running.values())
-        ranked = self.ranked()
-        best = ranked[0] if ranked and ranked[0].state == "complete" else None
         specs = [trial.spec for trial in self._running.values()]
-        self._observer.resumed(self.finished, specs, best)
+        self._observer.resumed(self.finished, specs, self._best_complete())
 
     def be_patient(self) -> None:
         """Count the trials without a gain from here on."""
@@ -241,6 +239,11 @@ class Search:
         many epochs as they had; where there are none, those that the pruner stopped.
         """
         return self._rank(self.finished)
+
+    def _best_complete(self) -> TrialResult | None:
+        """The trial that ranks first, if it is complete."""
+        ranked = self.ranked()
+        return ranked[0] if ranked and ranked[0].state == "complete" else None
 
     def _rank(self, trials: Sequence[TrialResult]) -> list[TrialResult]:
         with_value = [t for t in trials if t.value is not None and t.state != "failed"]
@@ -363,9 +366,7 @@ class Search:
         self._tell(result)
         del self._running[number]
         self.finished.append(result)
-        ranked = self.ranked()
-        best = ranked[0] if ranked and ranked[0].state == "complete" else None
-        self._observer.trial_ended(result, best)
+        self._observer.trial_ended(result, self._best_complete())
         self._lose_patience(result)
 
     def _tell(self, trial: TrialResult) -> None:
