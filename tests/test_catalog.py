@@ -69,7 +69,7 @@ class TestFashionMnist:
         assert dataset.labels.dtype == np.int64
         assert np.bincount(dataset.labels).tolist() == [6000] * 10
         assert dataset.classes[dataset.labels[0]] == "Ankle boot"
-        images, labels = dataset.open_test()
+        images, labels = dataset.read_test()
         assert len(images) == len(labels) == dataset.n_test == 10_000
         assert np.bincount(labels).tolist() == [1000] * 10
         check_learnable(dataset)
@@ -79,14 +79,14 @@ class TestFashionMnist:
         np.testing.assert_array_equal(small.inputs, whole.inputs[:6000])
         np.testing.assert_array_equal(small.labels, whole.labels[:6000])
         assert small.inputs.base is None
-        assert small.n_test == len(small.open_test()[1]) == 10_000
+        assert small.n_test == len(small.read_test()[1]) == 10_000
         assert small.fingerprint != whole.fingerprint
 
     def test_test_files_are_read_when_opened_and_not_before(self, copies):
         path = replace(copies, "t10k-images-idx3-ubyte", b"no images")
         dataset = load("fashion-mnist-small")
         with pytest.raises(DataError, match=f"^{path}: not an IDX file"):
-            dataset.open_test()
+            dataset.read_test()
 
     @pytest.mark.parametrize("stem", ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"])
     def test_one_changed_value(self, copies, stem):
@@ -150,7 +150,7 @@ class TestDownload:
         assert folder == own_cache == fashion_mnist.find()
         assert len(server.asked) == 4
         dataset = load("fashion-mnist-small")
-        assert len(dataset.open_test()[0]) == 10_000
+        assert len(dataset.read_test()[0]) == 10_000
         assert len(server.asked) == 4
 
     def test_resumes_with_the_missing_files(self, own_cache, fashion_mnist_dir, server):
@@ -204,14 +204,14 @@ class TestNames:
 class TestDigits:
     def test_sealed_rows_never_change(self):
         dataset = load("digits")
-        inputs, labels = dataset.open_test()
+        inputs, labels = dataset.read_test()
         assert labels.tolist()[:12] == [4, 7, 1, 3, 8, 8, 4, 1, 5, 8, 3, 5]
         digest = hashlib.sha256(inputs.astype(np.uint8).tobytes()).hexdigest()
         assert digest.startswith("b3ea41c4099e78c3")
 
     def test_nothing_is_lost_or_twice(self):
         dataset, whole = load("digits"), load_digits()
-        inputs, labels = dataset.open_test()
+        inputs, labels = dataset.read_test()
         together = np.concatenate((dataset.inputs, inputs)).reshape(1797, -1)
         assert sorted(map(tuple, together)) == sorted(map(tuple, whole.data))
         counts = np.bincount(labels) / np.bincount(whole.target)
@@ -233,7 +233,7 @@ class TestFromArrays:
         dataset = from_arrays(np.eye(6), [30, -1, 30, -1, 30, -1], test=(np.ones((1, 6)), [30]))
         assert dataset.classes == ("-1", "30")
         assert dataset.labels.tolist() == [1, 0, 1, 0, 1, 0]
-        assert dataset.open_test()[1].tolist() == [1]
+        assert dataset.read_test()[1].tolist() == [1]
 
     def test_strings_in_the_order_of_the_classes(self):
         labels = ["low", "high", "mid", "low"]
@@ -245,12 +245,12 @@ class TestFromArrays:
     def test_sealed_part_does_not_depend_on_the_inputs(self):
         labels = np.arange(100) % 4
         rows = np.arange(100.0).reshape(-1, 1)
-        one = from_arrays(rows, labels).open_test()[0]
-        np.testing.assert_array_equal(from_arrays(rows * 2, labels).open_test()[0], one * 2)
+        one = from_arrays(rows, labels).read_test()[0]
+        np.testing.assert_array_equal(from_arrays(rows * 2, labels).read_test()[0], one * 2)
 
     def test_three_rows_a_class_are_enough(self):
         dataset = from_arrays(np.eye(6), list("aaabbb"))
-        assert sorted(dataset.open_test()[1]) == [0, 1]
+        assert sorted(dataset.read_test()[1]) == [0, 1]
         check_learnable(dataset)
 
     @pytest.mark.parametrize(

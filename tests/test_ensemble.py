@@ -161,7 +161,7 @@ def test_a_run_with_one(tmp_path: Path):
     assert combined.test_accuracy is not None
     assert combined.test_ci95 is not None
     assert combined.test_ci95[0] < combined.test_accuracy < combined.test_ci95[1]
-    inputs, labels = load("digits").open_test()
+    inputs, labels = load("digits").read_test()
     with torch.no_grad():
         predicted = cotune.load_ensemble(result.path)(torch.from_numpy(inputs)).argmax(-1)
     assert (predicted.numpy() == labels).mean() == combined.test_accuracy

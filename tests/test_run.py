@@ -102,7 +102,7 @@ def test_the_model_is_the_one_that_was_tested(finished: tuple[Path, float, str])
     model = cotune.load(path)
     assert isinstance(model, torch.nn.Module)
     assert not model.training
-    inputs, labels = load("digits").open_test()
+    inputs, labels = load("digits").read_test()
     with torch.no_grad():
         predicted = model(torch.from_numpy(inputs)).argmax(1).numpy()
     summary = json.loads((path / "summary.json").read_text())
@@ -309,7 +309,7 @@ def test_the_test_set_is_opened_once_and_after_the_search(tmp_path: Path) -> Non
 
     def open_test() -> tuple[object, object]:
         opened.append((tmp_path / "run" / "best" / "model.safetensors").exists())
-        return digits.open_test()
+        return digits.read_test()
 
     watched = Dataset(
         digits.name,

@@ -66,7 +66,7 @@ class TestReading:
 
 def read_test_set(models: Sequence[Classifier | Ensemble], dataset: Dataset) -> list[TestReading]:
     """Open the sealed test set and score the models on it. Called once in a run."""
-    inputs, labels = dataset.open_test()
+    inputs, labels = dataset.read_test()
     return [_score(model, inputs, labels) for model in models]
 
 

@@ -6,9 +6,41 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cotune.exceptions import DataError
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, as it was read.
+
+    Attributes:
+        kind: ``category`` where its values are texts.
+        categories: Those texts; a cell holds an index into them.
+    """
+
+    name: str
+    kind: Literal["number", "boolean", "category"]
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a dataset was read from, so that it can be read again.
+
+    Attributes:
+        path: A file or folder, absolute.
+        target: The column of a table that holds the labels.
+        test: The file or folder of the test set; None where a part of the rows is sealed.
+    """
+
+    path: str
+    target: str | None = None
+    test: str | None = None
 
 
 @dataclass(frozen=True)
@@ -21,16 +53,28 @@ class Dataset:
         labels: ``int64 [rows]``, an index into ``classes``.
         classes: Class names.
         open_test: Reads the sealed test set, ``(inputs, labels)``. Nothing but the final model's
-            one evaluation calls it.
+            one evaluation calls it. None where there is no test set.
         n_test: Rows in the test set.
+        columns: Of a table: ``inputs`` is then ``float64 [rows, columns]``, booleans are 0 and 1,
+            categories indices, and NaN is a missing cell.
+        rows, test_rows: ``int64``: the place in the file, from 0, of each row here and in the test
+            set; None where there is no file. Where the test set has a file of its own, its places
+            are there.
+        remarks: What reading did to the data, for people: one line each.
+        source: Where it was read from; None where it was made of objects in memory.
     """
 
     name: str
     inputs: NDArray[np.generic]
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
-    open_test: Callable[[], tuple[NDArray[np.generic], NDArray[np.int64]]]
+    open_test: Callable[[], tuple[NDArray[np.generic], NDArray[np.int64]]] | None
     n_test: int
+    columns: tuple[Column, ...] = ()
+    rows: NDArray[np.int64] | None = None
+    test_rows: NDArray[np.int64] | None = None
+    remarks: tuple[str, ...] = ()
+    source: Source | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -45,6 +89,16 @@ class Dataset:
         """Whether a row is an image: height, width and perhaps channels."""
         return len(self.input_shape) in (2, 3)
 
+    def read_test(self) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
+        """The sealed test set.
+
+        Raises:
+            DataError: There is none.
+        """
+        if self.open_test is None:
+            raise DataError(f"{self.name}: has no test set")
+        return self.open_test()
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of inputs, labels and class names, the test set left alone."""
@@ -53,6 +107,8 @@ class Dataset:
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
         digest.update("\0".join(self.classes).encode())
+        if self.columns:
+            digest.update(repr(self.columns).encode())
         return digest.hexdigest()
 
 
