@@ -28,6 +28,9 @@ FLOORS = {
     "cotune.cohort": 3,
     "cotune.cohort_cnn": 3,
     "cotune.cohort_mlp": 3,
+    "cotune.own_space": 2,
+    "cotune.recorded_network": 5,
+    "cotune.cohort_module": 3,
     "cotune.compare_samplers": 7,
     "cotune.comparison": 2,
     "cotune.costs": 3,
@@ -81,6 +84,7 @@ FLOORS = {
     "cotune.version": 0,
 }
 OPTUNA_IS_FOR = (
+    "cotune.own_space",
     "cotune.report",
     "cotune.space",
     "cotune.space_yaml",

@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss
 from cotune.engine import Engine
 from cotune.lanes import Lane
 from cotune.modelfile import module_from_weights
+from cotune.models import MLPShape
 from cotune.optim import MOMENTS
 from cotune.results import TrialSpec, Value, Verdict
 from cotune.runner import evaluate, make_cohort, row_order, train_epoch
@@ -425,6 +426,7 @@ class TestCohorts:
         for i, lane in enumerate(cohort.lanes):
             exported = {name: value.numpy() for name, value in lane.state_dict().items()}
             rates = [0.2] * int(lane.spec.params["n_layers"])
+            assert isinstance(lane.shape, MLPShape)
             twin = module_from_weights(lane.shape, rates, exported)
             with torch.no_grad():
                 torch.testing.assert_close(twin(data.inputs), logits[:, i], rtol=1e-5, atol=1e-6)
@@ -516,6 +518,7 @@ class TestScores:
         accuracies = []
         for i, lane in enumerate(lanes):
             exported = {name: value.numpy() for name, value in lane.state_dict().items()}
+            assert isinstance(lane.shape, MLPShape)
             with torch.no_grad():
                 logits = module_from_weights(lane.shape, [0.0], exported)(rows).double()
             guess = logits.argmax(1).numpy()

@@ -22,10 +22,8 @@ from cotune.exceptions import (
 from cotune.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from cotune.api import RunResult, open_run, run
+    from cotune.api import RunResult, load, load_ensemble, open_run, run
     from cotune.compare_samplers import compare
-    from cotune.ensemble import load_ensemble
-    from cotune.modelfile import load_model as load
     from cotune.resume import resume
 
 __all__ = [
@@ -50,8 +48,8 @@ __all__ = [
 _LAZY = {
     "RunResult": ("cotune.api", "RunResult"),
     "compare": ("cotune.compare_samplers", "compare"),
-    "load": ("cotune.modelfile", "load_model"),
-    "load_ensemble": ("cotune.ensemble", "load_ensemble"),
+    "load": ("cotune.api", "load"),
+    "load_ensemble": ("cotune.api", "load_ensemble"),
     "open_run": ("cotune.api", "open_run"),
     "resume": ("cotune.resume", "resume"),
     "run": ("cotune.api", "run"),

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cotune.exceptions import StorageError
 from cotune.lanes import Lane, start
-from cotune.models import Tensors
+from cotune.models import OwnNetwork, Tensors
 from cotune.results import TrialSpec
 
 _VERSION = 1
@@ -71,6 +71,7 @@ def load_lanes(
     n_classes: int,
     device: torch.device,
     dtype: torch.dtype = torch.float32,
+    own: OwnNetwork | None = None,
 ) -> list[Lane]:
     """The lanes of these trials, in the order of the file.
 
@@ -90,7 +91,7 @@ def load_lanes(
                 spec = TrialSpec.from_json(known["spec"])
                 if spec not in wanted:
                     continue
-                lane = start(spec, input_shape, n_classes, device, dtype)
+                lane = start(spec, input_shape, n_classes, device, dtype, own)
                 lane.epoch, lane.averaged = int(known["epoch"]), int(known["averaged"])
                 lane.best_score = known["best_score"]
                 lane.steps.copy_(file.get_tensor(f"{i}/steps"))

@@ -32,8 +32,9 @@ def cotune(debug: bool) -> None:
 _LIKE_RUN = (
     click.option(
         "--model",
-        metavar="NAME",
-        help="mlp, cnn, or auto: both where the rows are images.  [default: mlp]",
+        metavar="NAME|FILE.py:NAME",
+        help="mlp, cnn, auto (both, where the rows are images), or a function build(trial) or a "
+        "class, of a file, that makes your own network.  [default: mlp]",
     ),
     click.option(
         "--space",
@@ -68,6 +69,13 @@ _LIKE_RUN = (
     ),
 )
 """What `run` and `compare` have in common."""
+
+
+_OWN_MODEL = click.option(
+    "--model",
+    metavar="FILE.py:NAME",
+    help="What makes the network, of a run on a network of your own.",
+)
 
 
 def _like_run(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -185,8 +193,10 @@ def run(
     from cotune.arguments import read_space
     from cotune.enqueue import read_configurations
 
-    searched = read_space(space, model)
-    seen = searched.discretized() if options["sampler"] == "grid" else searched
+    seen = None
+    if model is None or ":" not in model:
+        searched = read_space(space, model)
+        seen = searched.discretized() if options["sampler"] == "grid" else searched
     enqueued = read_configurations(enqueue, seen) if enqueue else []
 
     from cotune.api import run as run_api
@@ -210,6 +220,7 @@ def run(
 @click.option("--timeout", metavar="TIME", help="Search for so much longer: 90s, 5m, 2h.")
 @click.option("--n-trials", type=click.IntRange(min=1), metavar="N", help="Trials altogether.")
 @click.option("--more", type=click.IntRange(min=1), metavar="N", help="So many more trials.")
+@_OWN_MODEL
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def resume(run_directory: Path, quiet: bool, **options: Any) -> None:
     """Go on with a run that was stopped or killed, or search longer in one that is complete.
@@ -288,7 +299,8 @@ def compare(data: str, samplers: str, quiet: bool, **options: Any) -> None:
 @cotune.command()
 @click.argument("run_directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.argument("number", type=click.IntRange(min=0))
-def replay(run_directory: Path, number: int) -> None:
+@_OWN_MODEL
+def replay(run_directory: Path, number: int, model: str | None) -> None:
     """Train trial NUMBER of a run again, alone, and compare its scores with the recorded ones.
 
     Exits with 1 where a score differs by more than 0.01.
@@ -307,7 +319,7 @@ def replay(run_directory: Path, number: int) -> None:
             line("epoch", "recorded", "replayed", "difference")
         line(epoch, f"{recorded:.4f}", f"{again:.4f}", f"{again - recorded:+.4f}")
 
-    result = train_again(run_directory, number, show)
+    result = train_again(run_directory, number, show, model)
     click.echo(f"largest difference of {result.metric}: {result.largest:.6g}")
     result.check()
 
@@ -370,14 +382,15 @@ def show(run_directory: Path, as_json: bool) -> None:
 @cotune.command("test")
 @click.argument("run_directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--again", is_flag=True, help="Read the test set although it was read before.")
-def test_again(run_directory: Path, again: bool) -> None:
+@_OWN_MODEL
+def test_again(run_directory: Path, again: bool, model: str | None) -> None:
     """Score a run's final model on the sealed test set once more.
 
     A run reads it once, at its end. Each further reading is recorded in readings.jsonl.
     """
     from cotune.retest import retest
 
-    reading = retest(run_directory, again)
+    reading = retest(run_directory, again, model)
     low, high = reading.ci95
     click.echo(f"test accuracy {reading.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%})")
 

@@ -9,24 +9,30 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cotune.capacity import Attempt, measure_lanes
+from cotune.capacity import Attempt, is_out_of_memory, measure_lanes
 from cotune.checkpoint import load_lanes, save_lanes
 from cotune.cohort import Cohort
+from cotune.cohort_module import why_alone
 from cotune.data.dataset import TrainingData
 from cotune.exceptions import StorageError
 from cotune.lanes import Lane, Mark, averages, start
+from cotune.models import OwnShape
+from cotune.models.own import where_it_failed
+from cotune.models.structure import Structure
 from cotune.results import Report, TrialSpec, Verdict
 from cotune.runner import DeviceData, evaluate, make_cohort, train_epoch
 from cotune.scheduler import Scheduler, Ticket
 
 _DIVERGED = "its loss or weights became NaN or infinite"
 _NO_ROOM = "too little memory for this network"
+_TRIED_ROWS = 4
 _BROKEN_OFF = "memory ran out in mid-epoch, when its weights had changed already"
 
 
@@ -70,6 +76,8 @@ class Engine:
         self._cohorts: dict[tuple[int, ...], Cohort] = {}
         self._unreported: list[Report] = []
         self._unjudged: set[int] = set()  # lanes that were reported and have no verdict yet
+        self._why_alone: dict[str, str] = {}  # by the structure of a user's network
+        self._structures: list[Structure] = []
 
     def save(self, path: Path) -> None:
         """Write all lanes, those first that can train now, in the order in which they would.
@@ -94,11 +102,16 @@ class Engine:
             lanes: list[Lane] = []
             with contextlib.suppress(StorageError):
                 lanes = load_lanes(
-                    path, wanted, data.input_shape, data.n_classes, self._device, data.inputs.dtype
+                    path,
+                    wanted,
+                    data.input_shape,
+                    data.n_classes,
+                    self._device,
+                    data.inputs.dtype,
+                    data.own,
                 )
             for lane in lanes:
-                self._lanes[lane.spec.number] = lane
-                self._scheduler.add(self._ticket(lane.spec.number))
+                self._take(lane)
                 wanted.remove(lane.spec)
         self.add(wanted)
 
@@ -106,13 +119,38 @@ class Engine:
         """Take in fresh trials; those that memory has no room for fail at the next step."""
         data = self._data
         for spec in specs:
+            reason = _NO_ROOM
             with Attempt() as attempt:
-                self._lanes[spec.number] = start(
-                    spec, data.input_shape, data.n_classes, self._device, data.inputs.dtype
-                )
-                self._scheduler.add(self._ticket(spec.number))
+                try:
+                    self._take(self._start(spec))
+                except Exception as error:
+                    if data.own is None or is_out_of_memory(error):
+                        raise
+                    reason, attempt.failed = where_it_failed(error), True
             if attempt.failed:
-                self._unreported.append(_failure(spec.number, 1, _NO_ROOM))
+                self._unreported.append(_failure(spec.number, 1, reason))
+
+    def _start(self, spec: TrialSpec) -> Lane:
+        data = self._data
+        return start(
+            spec, data.input_shape, data.n_classes, self._device, data.inputs.dtype, data.own
+        )
+
+    def _take(self, lane: Lane) -> None:
+        """Let a lane wait for its first epoch here; one that cannot be fused, by itself."""
+        if isinstance(lane.shape, OwnShape):
+            known = lane.shape.structure.key
+            if known not in self._why_alone:
+                other = self._start(replace(lane.spec, seed=lane.spec.seed + 1)).shape
+                assert isinstance(other, OwnShape)
+                rows = self._data.inputs[:_TRIED_ROWS]
+                self._why_alone[known] = why_alone(lane.shape, other, rows)
+                self._structures.append(lane.shape.structure)  # so that identities stay unique
+            lane.alone = self._why_alone[known]
+            if lane.alone:
+                lane.key = replace(lane.key, structure=f"alone {lane.spec.number}")
+        self._lanes[lane.spec.number] = lane
+        self._scheduler.add(self._ticket(lane.spec.number))
 
     def __len__(self) -> int:
         """Lanes that are held."""
@@ -144,7 +182,14 @@ class Engine:
             began(numbers)
             marks = {number: self._lanes[number].mark() for number in numbers}
             with Attempt():
-                return self._train(self._gather(numbers), cancelled)
+                try:
+                    return self._train(self._gather(numbers), cancelled)
+                except Exception as error:
+                    if self._data.own is None or is_out_of_memory(error):
+                        raise
+                    self._drop(set(numbers))
+                    reason = where_it_failed(error)
+                    return [_failure(n, marks[n].epoch + 1, reason) for n in numbers]
             reports = self._make_room(marks)
         return reports
 
@@ -206,6 +251,7 @@ class Engine:
                     seconds=elapsed * work[i] / sum(work),
                     steps=steps,
                     lanes=len(cohort.lanes),
+                    alone=lane.alone,
                     # A NaN in a gradient stays in the weight. The losses alone would not show
                     # it in the last step when nothing is validated, nor a bias of -inf before
                     # a ReLU.

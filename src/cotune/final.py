@@ -14,6 +14,7 @@ from cotune.data.preprocess import Standardize
 from cotune.ensemble import Ensemble
 from cotune.hyperparameters import is_averaged
 from cotune.modelfile import Classifier, trained_network
+from cotune.models import OwnNetwork
 from cotune.results import EnsembleResult, Finalist, FinalResult, TrialSpec, Value
 from cotune.retrain import Training
 
@@ -33,10 +34,19 @@ def final_spec(params: Mapping[str, Value], number: int, seed: int) -> TrialSpec
     return TrialSpec(number, dict(params), seed, part="all", averaged=is_averaged(params))
 
 
-def make_classifier(training: Training, dataset: Dataset, preprocessing: Standardize) -> Classifier:
+def make_classifier(
+    training: Training,
+    dataset: Dataset,
+    preprocessing: Standardize,
+    own: OwnNetwork | None = None,
+) -> Classifier:
     """The trained network with its preprocessing and classes."""
     network = trained_network(
-        training.spec.params, training.weights, preprocessing.input_shape, len(dataset.classes)
+        training.spec.params,
+        training.weights,
+        preprocessing.input_shape,
+        len(dataset.classes),
+        own,
     )
     return Classifier(network, preprocessing, dataset.classes).eval()
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import torch
 from torch import Tensor
 
 from cotune.augment import Augmentation
-from cotune.models import Shape, Tensors, family_of, init_buffers, init_parameters, make_shape
+from cotune.models import (
+    OwnNetwork,
+    OwnShape,
+    Shape,
+    Tensors,
+    family_of,
+    init_buffers,
+    init_parameters,
+    make_shape,
+)
 from cotune.optim import MOMENTS, Rates
 from cotune.results import TrialSpec
 
@@ -34,6 +43,7 @@ class CohortKey:
     part: str
     fold: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    structure: str = ""  # of a user's own network
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,7 @@ class Lane:
         average: Of parameters and buffers over the latest steps; empty unless the trial asks for
             it.
         averaged: States that went into it.
+        alone: Why it cannot be trained together with others, or "".
     """
 
     spec: TrialSpec
@@ -82,6 +93,7 @@ class Lane:
     best: Tensors = field(default_factory=dict)
     average: Tensors = field(default_factory=dict)
     averaged: int = 0
+    alone: str = ""
 
     def accumulate(self) -> None:
         """Take the weights of now into the average.
@@ -145,7 +157,7 @@ def key_of(spec: TrialSpec) -> CohortKey:
     return CohortKey(
         family_of(params),
         int(params["batch_size"]),
-        bool(params["batch_norm"]),
+        bool(params.get("batch_norm", False)),
         spec.part,
         spec.fold,
         Augmentation.from_params(params),
@@ -158,20 +170,32 @@ def start(
     n_classes: int,
     device: torch.device,
     dtype: torch.dtype = torch.float32,
+    own: OwnNetwork | None = None,
 ) -> Lane:
-    """A fresh lane; its weights depend on the trial's seed and shape alone."""
-    shape = make_shape(spec.params, input_shape, n_classes)
-    generator = torch.Generator().manual_seed(spec.seed)
-    drawn = init_parameters(shape.parameter_shapes(), generator)
-    parameters = {name: value.to(device, dtype) for name, value in drawn.items()}
-    fresh = init_buffers(shape.buffer_shapes())
-    buffers = {name: value.to(device, dtype) for name, value in fresh.items()}
+    """A fresh lane; its weights depend on the trial's seed and shape alone.
+
+    Args:
+        own: What makes the networks where they are the user's own.
+
+    Raises:
+        Exception: Whatever the user's code raises.
+    """
+    key, shape = key_of(spec), make_network(spec, input_shape, n_classes, device, dtype, own)
+    if isinstance(shape, OwnShape):
+        key = replace(key, structure=shape.structure.key)
+        parameters, buffers = shape.parameters(), shape.buffers()
+    else:
+        generator = torch.Generator().manual_seed(spec.seed)
+        drawn = init_parameters(shape.parameter_shapes(), generator)
+        parameters = {name: value.to(device, dtype) for name, value in drawn.items()}
+        fresh = init_buffers(shape.buffer_shapes())
+        buffers = {name: value.to(device, dtype) for name, value in fresh.items()}
     validated = {**parameters, **buffers} if spec.part == "train" else {}
     averaged = {**parameters, **buffers} if spec.averaged else {}
     rates = Rates.from_params(spec.params)
     return Lane(
         spec=spec,
-        key=key_of(spec),
+        key=key,
         shape=shape,
         rates=rates,
         parameters=parameters,
@@ -182,10 +206,25 @@ def start(
         },
         steps=torch.zeros((), device=device),
         # Another seed than the weights', or the dropout would be made of their random numbers.
-        generator=torch.Generator(device).manual_seed(spec.seed ^ _NOISE),
+        generator=torch.Generator("cpu" if own else device).manual_seed(spec.seed ^ _NOISE),
         best={name: torch.empty_like(value) for name, value in validated.items()},
         average={name: value.clone() for name, value in averaged.items()},
     )
+
+
+def make_network(
+    spec: TrialSpec,
+    input_shape: tuple[int, ...],
+    n_classes: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    own: OwnNetwork | None,
+) -> Shape:
+    """The shape of a trial's network; of a user's own, the network itself."""
+    if own is None:
+        return make_shape(spec.params, input_shape, n_classes)
+    module = own.build(spec.params, input_shape, n_classes, spec.seed)
+    return OwnShape(module.to(device, dtype), n_classes)
 
 
 @contextmanager

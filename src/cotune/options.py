@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from cotune.data.dataset import Dataset, TrainingData
+from cotune.models import OwnNetwork
 from cotune.results import Value
 from cotune.space import Space
 from cotune.study import OPTUNA_VERSION, PrunerLike, SamplerLike
@@ -36,6 +37,7 @@ class Options:
         patience: End the search after so many trials without a gain beyond noise; None: do not.
         ensemble: Networks to average, counted with repeats; 0 for no ensemble.
         validation: Share of the training rows that trials are judged on, 0-1.
+        own: What makes the networks, where they are the user's own.
         search_only: Leave it at the search, without finalists and a final model. The test set is
             not read, and all of the time is the search's.
     """
@@ -53,6 +55,7 @@ class Options:
     patience: int | None = None
     ensemble: int = 0
     validation: float = 0.2
+    own: OwnNetwork | None = None
     search_only: bool = False
 
     @property
@@ -106,6 +109,7 @@ def describe_run(
             "input_shape": list(dataset.input_shape),
             "classes": list(dataset.classes),
         },
+        "network": options.own.name if options.own else None,
         "space": options.searched.to_dict(),
         "sampler": _name(options.sampler),
         "pruner": _name(options.pruner),

@@ -13,6 +13,10 @@ _GOOD: Final[dict[str, tuple[dict[str, Value], ...]]] = {
         {"dropout": 0.1, "lr": 4e-3, "label_smoothing": 0.1, "shift": 1, "epochs": 80},
         {"n_layers": 3, "dropout": 0.3, "lr": 4e-3, "label_smoothing": 0.1, "epochs": 40},
     ),
+    "own": (
+        {"lr": 4e-3, "label_smoothing": 0.1, "epochs": 40},
+        {"lr": 3e-4, "epochs": 40},
+    ),
     "cnn": (
         {
             "n_blocks": 2,

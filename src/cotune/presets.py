@@ -66,6 +66,17 @@ def _auto() -> Space:
     return space_from_dict({**cnn, **mlp, "model": models})
 
 
+def training_entries(images: bool) -> dict[str, Any]:
+    """The hyperparameters of the training of a user's own network, as YAML writes them.
+
+    Args:
+        images: Whether the rows are images.
+    """
+    of_built_in = ("batch_norm", "dropout")
+    entries = {name: entry for name, entry in _common().items() if name not in of_built_in}
+    return {name: entry for name, entry in entries.items() if images or name not in OF_IMAGES}
+
+
 PRESETS: Final[dict[str, Callable[[], Space]]] = {
     "mlp": _mlp,
     "mlp-per-layer": _mlp_per_layer,

@@ -95,6 +95,7 @@ class Report(_Json):
         steps: Minibatches in the epoch.
         lanes: Lanes that were trained together in this epoch.
         error: Why the lane failed in this epoch, or None.
+        alone: Why it cannot be trained together with others, or "".
     """
 
     number: int
@@ -106,6 +107,7 @@ class Report(_Json):
     steps: int
     lanes: int = 1
     error: str | None = None
+    alone: str = ""
 
 
 @dataclass(frozen=True)
@@ -260,6 +262,7 @@ class Summary(_Json):
             trials).
         lanes: ``mean`` lanes of a cohort over all epochs of all trials; how many trials were
             trained ``together`` with others, and how many ``alone`` all the time.
+        why_alone: Why trials of a user's own network could not be trained together with others.
         message: One line on why the run ended as it did, or "".
         pareto: With several objectives, the complete trials that no other one beats in all of
             them: ``number``, ``value`` and each cost, the best value first.
@@ -271,5 +274,6 @@ class Summary(_Json):
     best: dict[str, Any] | None = None
     final: dict[str, Any] | None = None
     lanes: dict[str, float] = field(default_factory=dict)
+    why_alone: list[str] = field(default_factory=list)
     message: str = ""
     pareto: list[dict[str, float]] = field(default_factory=list)

@@ -13,8 +13,10 @@ from cotune.captured import CapturedStep
 from cotune.cohort import Cohort
 from cotune.cohort_cnn import CNNCohort
 from cotune.cohort_mlp import MLPCohort
+from cotune.cohort_module import ModuleCohort, SoloCohort
 from cotune.data.dataset import TrainingData
 from cotune.lanes import AVERAGE_EVERY, CohortKey, Lane
+from cotune.models import OwnNetwork
 from cotune.schedules import factor
 
 
@@ -27,7 +29,7 @@ class DeviceData:
         labels: ``[rows]``.
         n_train: Rows of the training part.
         input_shape: Of one row before it was flattened.
-        fold_of: ``[n_train]``; see ``TrainingData``.
+        fold_of, own: See ``TrainingData``.
     """
 
     inputs: Tensor
@@ -36,6 +38,7 @@ class DeviceData:
     n_classes: int
     input_shape: tuple[int, ...]
     fold_of: Tensor | None = None
+    own: OwnNetwork | None = None
 
     def training_rows(self, key: CohortKey) -> Tensor:
         """Indices of the rows that are trained on."""
@@ -65,7 +68,7 @@ class DeviceData:
         inputs = torch.from_numpy(data.inputs).to(device)
         labels = torch.from_numpy(data.labels).to(device)
         folds = None if data.fold_of is None else torch.from_numpy(data.fold_of).to(device)
-        return cls(inputs, labels, data.n_train, data.n_classes, data.input_shape, folds)
+        return cls(inputs, labels, data.n_train, data.n_classes, data.input_shape, folds, data.own)
 
 
 def make_cohort(lanes: Sequence[Lane], data: DeviceData, bfloat16: bool = False) -> Cohort:
@@ -76,6 +79,9 @@ def make_cohort(lanes: Sequence[Lane], data: DeviceData, bfloat16: bool = False)
     """
     batch_size, _ = steps_per_epoch(lanes[0].key, data)
     cohort: Cohort
+    if data.own is not None:
+        # What a user's code does may not be captured in a graph.
+        return SoloCohort(lanes[0], bfloat16) if lanes[0].alone else ModuleCohort(lanes, bfloat16)
     if lanes[0].key.family == "cnn":
         cohort = CNNCohort(lanes, bfloat16)
     else:

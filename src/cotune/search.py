@@ -60,6 +60,7 @@ class Search:
         finished: Trials that have ended, in that order.
         together: Trials that were trained together with others, for some epochs at least.
         alone: Those that never were.
+        why_alone: Why trials of a user's own network could not be.
         accuracies: The last validation accuracy of each trial, by number, 0-1.
         weights: Those of kept trials at their best epoch, by number.
         no_patience: Why the search ended before its time, or "".
@@ -118,6 +119,7 @@ class Search:
         self.weights: dict[int, dict[str, NDArray[Any]]] = {}
         self.together: set[int] = set()
         self.alone: set[int] = set()
+        self.why_alone: set[str] = set()
 
     def go(self) -> None:
         """Search until the trials, the time or the configurations are used up, or a stop.
@@ -181,6 +183,7 @@ class Search:
         self._cohort_epochs = float(state.get("cohort_epochs", 0.0))
         self.together = set(state.get("together", ()))
         self.alone = set(state.get("alone", ()))
+        self.why_alone = set(state.get("why_alone", ()))
         for number, spec in running.items():
             reports = curves.get(number, [])
             self._running[number] = _Running(
@@ -214,6 +217,7 @@ class Search:
             "cohort_epochs": self._cohort_epochs,
             "together": sorted(self.together),
             "alone": sorted(self.alone),
+            "why_alone": sorted(self.why_alone),
         }
 
     def _handle(self, reports: Sequence[Report]) -> None:
@@ -317,6 +321,8 @@ class Search:
                 self.alone.discard(report.number)
             elif report.number not in self.together:
                 self.alone.add(report.number)
+            if report.alone:
+                self.why_alone.add(report.alone)
             if report.error:
                 self._end(running, "failed", f"epoch {report.epoch}: {report.error}")
                 continue

@@ -301,12 +301,14 @@ def format_value(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _lanes_line(lanes: Mapping[str, float]) -> str:
+def _lanes_line(summary: Summary) -> str:
+    lanes = summary.lanes
     line = (
         f"{lanes['mean']:.1f} in a cohort on average; {lanes['together']} trials trained together"
     )
     if lanes["alone"]:
-        line += f", {lanes['alone']} alone (no other shared batch size and batch norm then)"
+        why = "; ".join(summary.why_alone) or "no other shared batch size and batch norm then"
+        line += f", {lanes['alone']} alone ({why})"
     return line
 
 
@@ -326,7 +328,7 @@ def _rows(config: Mapping[str, Any], summary: Summary, readings: int) -> list[tu
         )
     )
     if summary.lanes.get("mean"):
-        rows.append(("lanes", _lanes_line(summary.lanes)))
+        rows.append(("lanes", _lanes_line(summary)))
     best = summary.best
     if best:
         rows.append(("chosen trial" if summary.final else "best trial", str(best["number"])))

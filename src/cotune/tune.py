@@ -134,6 +134,7 @@ class Tuner:
             options.costs,
             options.seed,
             {
+                "network": options.own.name if options.own else None,
                 "space": options.searched.to_dict(),
                 "seed": options.seed,
                 "data": dataset.fingerprint,
@@ -378,7 +379,7 @@ class Tuner:
         failures: list[str],
     ) -> Summary:
         models = [
-            make_classifier(one, self._dataset, self._preprocessing)
+            make_classifier(one, self._dataset, self._preprocessing, self._training.own)
             for one in (training, default)
             if one is not None and one.weights
         ]
@@ -463,7 +464,7 @@ class Tuner:
     def _measure_costs(self, spec: TrialSpec) -> dict[str, float]:
         data = self._training
         return {
-            name: measure_cost(name, spec.params, data.input_shape, data.n_classes)
+            name: measure_cost(name, spec.params, data.input_shape, data.n_classes, data.own)
             for name in self._options.costs
         }
 

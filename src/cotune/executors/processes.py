@@ -121,6 +121,7 @@ class ProcessExecutor(Executor):
             "n_classes": data.n_classes,
             "input_shape": data.input_shape,
             "fold_of": data.fold_of,
+            "own": data.own,
         }
         self._load = (layout, seed, lanes, precision, self._lockstep)
         for worker in self._workers:
