@@ -86,6 +86,10 @@ class SoloCohort(Cohort):
         self.lanes = [lane]
         self._bfloat16 = bfloat16
         self._module = _module(lane)
+        assert isinstance(lane.shape, OwnShape)
+        lane.shape.load({**lane.parameters, **lane.buffers})
+        lane.parameters.update(lane.shape.parameters())
+        lane.buffers.update(lane.shape.buffers())
 
     def step(
         self, rows: Tensor, labels: Tensor, lr_factors: Sequence[float] | Sequence[Tensor]
@@ -124,10 +128,6 @@ def why_alone(shape: OwnShape, other: OwnShape, rows: Tensor) -> str:
         shape, other: Networks of one configuration from two seeds.
         rows: A few, ``[rows, features]``.
     """
-    if shape.structure.opaque:
-        return f"{shape.structure.opaque} cannot be compared from network to network"
-    if shape.structure != other.structure:
-        return "two networks of the same hyperparameters are not the same"
     modules = [shape.live, other.live]
     parameters = _stack([shape.parameters(), other.parameters()])
     buffers = _stack([shape.buffers(), other.buffers()])
@@ -149,6 +149,10 @@ def why_alone(shape: OwnShape, other: OwnShape, rows: Tensor) -> str:
     scale = apart.abs().max().clamp_min(1.0)
     if not torch.allclose(together / scale, apart / scale, atol=_CLOSE):
         return "its outputs differ when PyTorch gives it other parameters"
+    if shape.structure.opaque:
+        return f"{shape.structure.opaque} cannot be compared from network to network"
+    if shape.structure != other.structure:
+        return "two networks of the same hyperparameters are not the same"
     return ""
 
 
@@ -183,19 +187,36 @@ class _Mapped:
 
 @contextlib.contextmanager
 def _mappable() -> Iterator[None]:
-    """Within it, attention is made of operations that ``vmap`` knows.
+    """Within it, attention and group norm are made of operations that ``vmap`` knows.
 
-    Fused kernels of attention have no rule for it, so they would be called lane by lane.
+    Fused kernels of attention have no rule for it, so they would be called lane by lane; that of
+    group norm refuses some orders in memory.
     """
-    kernel = F.scaled_dot_product_attention
+    kernels = F.scaled_dot_product_attention, F.group_norm
     fast = torch.backends.mha.get_fastpath_enabled()
-    F.scaled_dot_product_attention = _attention
+    F.scaled_dot_product_attention, F.group_norm = _attention, _group_norm
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
-        F.scaled_dot_product_attention = kernel
+        F.scaled_dot_product_attention, F.group_norm = kernels
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Wu and He 2018, eq. 1 to 3, with the arguments of PyTorch's."""
+    groups = input.reshape(len(input), num_groups, -1)
+    variance, mean = torch.var_mean(groups, -1, correction=0, keepdim=True)
+    normed = ((groups - mean) * (variance + eps).rsqrt()).view(input.shape)
+    channels = (-1, *[1] * (input.ndim - 2))
+    normed = normed if weight is None else normed * weight.view(channels)
+    return normed if bias is None else normed + bias.view(channels)
 
 
 def _attention(

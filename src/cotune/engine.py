@@ -146,9 +146,8 @@ class Engine:
                 rows = self._data.inputs[:_TRIED_ROWS]
                 self._why_alone[known] = why_alone(lane.shape, other, rows)
                 self._structures.append(lane.shape.structure)  # so that identities stay unique
-            lane.alone = self._why_alone[known]
-            if lane.alone:
-                lane.key = replace(lane.key, structure=f"alone {lane.spec.number}")
+            if reason := self._why_alone[known]:
+                self._set_alone(lane, reason)
         self._lanes[lane.spec.number] = lane
         self._scheduler.add(self._ticket(lane.spec.number))
 
@@ -187,9 +186,8 @@ class Engine:
                 except Exception as error:
                     if self._data.own is None or is_out_of_memory(error):
                         raise
-                    self._drop(set(numbers))
-                    reason = where_it_failed(error)
-                    return [_failure(n, marks[n].epoch + 1, reason) for n in numbers]
+                    reports = self._take_apart(marks, where_it_failed(error))
+                    continue
             reports = self._make_room(marks)
         return reports
 
@@ -299,6 +297,30 @@ class Engine:
         self._scheduler.put_back(untouched)
         self._drop({failure.number for failure in failures})
         return failures
+
+    def _take_apart(self, marks: Mapping[int, Mark], reason: str) -> list[Report]:
+        """After a user's network raised an error: let each lane train alone from now on.
+
+        Returns:
+            Failures: a lane that was alone, and lanes that cannot be put back where they stood.
+        """
+        self._forget(set(marks))
+        failures, untouched = [], []
+        for number, mark in marks.items():
+            lane = self._lanes[number]
+            if lane.alone or not lane.undo(mark):
+                failures.append(_failure(number, mark.epoch + 1, reason))
+                continue
+            self._why_alone[lane.key.structure] = reason
+            self._set_alone(lane, reason)
+            untouched.append(self._ticket(number))
+        self._scheduler.put_back(untouched)
+        self._drop({failure.number for failure in failures})
+        return failures
+
+    def _set_alone(self, lane: Lane, reason: str) -> None:
+        lane.alone = reason
+        lane.key = replace(lane.key, structure=f"alone {lane.spec.number}")
 
     def _ticket(self, number: int) -> Ticket:
         lane = self._lane(number)

@@ -157,6 +157,8 @@ def load_model(folder: str | Path, own: OwnNetwork | None = None) -> Classifier:
         classes = _class_names(card["classes"])
         preprocessing = Standardize.from_json(card["preprocessing"])
         checksum = str(card["weights"]["sha256"])
+    except UsageError:
+        raise
     except ModelFileError as error:
         raise ModelFileError(f"{folder / 'model.json'}: {error}") from None
     except (KeyError, TypeError, ValueError, OverflowError) as error:

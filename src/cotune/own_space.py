@@ -66,7 +66,7 @@ class OwnSpace(Space):
             if name not in GIVEN or name in training
         }
         rest = {name: entry for name, entry in training.items() if name not in found}
-        space = space_from_dict(rest, arguments)
+        space = space_from_dict(rest, arguments, may_be_fixed=True)
         known = {**space.known, **{n: _known(h.distribution) for n, h in found.items()}}
         super().__init__({**found, **space.searched}, {**space.constants, "model": OWN}, known)
         self._of_training = {**space.searched}
@@ -74,6 +74,8 @@ class OwnSpace(Space):
         for name in found:
             _check_training(name, found[name].distribution)
         self._try(self.complete(self.default()))
+        if not self.searched:
+            raise SpaceError(f"nothing to search: {own.name} asks for nothing, and all is constant")
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Value]:
         if self._own.is_class:

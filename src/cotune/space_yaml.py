@@ -47,20 +47,23 @@ _MAX_STEPS = 10**9
 _LARGEST = 2**53  # whole numbers up to here are exact as floats
 
 
-def space_from_dict(data: Any, own: Mapping[str, Value | None] | None = None) -> Space:
+def space_from_dict(
+    data: Any, own: Mapping[str, Value | None] | None = None, may_be_fixed: bool = False
+) -> Space:
     """A space from what YAML or JSON reads.
 
     Args:
         own: Names beside the trainer's, the arguments of a user's network, and their defaults.
+        may_be_fixed: Whether there may be nothing to search.
 
     Raises:
         SpaceError: With the path of the key that is wrong.
     """
-    if not isinstance(data, dict) or not data:
+    if not isinstance(data, dict) or not (data or may_be_fixed):
         raise SpaceError("a space maps hyperparameters to distributions; none is there")
     searched: dict[str, Hyperparameter] = {}
     constants: dict[str, Value] = {}
-    known = _known(data, own or {})
+    known = _known(data, own)
     names = [*(own or {}), *(NAMES if own is None else OF_TRAINING)]
     for name in data:
         if name not in known:
@@ -83,16 +86,16 @@ def space_from_dict(data: Any, own: Mapping[str, Value | None] | None = None) ->
             raise SpaceError(f"{next(iter(waiting))}.when: conditions go round in a circle")
         for name in ready:
             searched[name] = _hyperparameter(name, waiting.pop(name), searched, constants, known)
-    if not searched:
+    if not searched and not may_be_fixed:
         raise SpaceError("nothing to search: every hyperparameter is a constant")
     order = [name for name in data if name in searched]
     ordered = order if _parents_first(order, searched) else list(searched)
     return Space({name: searched[name] for name in ordered}, constants, known)
 
 
-def _known(data: Mapping[Any, Any], own: Mapping[str, Value | None]) -> dict[str, Known]:
+def _known(data: Mapping[Any, Any], own: Mapping[str, Value | None] | None) -> dict[str, Known]:
     """What the names mean that a space may have."""
-    if not own:
+    if own is None:
         return KNOWN
     known = {name: KNOWN[name] for name in OF_TRAINING}
     for name, default in own.items():

@@ -304,12 +304,13 @@ class OwnShape:
 
     def parameters(self) -> Tensors:
         """The network's own, by name; changes of them change the network."""
-        return {n: v.detach() for n, v in self.live.named_parameters() if v.requires_grad}
+        return {n: v.detach() for n, v in self._parameters() if v.requires_grad}
 
     def buffers(self) -> Tensors:
         """Likewise, with frozen parameters; whole numbers, as counters, are left to the network."""
-        frozen = {n: v.detach() for n, v in self.live.named_parameters() if not v.requires_grad}
-        return frozen | {n: v for n, v in self.live.named_buffers() if v.is_floating_point()}
+        frozen = {n: v.detach() for n, v in self._parameters() if not v.requires_grad}
+        tensors = {**frozen, **dict(self.live.named_buffers())}
+        return {name: value for name, value in tensors.items() if value.is_floating_point()}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Give the network the values of :meth:`parameters` and :meth:`buffers`.
@@ -331,6 +332,11 @@ class OwnShape:
     def buffer_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each buffer of floats."""
         return {name: tuple(value.shape) for name, value in self.buffers().items()}
+
+    def _parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        for place, (name, value) in enumerate(self.live.named_parameters()):
+            # Keras numbers its layers through, from model to model.
+            yield f"keras.{place}" if self.live.is_keras else name, value
 
     @property
     def work(self) -> int:

@@ -38,10 +38,24 @@ def structure_of(module: nn.Module) -> Structure:
     """
     alive: list[object] = []
     opaque: list[str] = []
+    described: set[type] = set()
 
     def identity(value: object) -> str:
         alive.append(value)
         return f"@{id(value)}"
+
+    def kind(value: type, where: str, depth: int) -> str:
+        """A class; one that a function defines anew at each call is what its methods are."""
+        if "<locals>" not in value.__qualname__:
+            return identity(value)
+        if value in described:
+            return value.__qualname__
+        described.add(value)
+        parts = [kind(base, where, depth) for base in value.__bases__]
+        for name, method in vars(value).items():
+            if isinstance(method, types.FunctionType):
+                parts.append(name + describe(method, where, depth))
+        return f"{value.__qualname__}({','.join(parts)})"
 
     def describe(value: Any, where: str, depth: int = 0) -> str:
         if isinstance(value, _PLAIN):
@@ -61,10 +75,13 @@ def structure_of(module: nn.Module) -> Structure:
                 cells = [cell.cell_contents for cell in value.__closure__ or ()]
                 inner = (cells, value.__defaults__, value.__kwdefaults__)
                 return f"function{identity(value.__code__)}{describe(inner, where, depth + 1)}"
-            if isinstance(value, (type, types.BuiltinFunctionType)):
+            if isinstance(value, type):
+                return kind(value, where, depth)
+            if isinstance(value, types.BuiltinFunctionType):
                 return identity(value)
             if hasattr(value, "__dict__") and not isinstance(value, (Tensor, nn.Module)):
-                return identity(type(value)) + describe(vars(value), where, depth + 1)
+                said = describe(vars(value), where, depth + 1)
+                return kind(type(value), where, depth) + said
         opaque.append(where)
         return "?"
 
@@ -77,7 +94,7 @@ def structure_of(module: nn.Module) -> Structure:
             opaque.append(f"{type(part).__name__}'s hooks")
         if getattr(part, "track_running_stats", False) and getattr(part, "momentum", 0) is None:
             opaque.append(f"{type(part).__name__}.momentum")  # it counts batches, all lanes as one
-        parts.append(f"{name}:{identity(type(part))}({';'.join(said)})")
+        parts.append(f"{name}:{kind(type(part), where, 0)}({';'.join(said)})")
     for tensors in (module.named_parameters(), module.named_buffers()):
         parts += [f"{name}:{tuple(value.shape)}{value.dtype}" for name, value in tensors]
     return Structure("|".join(parts), opaque[0] if opaque else "", tuple(alive))
