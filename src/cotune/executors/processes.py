@@ -33,7 +33,7 @@ from cotune.executors.base import Executor, worth_filling
 from cotune.results import Report, TrialSpec, Verdict
 
 # Without these, glibc returns every large tensor's pages to the system and faults them in again.
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
@@ -353,7 +353,7 @@ class _Worker:
         self._process = subprocess.Popen(
             # -P: it imports what the driver would, and no numpy.py that lies in this folder.
             [*command, str(theirs.fileno()), str(data_fd)],
-            env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": paths},
+            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": paths},
             pass_fds=(theirs.fileno(), data_fd),
             stdin=subprocess.DEVNULL,
             # A Ctrl-C in the terminal is for the driver, which then ends its workers.
