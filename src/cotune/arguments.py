@@ -14,12 +14,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import numpy as np
+
 from cotune.data import Dataset, from_arrays
 from cotune.data import load as load_dataset
 from cotune.duration import parse_duration
 from cotune.exceptions import UsageError
 from cotune.hyperparameters import OF_IMAGES, shown
-from cotune.presets import load_space
+from cotune.presets import PRESETS, load_space, with_class_weight
 from cotune.results import COSTS, DIRECTIONS
 from cotune.space import Space
 from cotune.space_yaml import space_from_dict
@@ -28,6 +30,8 @@ DEFAULT_TIMEOUT: Final = 300.0
 DEVICES: Final = ("auto", "cpu", "cuda")
 MODELS: Final = ("mlp", "cnn", "auto")
 PRECISIONS: Final = ("float32", "bfloat16")
+
+_IMBALANCED = 3  # times as many rows as the rarest class
 
 T = TypeVar("T")
 
@@ -55,10 +59,16 @@ def read_space(space: SpaceLike, model: str | None = None, images: bool = True) 
 def fit_space(space: SpaceLike, model: str | None, dataset: Dataset) -> Space:
     """The space for a dataset; presets leave out what its rows cannot use.
 
+    Where classes are of very different sizes, presets search their weights too.
+
     Raises:
         UsageError: The space is one of images, and the rows are none.
     """
     fitted = read_space(space, model, dataset.has_images)
+    counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
+    is_preset = space is None or (isinstance(space, str) and space in PRESETS)
+    if is_preset and counts.max() > _IMBALANCED * counts.min():
+        fitted = with_class_weight(fitted)
     if dataset.has_images:
         return fitted
     shape = f"the rows of {dataset.name} are no images: their shape is {dataset.input_shape}"

@@ -79,6 +79,12 @@ convolutions, and ``auto`` both.
 """
 
 
+def with_class_weight(space: Space) -> Space:
+    """A space that searches how far rare classes weigh more."""
+    weight = {"type": "float", "low": 0.0, "high": 1.0}
+    return space_from_dict({**space.to_dict(), "class_weight": weight})
+
+
 def load_space(name: str, images: bool = True) -> Space:
     """A preset by its name, or a space from a YAML file.
 
