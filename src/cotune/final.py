@@ -176,6 +176,7 @@ def final_result(
         default_p_value=p_value(reading, default) if default else None,
         ensemble=ensemble,
         test_scores=reading.scores,
+        default_test_scores=default.scores if default else {},
     )
 
 
@@ -194,6 +195,7 @@ def beside(final: FinalResult, chosen: int | None) -> dict[str, object]:
         "default_p_value": final.default_p_value,
         "default_chosen": chosen is not None and chosen == final.default_number,
         "test_scores": final.test_scores or None,
+        "default_test_scores": final.default_test_scores or None,
     }
     if final.ensemble is not None and final.ensemble.test_ci95 is not None:
         told |= {

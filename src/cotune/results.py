@@ -220,7 +220,8 @@ class FinalResult(_Json):
         default_p_value: Chance of a difference as large between two models that are equally good
             (McNemar 1947, exact); 1 where the default was chosen.
         ensemble: Beside the single model, where one was asked for.
-        test_scores: All of :data:`DIRECTIONS` on the test set, from the same reading.
+        test_scores, default_test_scores: All of :data:`DIRECTIONS` on the test set, from the same
+            reading, of the final model and of the default.
     """
 
     test_accuracy: float
@@ -237,6 +238,7 @@ class FinalResult(_Json):
     default_p_value: float | None = None
     ensemble: EnsembleResult | None = None
     test_scores: dict[str, float] = field(default_factory=dict)
+    default_test_scores: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -270,7 +272,7 @@ class Summary(_Json):
             ``default_test_accuracy``, ``default_test_ci95`` and ``default_p_value`` (see
             :class:`FinalResult`), and whether the default was the choice, ``default_chosen``;
             ``ensemble_test_accuracy``, ``ensemble_test_ci95`` and ``ensemble_members`` (distinct
-            trials); ``test_scores``.
+            trials); ``test_scores`` and ``default_test_scores``.
         lanes: ``mean`` lanes of a cohort over all epochs of all trials; how many trials were
             trained ``together`` with others, and how many ``alone`` all the time.
         message: One line on why the run ended as it did, or "".

@@ -79,6 +79,7 @@ _FINAL_OPTIONAL = {
     "ensemble_test_ci95": [float, float],
     "ensemble_members": int,
     "test_scores": _SCORES,
+    "default_test_scores": _SCORES,
 }
 _PARETO = {"number": int, "value": float}
 _FINAL_FILE = {**_FINAL, "curve": dict, "confusion": list, "mistakes": list}
@@ -375,8 +376,9 @@ class RunDirectory:
             return None
         data = _read_json(path)
         _check(data, _FINAL_FILE, path)
-        if data.get("test_scores"):
-            _check(data["test_scores"], _SCORES, path, "test_scores.")
+        for name in ("test_scores", "default_test_scores"):
+            if data.get(name):
+                _check(data[name], _SCORES, path, f"{name}.")
         try:
             return FinalResult.from_json(data)
         except (AttributeError, KeyError, TypeError, ValueError) as error:

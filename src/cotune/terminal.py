@@ -377,8 +377,7 @@ def _final_rows(
         )
     )
     if config["metric"] != "accuracy" and final.get("test_scores"):
-        score = final["test_scores"][config["metric"]]
-        rows.append((f"test {config['metric']}", f"{score:.4f} (the same reading)"))
+        rows.append((f"test {config['metric']}", _metric_line(config["metric"], final)))
     if final.get("default_test_accuracy") is not None:
         rows.append(("default's test", _default_line(final)))
     if final.get("ensemble_test_accuracy") is not None:
@@ -398,6 +397,14 @@ def _final_rows(
         )
     )
     return rows
+
+
+def _metric_line(metric: str, final: Mapping[str, Any]) -> str:
+    """The run's metric on the test set, which the default's accuracy says nothing of."""
+    line = f"{final['test_scores'][metric]:.4f}"
+    if final.get("default_test_scores") and not final["default_chosen"]:
+        line += f" (the default's: {final['default_test_scores'][metric]:.4f})"
+    return line
 
 
 def _default_line(final: Mapping[str, Any]) -> str:

@@ -191,8 +191,10 @@ def _tiles(contents: Contents) -> list[Tile]:
         tiles.append(Tile("Test accuracy", text.percent(final.test_accuracy), note))
         if contents.metric != "accuracy" and contents.metric in final.test_scores:
             label = METRICS[contents.metric].replace("validation", "Test")
-            score = final.test_scores[contents.metric]
-            tiles.append(Tile(label, f"{score:.4f}", "the metric of the search; the same reading"))
+            note = "the metric of the search, in the same reading"
+            if contents.metric in final.default_test_scores:
+                note += f"; the default’s: {final.default_test_scores[contents.metric]:.4f}"
+            tiles.append(Tile(label, f"{final.test_scores[contents.metric]:.4f}", note))
     else:
         tiles.append(Tile("Test accuracy", "–", "no final model was tested"))
     if final is not None and final.default_test_accuracy is not None:
