@@ -148,7 +148,7 @@ def main() -> None:
     for name, make, shape, batch in CASES:
         fused: Cohort = ModuleCohort(make_lanes(make, shape, options.lanes))
         lanes = [replace(lane, alone="apart") for lane in make_lanes(make, shape, options.lanes)]
-        apart: list[Cohort] = [SoloCohort(lane) for lane in lanes]
+        apart: list[Cohort] = [SoloCohort([lane]) for lane in lanes]
         lanes = make_lanes(make, shape, options.lanes)
         modules: list[nn.Module] = [lane.shape.live for lane in lanes]  # type: ignore[union-attr]
         rows = torch.randn(batch, int(np.prod(shape)))

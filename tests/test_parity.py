@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, f1_score, log_loss
+from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score, roc_auc_score
 
 from cotune.engine import Engine
 from cotune.lanes import Lane
@@ -513,7 +513,7 @@ class TestScores:
         lanes, on_device = start_lanes(specs, data)
         cohort = make_cohort(lanes, on_device)
         train_epoch(cohort, on_device, RUN_SEED)
-        scores = evaluate(cohort, on_device)
+        scores = evaluate(cohort, on_device, auc=True)
         rows, truth = torch.from_numpy(data.inputs[480:]), data.labels[480:]
         accuracies = []
         for i, lane in enumerate(lanes):
@@ -527,6 +527,15 @@ class TestScores:
                 "loss": log_loss(truth, logits.softmax(1).numpy(), labels=range(10)),
                 "accuracy": accuracies[-1],
                 "f1": f1_score(truth, guess, average="macro", labels=range(10), zero_division=0.0),
+                "balanced-accuracy": recall_score(
+                    truth, guess, average="macro", labels=np.unique(truth)
+                ),
+                "auc": np.mean(
+                    [
+                        roc_auc_score(truth == c, logits.softmax(1)[:, c].numpy())
+                        for c in np.unique(truth)
+                    ]
+                ),
             }
             ours = {name: float(values[i]) for name, values in scores.items()}
             assert ours == pytest.approx(expected, rel=1e-6)

@@ -177,9 +177,10 @@ def run(
             unless they are asked for there.
         sampler: ``tpe``, ``random``, ``grid``, ``qmc``, ``gp``, or an Optuna sampler.
         pruner: ``asha``, ``top-k``, ``median``, ``hyperband``, ``none``, or an Optuna pruner.
-        metric: ``accuracy``, ``loss`` or ``f1`` on the validation part. With costs after it, as
-            ``"accuracy,parameters"`` or ``"accuracy,latency"``, the search looks for networks
-            that are good and small, or fast; pruning is by the first.
+        metric: ``accuracy``, ``balanced-accuracy`` (the mean of the classes' recalls), ``f1`` or
+            ``auc`` (means over the classes), or ``loss``, on the validation part. With costs after
+            it, as ``"accuracy,parameters"`` or ``"accuracy,latency"``, the search looks for
+            networks that are good and small, or fast; pruning is by the first.
         n_trials: Trials to run.
         timeout: Wall clock of everything: seconds, or ``"90s"``, ``"5m"``, ``"2h"``. Without it
             5 minutes; no limit when ``n_trials`` is given.
@@ -323,10 +324,12 @@ def carry_out(
         lanes, precision = resources.lanes, resources.precision
         if pool is None:
             executor = stack.enter_context(
-                InProcessExecutor(training, options.seed, resources.device, lanes, precision)
+                InProcessExecutor(
+                    training, options.seed, resources.device, lanes, precision, options.metric
+                )
             )
         else:
-            pool.load(training, options.seed, lanes, precision)
+            pool.load(training, options.seed, lanes, precision, options.metric)
             executor = pool
         config = describe_run(options, resources, dataset, training, executor.lanes)
         if earlier:

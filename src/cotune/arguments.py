@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import numpy as np
+
 from cotune.data import Dataset, from_arrays
 from cotune.data import load as load_dataset
 from cotune.duration import parse_duration
 from cotune.exceptions import SpaceError, UsageError
 from cotune.hyperparameters import OF_IMAGES, shown
-from cotune.presets import load_space, training_entries
+from cotune.presets import PRESETS, load_space, training_entries, with_class_weight
 from cotune.results import COSTS, DIRECTIONS
 from cotune.space import Space
 from cotune.space_yaml import read_yaml, space_from_dict
@@ -31,6 +33,8 @@ DEFAULT_TIMEOUT: Final = 300.0
 DEVICES: Final = ("auto", "cpu", "cuda")
 MODELS: Final = ("mlp", "cnn", "auto")
 PRECISIONS: Final = ("float32", "bfloat16")
+
+_IMBALANCED = 3  # times as many rows as the rarest class
 
 T = TypeVar("T")
 
@@ -74,6 +78,8 @@ def fit_space(
 ) -> Space:
     """The space for a dataset; presets leave out what its rows cannot use.
 
+    Where classes are of very different sizes, presets search their weights too.
+
     Args:
         own: What makes the user's own networks; the space is then of their training, and of the
             arguments of a class.
@@ -82,12 +88,18 @@ def fit_space(
         UsageError: The space is one of images, and the rows are none; or the user's network
             cannot be made.
     """
+    counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
+    imbalanced = bool(counts.max() > _IMBALANCED * counts.min())
     if own is not None:
         from cotune.own_space import OwnSpace
 
-        entries = {**training_entries(dataset.has_images), **read_entries(space)}
+        entries = training_entries(dataset.has_images, imbalanced)
+        entries |= read_entries(space)
         return OwnSpace(own, entries, dataset.input_shape, len(dataset.classes))
     fitted = read_space(space, model, dataset.has_images)
+    is_preset = space is None or (isinstance(space, str) and space in PRESETS)
+    if is_preset and imbalanced:
+        fitted = with_class_weight(fitted)
     if dataset.has_images:
         return fitted
     shape = f"the rows of {dataset.name} are no images: their shape is {dataset.input_shape}"

@@ -105,8 +105,8 @@ def _like_run(command: Callable[..., Any]) -> Callable[..., Any]:
     default="accuracy",
     show_default=True,
     metavar="NAME",
-    help="accuracy, loss or f1, on the validation part; with ,parameters or ,latency after it "
-    "for networks that are also small, or fast.",
+    help="accuracy, balanced-accuracy, f1, auc or loss, on the validation part; with ,parameters "
+    "or ,latency after it for networks that are also small, or fast.",
 )
 @click.option(
     "--enqueue",
@@ -268,7 +268,7 @@ def resume(run_directory: Path, quiet: bool, **options: Any) -> None:
     default="accuracy",
     show_default=True,
     metavar="NAME",
-    help="accuracy, loss or f1, on the validation part.",
+    help="accuracy, balanced-accuracy, f1, auc or loss, on the validation part.",
 )
 @click.option(
     "--out",

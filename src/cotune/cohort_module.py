@@ -14,6 +14,7 @@ from torch.func import functional_call, vmap
 
 from cotune.cohort import Cohort
 from cotune.lanes import Lane
+from cotune.losses import class_weights
 from cotune.models import OwnShape, Tensors
 from cotune.models.lane_dropout import dropout_rates_of, with_lane_dropout
 from cotune.optim import update
@@ -32,11 +33,16 @@ class ModuleCohort(Cohort):
     Args:
         lanes: With the same key.
         bfloat16: Train under autocast to 16 bits.
+        balanced: Weights of the classes, of which lanes take more or less, see
+            :func:`cotune.losses.balance`; None where no lane does.
     """
 
-    def __init__(self, lanes: Sequence[Lane], bfloat16: bool = False) -> None:
+    def __init__(
+        self, lanes: Sequence[Lane], bfloat16: bool = False, balanced: Tensor | None = None
+    ) -> None:
         self.lanes = list(lanes)
         self._bfloat16 = bfloat16
+        self._class_weights = _class_weights(lanes, balanced)
         self._mapped = _Mapped([_module(lane) for lane in lanes])
         self._parameters = _stack([lane.parameters for lane in lanes])
         self._buffers = _stack([lane.buffers for lane in lanes])
@@ -60,7 +66,12 @@ class ModuleCohort(Cohort):
         with _noise(seeds[0], rows), _autocast(rows, self._bfloat16):
             logits = self._mapped(leaves, self._buffers, rows, seeds.to(rows.device))
         logits = logits.to(rows.dtype)
-        losses = torch.stack([_loss(lane, logits[i], labels) for i, lane in enumerate(self.lanes)])
+        losses = torch.stack(
+            [
+                _loss(lane, logits[i], labels, self._class_weights[i])
+                for i, lane in enumerate(self.lanes)
+            ]
+        )
         slopes = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
         filled = _fill_unused(slopes, leaves.values())
         for i, lane in enumerate(self.lanes):
@@ -78,13 +89,16 @@ class SoloCohort(Cohort):
     """One lane, by its module as it is.
 
     Args:
-        lane: Its parameters and buffers become the module's own.
-        bfloat16: Train under autocast to 16 bits.
+        lanes: One, whose parameters and buffers become the module's own.
+        bfloat16, balanced: As for :class:`ModuleCohort`.
     """
 
-    def __init__(self, lane: Lane, bfloat16: bool = False) -> None:
-        self.lanes = [lane]
+    def __init__(
+        self, lanes: Sequence[Lane], bfloat16: bool = False, balanced: Tensor | None = None
+    ) -> None:
+        (lane,) = self.lanes = list(lanes)
         self._bfloat16 = bfloat16
+        (self._class_weights,) = _class_weights(lanes, balanced)
         self._module = _module(lane)
         assert isinstance(lane.shape, OwnShape)
         lane.shape.load({**lane.parameters, **lane.buffers})
@@ -99,7 +113,7 @@ class SoloCohort(Cohort):
         with _noise(_draw(lane), rows), _autocast(rows, self._bfloat16):
             logits = self._module(rows)
         logits = logits.to(rows.dtype)
-        loss = _loss(lane, logits, labels)
+        loss = _loss(lane, logits, labels, self._class_weights)
         trained = [weight for weight in self._module.parameters() if weight.requires_grad]
         slopes = torch.autograd.grad(loss, trained, allow_unused=True)
         lane.steps.add_(1)
@@ -273,9 +287,16 @@ def _autocast(rows: Tensor, bfloat16: bool) -> torch.autocast:
     return torch.autocast(rows.device.type, torch.bfloat16, enabled=bfloat16)
 
 
-def _loss(lane: Lane, logits: Tensor, labels: Tensor) -> Tensor:
+def _class_weights(lanes: Sequence[Lane], balanced: Tensor | None) -> list[Tensor | None]:
+    if balanced is None:
+        return [None] * len(lanes)
+    exponents = [lane.class_weight for lane in lanes]
+    return list(class_weights(balanced, exponents, lanes[0].steps.dtype))
+
+
+def _loss(lane: Lane, logits: Tensor, labels: Tensor, weight: Tensor | None) -> Tensor:
     smoothing = float(lane.spec.params.get("label_smoothing", 0.0))
-    return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    return F.cross_entropy(logits, labels, weight, label_smoothing=smoothing)
 
 
 def _fill_unused(slopes: Sequence[Tensor | None], weights: Any) -> list[Tensor]:

@@ -53,6 +53,7 @@ class Engine:
         max_lanes: The most lanes trained together; measured by default.
         precision: ``float32``, or ``bfloat16``, which computes the large products of the
             training in 16 bits, while weights and scores stay float32.
+        metric: The run's; scores that cost much are computed only where it is one of them.
 
     Attributes:
         max_lanes: Likewise; what memory has no room for is left to the engine.
@@ -65,7 +66,9 @@ class Engine:
         device: str = "cpu",
         max_lanes: int | None = None,
         precision: str = "float32",
+        metric: str = "accuracy",
     ) -> None:
+        self._auc = metric == "auc"
         self._bfloat16 = precision == "bfloat16"
         self._device = torch.device(device)
         self._data = DeviceData.load(data, self._device)
@@ -260,6 +263,7 @@ class Engine:
             )
             if scores and not reports[-1].error:
                 lane.keep_best(lane_scores["accuracy"])
+            lane.watch(lane_scores.get("loss", losses[i]))
         self._unjudged.update(report.number for report in reports)
         self._drop({report.number for report in reports if report.error})
         return reports
@@ -268,9 +272,9 @@ class Engine:
         with averages(cohort.lanes):
             while cohort.evaluation_rows > 1:
                 with Attempt():
-                    return evaluate(cohort, self._data)
+                    return evaluate(cohort, self._data, self._auc)
                 cohort.evaluation_rows //= 2
-            return evaluate(cohort, self._data)
+            return evaluate(cohort, self._data, self._auc)
 
     def _make_room(self, marks: Mapping[int, Mark]) -> list[Report]:
         """After memory ran out: let the lanes wait again, fewer at a time.

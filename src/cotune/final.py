@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cotune.data.dataset import Dataset
 from cotune.data.preprocess import Standardize
 from cotune.ensemble import Ensemble
 from cotune.hyperparameters import is_averaged
+from cotune.metrics import balanced_accuracy, macro_auc, macro_f1
 from cotune.modelfile import Classifier, trained_network
 from cotune.models import OwnNetwork
 from cotune.results import EnsembleResult, Finalist, FinalResult, TrialSpec, Value
@@ -62,6 +65,7 @@ class TestReading:
         mistakes: The surest misclassifications, worst first; see ``FinalResult.mistakes``.
         images: The inputs of those rows.
         right: ``[rows]``: whether each was classified right.
+        scores: By :data:`cotune.results.DIRECTIONS`.
     """
 
     __test__ = False  # not a test class, whatever its name says
@@ -72,6 +76,7 @@ class TestReading:
     mistakes: list[dict[str, float]]
     images: NDArray[np.generic]
     right: NDArray[np.bool_]
+    scores: dict[str, float]
 
 
 def read_test_set(models: Sequence[Classifier | Ensemble], dataset: Dataset) -> list[TestReading]:
@@ -87,12 +92,15 @@ def _score(
     from sklearn.metrics import confusion_matrix
 
     with torch.no_grad():
-        chunks = [
-            model(torch.from_numpy(inputs[i : i + _TEST_ROWS])).softmax(-1)
-            for i in range(0, len(inputs), _TEST_ROWS)
-        ]
-    probabilities = torch.cat(chunks).numpy()
+        logits = torch.cat(
+            [
+                model(torch.from_numpy(inputs[i : i + _TEST_ROWS]))
+                for i in range(0, len(inputs), _TEST_ROWS)
+            ]
+        )
+    probabilities = logits.softmax(-1).numpy()
     predicted = probabilities.argmax(1)
+    confusion = confusion_matrix(labels, predicted, labels=range(len(model.classes)))
     hits = int((predicted == labels).sum())
     # Wilson's interval (Wilson 1927, eq. 4) keeps to 0-1 and holds for shares near 1.
     interval = binomtest(hits, len(labels)).proportion_ci(0.95, method="wilson")
@@ -102,7 +110,7 @@ def _score(
     return TestReading(
         accuracy=hits / len(labels),
         ci95=(float(interval.low), float(interval.high)),
-        confusion=confusion_matrix(labels, predicted, labels=range(len(model.classes))).tolist(),
+        confusion=confusion.tolist(),
         mistakes=[
             {
                 "row": row,
@@ -114,7 +122,19 @@ def _score(
         ],
         images=inputs[worst],
         right=predicted == labels,
+        scores=_scores(logits.double(), torch.from_numpy(labels), torch.from_numpy(confusion)),
     )
+
+
+def _scores(logits: Tensor, labels: Tensor, confusion: Tensor) -> dict[str, float]:
+    scores = {
+        "accuracy": (logits.argmax(1) == labels).double().mean(),
+        "balanced-accuracy": balanced_accuracy(confusion[None]),
+        "f1": macro_f1(confusion[None]),
+        "auc": macro_auc(logits.softmax(-1)[:, None], labels),
+        "loss": F.cross_entropy(logits, labels),
+    }
+    return {name: float(value) for name, value in scores.items()}
 
 
 def p_value(one: TestReading, other: TestReading) -> float:
@@ -165,6 +185,8 @@ def final_result(
         default_test_ci95=default.ci95 if default else None,
         default_p_value=p_value(reading, default) if default else None,
         ensemble=ensemble,
+        test_scores=reading.scores,
+        default_test_scores=default.scores if default else {},
     )
 
 
@@ -182,6 +204,8 @@ def beside(final: FinalResult, chosen: int | None) -> dict[str, object]:
         "default_test_ci95": final.default_test_ci95 and list(final.default_test_ci95),
         "default_p_value": final.default_p_value,
         "default_chosen": chosen is not None and chosen == final.default_number,
+        "test_scores": final.test_scores or None,
+        "default_test_scores": final.default_test_scores or None,
     }
     if final.ensemble is not None and final.ensemble.test_ci95 is not None:
         told |= {

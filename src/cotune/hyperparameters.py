@@ -59,10 +59,19 @@ _OF_FAMILY: Final = {
 }
 _EXTRA: Final = {
     "model": Known(str, "mlp", choices=tuple(_OF_FAMILY), fusible=False),
-    "schedule": Known(str, "constant", choices=("constant", "cooldown", "cosine", "one-cycle")),
+    "schedule": Known(
+        str, "constant", choices=("constant", "cooldown", "cosine", "one-cycle", "plateau")
+    ),
+    "plateau_factor": Known(float, 0.1, 0.001, 0.999),
+    "plateau_patience": Known(int, 5, 0, 100_000),
+    "warmup": Known(float, 0.0, 0.0, 1000.0),
+    "clip_norm": Known(float, 0.0, 0.0, 1e6),
+    "early_stopping": Known(int, 0, 0, 100_000),
     "label_smoothing": Known(float, 0.0, 0.0, 0.9),
+    "class_weight": Known(float, 0.0, 0.0, 1.0),
     "shift": Known(int, 0, 0, 64, fusible=False),
     "flip": Known(bool, False, choices=(True, False), fusible=False),
+    "erase": Known(float, 0.0, 0.0, 0.5, fusible=False),
     "nesterov": Known(bool, False, choices=(True, False)),
     "beta1": Known(float, 0.9, 0.0, 0.9999),
     "beta2": Known(float, 0.999, 0.0, 0.999999),
@@ -88,7 +97,7 @@ OF_TRAINING: Final = tuple(
 )
 """Those that every network is trained with, whatever it is made of."""
 
-OF_IMAGES: Final = ("shift", "flip")
+OF_IMAGES: Final = ("shift", "flip", "erase")
 """Hyperparameters that make no sense for rows that are no images."""
 
 SHARED: Final = tuple(name for name, known in KNOWN.items() if not known.fusible)

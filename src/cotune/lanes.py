@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cotune.augment import Augmentation
+from cotune.hyperparameters import KNOWN
 from cotune.models import (
     OwnNetwork,
     OwnShape,
@@ -23,6 +24,7 @@ from cotune.models import (
 )
 from cotune.optim import MOMENTS, Rates
 from cotune.results import TrialSpec
+from cotune.schedules import Plateau, factor, warm_up
 
 _NOISE = 0x6E6F6973
 _RECENT = 8.0  # the higher, the fewer of the latest steps an average is made of
@@ -77,6 +79,7 @@ class Lane:
             it.
         averaged: States that went into it.
         alone: Why it cannot be trained together with others, or "".
+        plateau: Where its rate stands, if the loss decides that.
     """
 
     spec: TrialSpec
@@ -94,6 +97,39 @@ class Lane:
     average: Tensors = field(default_factory=dict)
     averaged: int = 0
     alone: str = ""
+    plateau: Plateau = field(default_factory=Plateau)
+
+    @property
+    def class_weight(self) -> float:
+        """How far rare classes weigh more, 0-1; see :func:`cotune.losses.class_weights`."""
+        return float(self.spec.params.get("class_weight", 0.0))
+
+    def lr_factor(self, step: int, n_steps: int) -> float:
+        """What the rate is multiplied by, 0-1.
+
+        Args:
+            step: Of the whole training, from 0.
+            n_steps: Of an epoch.
+        """
+        params = self.spec.params
+        schedule = str(params.get("schedule", "constant"))
+        return (
+            factor(schedule, step, self.spec.epochs * n_steps)
+            * warm_up(step, float(params.get("warmup", 0.0)) * n_steps)
+            * self.plateau.factor
+        )
+
+    def watch(self, loss: float) -> None:
+        """Lower the rate after an epoch if the loss has stalled and the trial wants that.
+
+        Args:
+            loss: On the validation part, or of the training where nothing is validated.
+        """
+        params = self.spec.params
+        if params.get("schedule") == "plateau":
+            shrink = float(params.get("plateau_factor", KNOWN["plateau_factor"].default))
+            patience = int(params.get("plateau_patience", KNOWN["plateau_patience"].default))
+            self.plateau = self.plateau.after(loss, shrink, patience)
 
     def accumulate(self) -> None:
         """Take the weights of now into the average.

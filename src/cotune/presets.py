@@ -13,6 +13,9 @@ from cotune.space import Space
 from cotune.space_yaml import read_space, space_from_dict
 
 
+_CLASS_WEIGHT: Final = {"type": "float", "low": 0.0, "high": 1.0}
+
+
 def _common() -> dict[str, Any]:
     return {
         "batch_norm": {"type": "categorical", "choices": [True, False]},
@@ -66,14 +69,17 @@ def _auto() -> Space:
     return space_from_dict({**cnn, **mlp, "model": models})
 
 
-def training_entries(images: bool) -> dict[str, Any]:
+def training_entries(images: bool, imbalanced: bool = False) -> dict[str, Any]:
     """The hyperparameters of the training of a user's own network, as YAML writes them.
 
     Args:
         images: Whether the rows are images.
+        imbalanced: Whether classes are of very different sizes.
     """
     of_built_in = ("batch_norm", "dropout")
     entries = {name: entry for name, entry in _common().items() if name not in of_built_in}
+    if imbalanced:
+        entries["class_weight"] = _CLASS_WEIGHT
     return {name: entry for name, entry in entries.items() if images or name not in OF_IMAGES}
 
 
@@ -88,6 +94,11 @@ PRESETS: Final[dict[str, Callable[[], Space]]] = {
 ``mlp`` has one width for all hidden layers, ``mlp-per-layer`` one for each; ``cnn`` has blocks of
 convolutions, and ``auto`` both.
 """
+
+
+def with_class_weight(space: Space) -> Space:
+    """A space that searches how far rare classes weigh more."""
+    return space_from_dict({**space.to_dict(), "class_weight": _CLASS_WEIGHT})
 
 
 def load_space(name: str, images: bool = True) -> Space:

@@ -36,7 +36,7 @@ class Replay:
 
     Attributes:
         number: The trial's.
-        metric: The run's: ``accuracy``, ``loss`` or ``f1`` on the validation part.
+        metric: The run's, one of ``cotune.results.DIRECTIONS``, on the validation part.
         recorded, replayed: ``[epochs]``: that score after each epoch.
         remark: What may have made a difference, or "".
     """
@@ -109,7 +109,7 @@ def replay(
     training, _ = prepare(dataset, validation=_setting(config, "validation", run), seed=seed)
     training = replace(training, own=own)
     again = []
-    with _executor(training, seed, device, precision) as executor:
+    with _executor(training, seed, device, precision, metric) as executor:
         for report in _train(executor, spec, len(recorded)):
             if report.error:
                 raise CotuneError(f"trial {number}: epoch {report.epoch}: {report.error}")
@@ -160,14 +160,16 @@ def _device(config: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _executor(data: TrainingData, seed: int, device: str, precision: str) -> Iterator[Executor]:
+def _executor(
+    data: TrainingData, seed: int, device: str, precision: str, metric: str
+) -> Iterator[Executor]:
     """One lane, where a search would train it."""
     if device == "cpu":
         with ProcessExecutor(1) as executor:
-            executor.load(data, seed, 1, precision)
+            executor.load(data, seed, 1, precision, metric)
             yield executor
     else:
-        with InProcessExecutor(data, seed, device, 1, precision) as alone:
+        with InProcessExecutor(data, seed, device, 1, precision, metric) as alone:
             yield alone
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from cotune.budget import Budget
 from cotune.checkpoints import Checkpoints, Weights, kept_weights, lane_files
 from cotune.costs import measure_cost
@@ -29,6 +31,7 @@ from cotune.final import (
 from cotune.finalists import FIRST_NUMBER, play_off, prefer
 from cotune.generations import Generation
 from cotune.modelfile import save_model
+from cotune.noise import standard_error
 from cotune.observer import Observer
 from cotune.options import Options
 from cotune.plan import MOST_ROUNDS
@@ -469,11 +472,9 @@ class Tuner:
         }
 
     def _noise(self, value: float) -> float:
-        """The standard error of a share of the validation part; of a loss nothing is known."""
-        if self._options.metric == "loss":
-            return 0.0
-        rows = len(self._training.labels) - self._training.n_train
-        return math.sqrt(max(0.0, value * (1.0 - value)) / rows)
+        """The standard error of a score of the validation part."""
+        held_out = self._training.labels[self._training.n_train :]
+        return standard_error(self._options.metric, value, np.bincount(held_out).tolist())
 
     def _draw_samples(self) -> None:
         if self._dataset.has_images:

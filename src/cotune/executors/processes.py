@@ -93,13 +93,14 @@ class ProcessExecutor(Executor):
         seed: int,
         lanes: int | None = None,
         precision: str = "float32",
+        metric: str = "accuracy",
     ) -> None:
         """Share the dataset with the workers, and have them measure how many lanes pay.
 
         Args:
             seed: The run's seed.
             lanes: Trials in training at a time in each worker; measured by default.
-            precision: As for :class:`Engine`.
+            precision, metric: As for :class:`Engine`.
 
         Raises:
             StorageError: The temporary folder has no room for the dataset, or a worker ended.
@@ -123,7 +124,7 @@ class ProcessExecutor(Executor):
             "fold_of": data.fold_of,
             "own": data.own,
         }
-        self._load = (layout, seed, lanes, precision, self._lockstep)
+        self._load = (layout, seed, lanes, precision, metric, self._lockstep)
         for worker in self._workers:
             with contextlib.suppress(_WorkerLostError):  # it is found to be lost below
                 worker.send("load", self._load)
@@ -137,7 +138,7 @@ class ProcessExecutor(Executor):
                 self._workers[i], found = self._start()
                 measured.append(found)
         self._lanes = min(measured, default=0)
-        self._load = (layout, seed, self._lanes, precision, self._lockstep)
+        self._load = (layout, seed, self._lanes, precision, metric, self._lockstep)
 
     def _start(self) -> tuple[_Worker, int]:
         """A new worker that has the dataset, and how many lanes pay there."""
