@@ -12,7 +12,6 @@ from cotune.hyperparameters import OF_IMAGES, close_name, shown_key
 from cotune.space import Space
 from cotune.space_yaml import read_space, space_from_dict
 
-
 _CLASS_WEIGHT: Final = {"type": "float", "low": 0.0, "high": 1.0}
 
 
