@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cotune.data.dataset import Dataset
-from cotune.data.preprocess import Standardize
+from cotune.data.preprocess import Preprocessing
 from cotune.ensemble import Ensemble
 from cotune.hyperparameters import is_averaged
 from cotune.metrics import balanced_accuracy, macro_auc, macro_f1
@@ -40,7 +40,7 @@ def final_spec(params: Mapping[str, Value], number: int, seed: int) -> TrialSpec
 def make_classifier(
     training: Training,
     dataset: Dataset,
-    preprocessing: Standardize,
+    preprocessing: Preprocessing,
     own: OwnNetwork | None = None,
 ) -> Classifier:
     """The trained network with its preprocessing and classes."""
