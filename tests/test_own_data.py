@@ -102,8 +102,7 @@ def test_replay_test_and_resume_read_the_file_again(runs, tmp_path):
     assert replay(runs["png"], 0).largest == 0.0
     copy = tmp_path / "run"
     shutil.copytree(runs["idx"], copy)
-    summary = cotune.open_run(copy).summary
-    assert retest(copy, again=True).accuracy == summary.final["test_accuracy"]
+    assert retest(copy, again=True).accuracy == cotune.open_run(copy).test_accuracy
     trials = cotune.resume(copy, more=1).summary.trials
     assert trials["complete"] + trials["pruned"] == 3
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cotune.data.dataset import Column
+from cotune.data.memory import new_array
 from cotune.exceptions import DataError, ModelFileError
 
 BOUND: Final = 3.0
@@ -24,7 +24,6 @@ FAR: Final = 1e3
 _MOST_KEPT: Final = 254
 _CHUNK: Final = 2**18  # values converted at a time
 _SHOWN: Final = 5  # columns named in a warning
-_MAX_FEATURES: Final = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -166,13 +165,17 @@ class TablePreprocessing:
         return fitted
 
     def apply(
-        self, inputs: NDArray[np.generic], rows: NDArray[np.int64] | None = None
+        self,
+        inputs: NDArray[np.generic],
+        rows: NDArray[np.int64] | None = None,
+        most: float | None = None,
     ) -> NDArray[np.float32]:
         """The features, ``float32 [rows, features]``, contiguous.
 
         Args:
             inputs: ``float64 [rows, columns]``, NaN where a cell is missing.
             rows: Take these rows in this order; without it, all.
+            most: Bytes of the result in memory; see :func:`new_array`.
 
         Raises:
             DataError: Another number of columns, another type, or an infinite cell.
@@ -185,7 +188,9 @@ class TablePreprocessing:
         if inputs.dtype.kind not in "buif":
             raise DataError(f"the inputs are of type {inputs.dtype}; give an array of numbers")
         numbers, slots = self.numbers(), self.slots()
-        out = np.zeros((len(inputs) if rows is None else len(rows), self.features), np.float32)
+        count = len(inputs) if rows is None else len(rows)
+        out = new_array((count, self.features), np.float32, most)
+        out.fill(0.0)
         start = 0
         for cells in _chunks(inputs, rows):
             if np.isinf(cells).any():
@@ -248,8 +253,8 @@ class TablePreprocessing:
                 for i, (part, column) in enumerate(zip(parts, columns, strict=True))
             ),
         )
-        if not 0 < made.features <= _MAX_FEATURES:
-            raise _damaged("no features, or too many", "parts")
+        if made.features == 0:
+            raise _damaged("no column has a feature", "parts")
         return made
 
 
