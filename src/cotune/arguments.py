@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
-from cotune.data import Dataset, from_arrays
-from cotune.data import load as load_dataset
+from cotune.data import Dataset
+from cotune.data.reading import Data, read_data
 from cotune.duration import parse_duration
 from cotune.exceptions import SpaceError, UsageError
 from cotune.hyperparameters import OF_IMAGES, shown
@@ -125,17 +125,9 @@ def read_entries(space: SpaceLike) -> dict[str, Any]:
     return data
 
 
-def read_dataset(data: str | Dataset | tuple[Any, Any]) -> Dataset:
-    """A named dataset, a pair of arrays, or a dataset."""
-    if isinstance(data, Dataset):
-        return data
-    if isinstance(data, str):
-        return load_dataset(data)
-    if isinstance(data, tuple) and len(data) == 2:
-        return from_arrays(*data)
-    raise UsageError(
-        "data: give the name of a dataset, a Dataset, or a pair of arrays (inputs, labels)"
-    )
+def read_dataset(data: Data, target: str | int | None = None, test: Data = None) -> Dataset:
+    """A named dataset, a file or folder, or objects in memory; see :func:`read_data`."""
+    return read_data(data, target=target, test=test)
 
 
 def named(value: str | T, names: tuple[str, ...], what: str) -> str | T:

@@ -146,7 +146,7 @@ class Engine:
             if known not in self._why_alone:
                 other = self._start(replace(lane.spec, seed=lane.spec.seed + 1)).shape
                 assert isinstance(other, OwnShape)
-                rows = self._data.inputs[:_TRIED_ROWS]
+                rows = self._data.inputs[:_TRIED_ROWS].to(self._device)
                 self._why_alone[known] = why_alone(lane.shape, other, rows)
                 self._structures.append(lane.shape.structure)  # so that identities stay unique
             if reason := self._why_alone[known]:

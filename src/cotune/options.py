@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,8 @@ def describe_run(
             "input_shape": list(dataset.input_shape),
             "columns": dict(Counter(column.kind for column in dataset.columns)),
             "classes": list(dataset.classes),
+            "source": None if dataset.source is None else asdict(dataset.source),
+            "remarks": list(dataset.remarks),
         },
         "network": options.own.name if options.own else None,
         "space": options.searched.to_dict(),
