@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from signal import SIGINT, Signals
-from typing import Any
+from typing import Any, Literal
 
 from cotune.arguments import (
     count,
@@ -33,7 +33,7 @@ from cotune.duration import parse_duration
 from cotune.enqueue import check_configurations
 from cotune.exceptions import StorageError, UsageError
 from cotune.executors.base import Executor
-from cotune.executors.in_process import InProcessExecutor
+from cotune.executors.in_process import InProcessExecutor, one_thread
 from cotune.executors.processes import ProcessExecutor
 from cotune.generations import Generation
 from cotune.modelfile import Classifier, load_model
@@ -77,7 +77,7 @@ class RunResult:
     @property
     def test_accuracy(self) -> float | None:
         """The final model's accuracy on the sealed test set, 0-1; None when there is none."""
-        return self.summary.final["test_accuracy"] if self.summary.final else None
+        return self.summary.final.get("test_accuracy") if self.summary.final else None
 
     @property
     def final(self) -> FinalResult | None:
@@ -125,7 +125,7 @@ def run(
     n_trials: int | None = None,
     timeout: str | float | None = None,
     seed: int = 0,
-    workers: int | None = None,
+    workers: int | Literal["in-process"] | None = None,
     lanes: int | None = None,
     device: str = "auto",
     precision: str = "float32",
@@ -157,7 +157,9 @@ def run(
             5 minutes; no limit when ``n_trials`` is given.
         seed: Decides the split, the sampler, the weights and the order of the rows.
         workers: Processes on the CPU; one per core by default. With one, and ``n_trials`` but no
-            ``timeout``, the same seed and data give the same trials bit for bit.
+            ``timeout``, the same seed and data give the same trials bit for bit; likewise with
+            ``"in-process"``, which trains in this process, on one core, and saves the seconds
+            that a worker takes to start.
         lanes: Trials in training at a time in each process, or on the GPU; measured by default.
         device: ``auto`` (a GPU when there is one), ``cpu`` or ``cuda``.
         precision: ``float32``, or ``bfloat16``: the large products of the training in 16 bits, up
@@ -207,7 +209,7 @@ def run(
     device = read_device(device)
     resources = Resources(
         device,
-        positive(workers, "workers") or n_cores(),
+        0 if workers == "in-process" else positive(workers, "workers") or n_cores(),
         positive(lanes, "lanes"),
         read_precision(precision, device),
         parse_duration(checkpoint, "checkpoint"),
@@ -234,8 +236,8 @@ def run(
 def workers_for(
     options: Options, resources: Resources
 ) -> contextlib.AbstractContextManager[ProcessExecutor | None]:
-    """Worker processes that start at once; None where a GPU does the work."""
-    if resources.device != "cpu":
+    """Worker processes that start at once; None where a GPU, or this process, does the work."""
+    if resources.device != "cpu" or resources.workers == 0:
         return contextlib.nullcontext()
     return ProcessExecutor(resources.workers, resources.is_lockstep(options))
 
@@ -290,6 +292,8 @@ def carry_out(
         executor: Executor
         lanes, precision = resources.lanes, resources.precision
         if pool is None:
+            if resources.device == "cpu":
+                stack.enter_context(one_thread())
             executor = stack.enter_context(
                 InProcessExecutor(training, options.seed, resources.device, lanes, precision)
             )

@@ -39,6 +39,8 @@ class Budget:
         self._space = space
         self._test_share = n_test / training.n_train
         self._default = default
+        # It is trained for good only to stand beside the final model in the test.
+        self._compared = default if n_test else None
         self._enqueued = enqueued
         self.most_epochs = self._plan.most_epochs
 
@@ -82,7 +84,7 @@ class Budget:
 
     def final_seconds(self, trial: TrialResult, ranked: Sequence[TrialResult]) -> float:
         """What the final trainings take if this trial is chosen, about."""
-        others = [self._cost(t) for t in ranked if t.number == self._default != trial.number]
+        others = [self._cost(t) for t in ranked if t.number == self._compared != trial.number]
         return self._plan.final(self._cost(trial), sum(others))
 
     def test_seconds(self, trial: TrialResult) -> float:

@@ -125,7 +125,7 @@ def p_value(one: TestReading, other: TestReading) -> float:
 def final_result(
     model: Classifier,
     training: Training,
-    reading: TestReading,
+    reading: TestReading | None,
     default: TestReading | None,
     default_number: int | None,
     finalists: Sequence[Finalist],
@@ -134,26 +134,27 @@ def final_result(
     """The final model's training and test as one record.
 
     Args:
+        reading: Its own; None where there is no test set.
         default: The default's reading; None where it was not trained in time.
         default_number: Its trial, where it has a score.
     """
     reports = training.reports
     return FinalResult(
-        test_accuracy=reading.accuracy,
-        test_ci95=reading.ci95,
+        test_accuracy=reading.accuracy if reading else None,
+        test_ci95=reading.ci95 if reading else None,
         epochs=reports[-1].epoch,
         parameters=sum(p.numel() for p in model.parameters()),
         curve={
             "loss": [report.train_loss for report in reports],
             "accuracy": [report.train_accuracy for report in reports],
         },
-        confusion=reading.confusion,
-        mistakes=reading.mistakes,
+        confusion=reading.confusion if reading else [],
+        mistakes=reading.mistakes if reading else [],
         finalists=list(finalists),
         default_number=default_number,
         default_test_accuracy=default.accuracy if default else None,
         default_test_ci95=default.ci95 if default else None,
-        default_p_value=p_value(reading, default) if default else None,
+        default_p_value=p_value(reading, default) if reading and default else None,
         ensemble=ensemble,
     )
 

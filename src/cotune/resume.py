@@ -222,7 +222,7 @@ def _resources(run: RunDirectory, config: Mapping[str, Any]) -> Resources:
     try:
         return Resources(
             device=device,
-            workers=positive(config["workers"], "workers") or 1,
+            workers=1 if config["workers"] is None else count(config["workers"], "workers"),
             lanes=positive(config["lanes"], "lanes"),
             precision=read_precision(config["precision"], device),
             checkpoint=parse_duration(config["checkpoint_seconds"], "checkpoint"),

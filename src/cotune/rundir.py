@@ -64,9 +64,11 @@ _SUMMARY = {
     "message": str,
 }
 _SUMMARY_BEST = {"number": int, "params": dict, "validation_accuracy": float}
-_FINAL = {"test_accuracy": float, "test_ci95": [float, float], "epochs": int, "parameters": int}
+_FINAL = {"epochs": int, "parameters": int}
+_TESTED = {"test_accuracy": float, "test_ci95": [float, float]}
 # What may be missing or null; where it is there, it is of this kind.
 _FINAL_OPTIONAL = {
+    "test_accuracy": float,
     "validation_accuracy_mean": float,
     "validation_accuracy_sd": float,
     "default_test_accuracy": float,
@@ -344,6 +346,8 @@ class RunDirectory:
         if data.get("final") is not None:
             _check(data["final"], _FINAL, path, "final.")
             _check_optional(data["final"], _FINAL_OPTIONAL, path, "final.")
+            if data["final"].get("test_accuracy") is not None:
+                _check(data["final"], _TESTED, path, "final.")
             if data["final"].get("default_test_accuracy") is not None:
                 _check(
                     data["final"],
@@ -370,6 +374,8 @@ class RunDirectory:
             return None
         data = _read_json(path)
         _check(data, _FINAL_FILE, path)
+        if data.get("test_accuracy") is not None:
+            _check(data, _TESTED, path)
         try:
             return FinalResult.from_json(data)
         except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -254,8 +254,9 @@ class Tuner:
         for number in order + others:
             trial = by_number[number]
             specs = [self._final_spec(trial, FINAL_NUMBER)]
-            if default is None and number != self._default and self._default in by_number:
-                specs.append(self._final_spec(by_number[self._default], DEFAULT_NUMBER))
+            compared = self._default if self._dataset.n_test else None
+            if default is None and number != compared and compared in by_number:
+                specs.append(self._final_spec(by_number[compared], DEFAULT_NUMBER))
             self._observer.final_started(trial, specs[0])
             deadline = self._deadline
             if deadline is not None:
@@ -384,11 +385,14 @@ class Tuner:
         ]
         save_model(self._run.best_path, models[0], training.spec.params, VERSION)
         ensemble, combined = self._make_ensemble()
-        reading, *more = read_test_set([*models, *ensemble], self._dataset)
-        self._run.append_reading(reading.accuracy)
-        if combined is not None:
-            last = more.pop()
-            combined = replace(combined, test_accuracy=last.accuracy, test_ci95=last.ci95)
+        reading, more = None, list[TestReading]()
+        if self._dataset.n_test:
+            reading, *more = read_test_set([*models, *ensemble], self._dataset)
+            self._run.append_reading(reading.accuracy)
+            if combined is not None:
+                last = more.pop()
+                combined = replace(combined, test_accuracy=last.accuracy, test_ci95=last.ci95)
+            self._draw_mistakes(reading)
         has_default = trial.number == self._default or bool(more)
         final = final_result(
             models[0],
@@ -400,7 +404,6 @@ class Tuner:
             combined,
         )
         self._run.write_final(final)
-        self._draw_mistakes(reading)
         self._observer.final_ended(final)
         remarks = "; ".join(failures or self._remarks(trial, final))
         summary = self._progress.write("complete", remarks, trial, final)

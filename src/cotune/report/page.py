@@ -183,14 +183,15 @@ def _banner(contents: Contents) -> str:
 def _tiles(contents: Contents) -> list[Tile]:
     summary, final = contents.summary, contents.final
     tiles = []
-    if final is not None:
+    if final is not None and final.test_accuracy is not None:
         rows = _dataset(contents).get("rows")
         count = rows.get("test") if isinstance(rows, dict) else None
         on = f" on {count:,} rows" if isinstance(count, int) else ""
         note = f"95 % interval {text.interval(final.test_ci95)}; the final model, tested once{on}"
         tiles.append(Tile("Test accuracy", text.percent(final.test_accuracy), note))
     else:
-        tiles.append(Tile("Test accuracy", "–", "no final model was tested"))
+        why = "no final model was tested" if final is None else "no test set: no test score"
+        tiles.append(Tile("Test accuracy", "–", why))
     if final is not None and final.default_test_accuracy is not None:
         tiles.append(_default_tile(contents, final))
     if final is not None and final.ensemble is not None and final.ensemble.test_ci95 is not None:
@@ -236,6 +237,7 @@ def _default_tile(contents: Contents, final: FinalResult) -> Tile:
     """The default's test score, and whether tuning did better."""
     accuracy, p_value = final.default_test_accuracy, final.default_p_value
     assert accuracy is not None
+    assert final.test_accuracy is not None
     if final.default_number == contents.best:
         note = "nothing did better than the default configuration"
     else:
