@@ -137,6 +137,7 @@ def run(
     checkpoint: str | float = 30.0,
     max_disk: str | float = "2GB",
     out: str | Path | None = None,
+    report: bool = True,
     observer: Observer | None = None,
     began: float | None = None,
 ) -> RunResult:
@@ -177,6 +178,7 @@ def run(
         max_disk: What the run directory may take up: bytes, or ``"500MB"``, ``"2GB"``. Where
             checkpoints would take more, there are none.
         out: The run directory; by default ``runs/NAME-TIME``.
+        report: Write its ``report.html``.
         observer: Told how the run goes.
         began: ``time.monotonic()`` when the timeout began to count; now by default.
 
@@ -230,6 +232,7 @@ def run(
             lambda: RunDirectory.create(out or default_path(dataset.name)),
             observer or Observer(),
             began,
+            report=bool(report),
         )
 
 
@@ -271,6 +274,7 @@ def carry_out(
     began: float | None = None,
     stop: StopRequest | None = None,
     before: Callable[[], Before] | None = None,
+    report: bool = True,
 ) -> RunResult:
     """What :func:`run`, :func:`resume` and :func:`compare` have in common.
 
@@ -280,6 +284,7 @@ def carry_out(
         began: ``time.monotonic()`` when the timeout began to count; None: with the search.
         stop: Set by whoever catches the signals; without it they are caught here.
         before: Of a run that is gone on with; asked once the directory is open.
+        report: Write a report, unless there was only a search.
 
     Raises:
         As :func:`run`.
@@ -305,7 +310,8 @@ def carry_out(
             config["command"] = earlier.config.get("command")
         directory.write_config(config)
         stop = stack.enter_context(stop_request()) if stop is None else stop
-        if not options.search_only:
+        report = report and not options.search_only
+        if report:
             stack.callback(_report, directory)
         stack.callback(observer.run_ended)
         began = time.monotonic() if began is None else began
@@ -320,7 +326,7 @@ def carry_out(
             observer,
             stop,
             began,
-            0.0 if options.search_only else _CLOSING_SECONDS,
+            _CLOSING_SECONDS if report else 0.0,
             None if options.search_only else resources.checkpoint,
             resources.max_disk,
             resources.is_lockstep(options),

@@ -239,8 +239,9 @@ class FinalResult(_Json):
 
 
 RunState = Literal["running", "complete", "interrupted", "failed"]
-"""``complete``: a final model was tested, or trained where there is no test set, or a search of a comparison is over. ``interrupted``:
-stopped by a signal before that. ``failed``: ended by an error."""
+"""``complete``: a final model was tested (or trained, where there is no test set), or a search of a
+comparison is over. ``interrupted``: stopped by a signal before that. ``failed``: ended by an
+error."""
 
 
 @dataclass(frozen=True)
