@@ -119,6 +119,7 @@ def run(
     *,
     space: str | Path | Space | Mapping[str, Any] | None = None,
     model: str | None = None,
+    fixed: Mapping[str, Any] | None = None,
     sampler: SamplerLike = "tpe",
     pruner: PrunerLike = "asha",
     metric: str = "accuracy",
@@ -146,8 +147,10 @@ def run(
     Args:
         data: The name of a dataset (``cotune datasets``), a :class:`Dataset`, or a pair of arrays
             ``(inputs [rows, ...], labels [rows])``, of which a fifth is sealed for the test.
-        space: A preset, a YAML file, or a mapping as in YAML, instead of a model's own space.
+        space: A preset, a YAML file, or a mapping as in YAML, or to Optuna's distributions, instead
+            of a model's own space.
         model: ``mlp`` (the default), ``cnn``, or ``auto``: both where the rows are images.
+        fixed: Hyperparameters that are held at a value, whatever the space: ``{"lr": 0.001}``.
         sampler: ``tpe``, ``random``, ``grid``, ``qmc``, ``gp``, or an Optuna sampler.
         pruner: ``asha``, ``top-k``, ``median``, ``hyperband``, ``none``, or an Optuna pruner.
         metric: ``accuracy``, ``loss`` or ``f1`` on the validation part. With costs after it, as
@@ -192,7 +195,7 @@ def run(
     began = time.monotonic() if began is None else began
     metrics = read_metrics(metric)
     options = Options(
-        space=read_space(space, model),
+        space=read_space(space, model, fixed=fixed),
         sampler=named(sampler, SAMPLERS, "sampler"),
         pruner=named(pruner, PRUNERS, "pruner"),
         metric=metrics[0],
@@ -222,7 +225,7 @@ def run(
     with workers_for(options, resources) as pool:
         # They import PyTorch while the data is read.
         dataset = read_dataset(data)
-        options = replace(options, space=fit_space(space, model, dataset))
+        options = replace(options, space=fit_space(space, model, dataset, fixed))
         options = replace(options, enqueued=check_configurations(enqueue, options.searched))
         return carry_out(
             options,

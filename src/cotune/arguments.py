@@ -10,19 +10,21 @@ import math
 import numbers
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
+
+import yaml
 
 from cotune.data import Dataset, from_arrays
 from cotune.data import load as load_dataset
 from cotune.duration import parse_duration
 from cotune.exceptions import UsageError
-from cotune.hyperparameters import OF_IMAGES, shown
+from cotune.hyperparameters import OF_IMAGES, shown, shown_key
 from cotune.presets import load_space
 from cotune.results import COSTS, DIRECTIONS
 from cotune.space import Space
-from cotune.space_yaml import space_from_dict
+from cotune.space_yaml import fix, space_from_dict
 
 DEFAULT_TIMEOUT: Final = 300.0
 DEVICES: Final = ("auto", "cpu", "cuda")
@@ -35,12 +37,20 @@ T = TypeVar("T")
 SpaceLike = str | Path | Space | Mapping[str, Any] | None
 
 
-def read_space(space: SpaceLike, model: str | None = None, images: bool = True) -> Space:
+def read_space(
+    space: SpaceLike,
+    model: str | None = None,
+    images: bool = True,
+    fixed: Mapping[str, Any] | None = None,
+) -> Space:
     """A preset's name, a YAML file, a mapping as in YAML, or a space; or else a model's own.
 
     Args:
         images: Whether a preset is for images.
+        fixed: Hyperparameters that are held at a value.
     """
+    if fixed:
+        return fix(read_space(space, model, images), fixed)
     if space is None:
         return load_space(str(named(model or "mlp", MODELS, "model")), images)
     if model is not None:
@@ -52,13 +62,15 @@ def read_space(space: SpaceLike, model: str | None = None, images: bool = True) 
     return load_space(str(space), images)
 
 
-def fit_space(space: SpaceLike, model: str | None, dataset: Dataset) -> Space:
+def fit_space(
+    space: SpaceLike, model: str | None, dataset: Dataset, fixed: Mapping[str, Any] | None = None
+) -> Space:
     """The space for a dataset; presets leave out what its rows cannot use.
 
     Raises:
         UsageError: The space is one of images, and the rows are none.
     """
-    fitted = read_space(space, model, dataset.has_images)
+    fitted = read_space(space, model, dataset.has_images, fixed)
     if dataset.has_images:
         return fitted
     shape = f"the rows of {dataset.name} are no images: their shape is {dataset.input_shape}"
@@ -68,6 +80,22 @@ def fit_space(space: SpaceLike, model: str | None, dataset: Dataset) -> Space:
         if name in OF_IMAGES:
             raise UsageError(f"space: {name} is of images; {shape}; leave it out")
     return fitted
+
+
+def read_fixed(texts: Sequence[str]) -> dict[str, Any]:
+    """``lr=0.001``: hyperparameters and their values, which are written as in YAML."""
+    fixed: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not name or not equals:
+            raise UsageError(f"fixed: {shown(text)} is not NAME=VALUE, such as lr=0.001")
+        if name in fixed:
+            raise UsageError(f"fixed.{shown_key(name)}: is there twice")
+        try:
+            fixed[name] = yaml.safe_load(value)
+        except Exception as error:  # PyYAML lets a ValueError through, as of a day 32
+            raise UsageError(f"fixed.{shown_key(name)}: {shown(value)} is no value") from error
+    return fixed
 
 
 def read_dataset(data: str | Dataset | tuple[Any, Any]) -> Dataset:

@@ -93,6 +93,13 @@ def _like_run(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @_like_run
 @click.option(
+    "--set",
+    "fixed",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Hold a hyperparameter at a value: lr=0.001. Can be given several times.",
+)
+@click.option(
     "--metric",
     default="accuracy",
     show_default=True,
@@ -174,6 +181,7 @@ def run(
     enqueue: Path | None,
     space: str | None,
     model: str | None,
+    fixed: tuple[str, ...],
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -182,10 +190,11 @@ def run(
     DATA is the name of a dataset; `cotune datasets` lists them.
     """
     _check_names(data, **options)
-    from cotune.arguments import read_space
+    from cotune.arguments import read_fixed, read_space
     from cotune.enqueue import read_configurations
 
-    searched = read_space(space, model)
+    held = read_fixed(fixed)
+    searched = read_space(space, model, fixed=held)
     seen = searched.discretized() if options["sampler"] == "grid" else searched
     enqueued = read_configurations(enqueue, seen) if enqueue else []
 
@@ -196,6 +205,7 @@ def run(
         data,
         space=space,
         model=model,
+        fixed=held,
         enqueue=enqueued,
         observer=make_observer(quiet),
         began=_BEGAN,

@@ -38,20 +38,24 @@ from cotune.hyperparameters import (
     shown_value,
 )
 from cotune.results import Value
-from cotune.space import Hyperparameter, Space, contains
+from cotune.space import Hyperparameter, Space, contains, entry_of
 
 _MAX_BYTES = 1 << 16  # a space that names everything takes a few thousand
 _MAX_STEPS = 10**9
 
 
 def space_from_dict(data: Any) -> Space:
-    """A space from what YAML or JSON reads.
+    """A space from what YAML or JSON reads; entries may be Optuna's distributions too.
 
     Raises:
         SpaceError: With the path of the key that is wrong.
     """
     if not isinstance(data, dict) or not data:
         raise SpaceError("a space maps hyperparameters to distributions; none is there")
+    data = {
+        name: entry_of(entry) if isinstance(entry, BaseDistribution) else entry
+        for name, entry in data.items()
+    }
     searched: dict[str, Hyperparameter] = {}
     constants: dict[str, Value] = {}
     for name in data:
@@ -80,6 +84,40 @@ def space_from_dict(data: Any) -> Space:
     order = [name for name in data if name in searched]
     ordered = order if _parents_first(order, searched) else list(searched)
     return Space({name: searched[name] for name in ordered}, constants)
+
+
+def fix(space: Space, values: Mapping[str, Any]) -> Space:
+    """The space with hyperparameters held at values, searched before or left out.
+
+    What exists only where a hyperparameter has another value than its own goes; what existed only
+    where it has this one is there always.
+
+    Raises:
+        SpaceError: A name is unknown, a value cannot be used, or would never be; or nothing is left
+            to search.
+    """
+    constants = dict(space.constants)
+    for name, value in values.items():
+        if name not in KNOWN:
+            near = close_name(str(name), KNOWN, NAMES)
+            raise SpaceError(f"fixed.{shown_key(name)}: unknown hyperparameter{near}")
+        constants[name] = known_value(name, value, f"fixed.{name}")
+    data: dict[str, Any] = dict(constants)
+    gone: set[str] = set()
+    for name, hyperparameter in space.searched.items():  # parents come before their children
+        when: dict[str, list[Value]] = {}
+        for parent, wanted in hyperparameter.when.items():
+            if parent not in gone and parent not in constants:
+                when[parent] = list(wanted)
+            elif parent in gone or constants[parent] not in wanted:
+                gone.add(name)
+                if name in values:
+                    listed = " or ".join(map(shown_value, wanted))
+                    raise SpaceError(f"fixed.{name}: exists only where {parent} is {listed}")
+        if name not in gone and name not in constants:
+            entry = entry_of(hyperparameter.distribution)
+            data[name] = {**entry, "when": when} if when else entry
+    return space_from_dict(data)
 
 
 def _families(data: Mapping[str, Any]) -> list[str]:
