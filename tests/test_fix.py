@@ -119,8 +119,15 @@ class TestReading:
 def test_a_run_holds_them_and_its_resume_too(tmp_path):
     data = from_arrays(X, Y, test=False, name="iris")
     fixed = {"optimizer": "sgd", "epochs": 4, "batch_norm": False}
-    options = {"workers": "in-process", "sampler": "random", "portfolio": False}
-    result = cotune.run(data, n_trials=3, fixed=fixed, out=tmp_path / "run", **options)
+    result = cotune.run(
+        data,
+        n_trials=3,
+        fixed=fixed,
+        sampler="random",
+        portfolio=False,
+        workers="in-process",
+        out=tmp_path / "run",
+    )
     longer = cotune.resume(result.path, more=2, data=data)
     space = yaml.safe_load((result.path / "config.yaml").read_text())["space"]
     assert {name: space[name] for name in fixed} == fixed

@@ -175,6 +175,11 @@ def _like_run(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="DIR",
     help="The run directory.  [default: runs/NAME-TIME]",
 )
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what was understood of data and options; train nothing, write nothing.",
+)
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def run(
     data: str,
@@ -182,6 +187,7 @@ def run(
     space: str | None,
     model: str | None,
     fixed: tuple[str, ...],
+    dry_run: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -197,6 +203,12 @@ def run(
     searched = read_space(space, model, fixed=held)
     seen = searched.discretized() if options["sampler"] == "grid" else searched
     enqueued = read_configurations(enqueue, seen) if enqueue else []
+
+    if dry_run:
+        from cotune.dry_run import dry_run as say
+
+        say(data, space=space, model=model, fixed=held, **options)
+        return
 
     from cotune.api import run as run_api
     from cotune.terminal import make_observer

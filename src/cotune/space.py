@@ -231,6 +231,16 @@ def _has_step(distribution: IntDistribution | FloatDistribution) -> bool:
     )
 
 
+def count_values(distribution: BaseDistribution) -> float:
+    """How many values can be drawn: infinitely many of a range of floats without a step."""
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    assert isinstance(distribution, (IntDistribution, FloatDistribution))
+    if distribution.step is None:
+        return math.inf
+    return round((distribution.high - distribution.low) / distribution.step) + 1
+
+
 def contains(distribution: BaseDistribution, value: Any) -> bool:
     """Whether the value, of whatever type, can be drawn; a whole number is a float too."""
     if isinstance(distribution, CategoricalDistribution):
