@@ -80,7 +80,7 @@ def test_a_table():
     ]:
         assert line in text
     assert re.search(r"income <b> number -\d\S* to \d\S* 1\d\n", text)  # those of the training part
-    assert re.search(r"no 21 21\.0% #+ rare", text)
+    assert re.search(r"no 20 20\.0% #+ rare", text)
     assert "shift" not in text
 
 

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from cotune.api import RunResult, open_run, run
     from cotune.compare_samplers import compare
     from cotune.ensemble import load_ensemble
+    from cotune.estimator import CotuneClassifier
     from cotune.modelfile import load_model as load
     from cotune.resume import resume
 
 __all__ = [
+    "CotuneClassifier",
     "CotuneError",
     "DataError",
     "ModelFileError",
@@ -48,6 +50,7 @@ __all__ = [
 
 # Imported on first use: PyTorch and Optuna take seconds, which `cotune --help` need not wait for.
 _LAZY = {
+    "CotuneClassifier": ("cotune.estimator", "CotuneClassifier"),
     "RunResult": ("cotune.api", "RunResult"),
     "compare": ("cotune.compare_samplers", "compare"),
     "load": ("cotune.modelfile", "load_model"),
