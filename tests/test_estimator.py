@@ -29,7 +29,7 @@ NAMES = np.array(["setosa", "versicolor", "virginica"])
 
 def quick(**parameters: Any) -> CotuneClassifier:
     """One that a fit of takes a fraction of a second."""
-    few: dict[str, Any] = {"timeout": None, "n_trials": 2, "random_state": 0}
+    few: dict[str, Any] = {"timeout": None, "n_trials": 2, "random_state": 0, "ensemble": 1}
     return CotuneClassifier(**few | parameters)
 
 

@@ -40,7 +40,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[cotune.RunResult
     observer = Finals()
     result = cotune.run(
         from_arrays(X, Y, test=False, name="iris"),
-        n_trials=4,
+        n_trials=8,
         workers="in-process",
         ensemble=2,
         out=tmp_path_factory.mktemp("runs") / "run",

@@ -13,6 +13,7 @@ from signal import SIGINT, Signals
 from typing import Any, Literal
 
 from cotune.arguments import (
+    ENSEMBLES,
     count,
     fit_space,
     n_cores,
@@ -134,6 +135,7 @@ def run(
     portfolio: bool = True,
     patience: int | None = None,
     ensemble: int = 0,
+    ensemble_of: str = "search",
     validation: float = 0.2,
     checkpoint: str | float = 30.0,
     max_disk: str | float = "2GB",
@@ -173,8 +175,11 @@ def run(
             only the sampler's, and nothing is said of the default.
         patience: End the search after so many trials in a row that were no better than the best
             before them by more than the noise of the validation part.
-        ensemble: Average this many of the search's networks, chosen greedily on the validation
-            part, beside the single final model; see :func:`load_ensemble`.
+        ensemble: Average this many networks, beside the single final model; see
+            :func:`load_ensemble`.
+        ensemble_of: ``search``: networks of the search, chosen greedily on the validation part;
+            ``finalists``: the final model and others of the best finalists' configurations,
+            trained on all rows, as many as a seventh of the time suffices for.
         validation: Share of the training rows that trials are judged on, 0-1.
         checkpoint: How often the trials in training are saved, for :func:`resume`: seconds, or
             ``"30s"``, ``"5m"``.
@@ -204,6 +209,7 @@ def run(
         timeout=read_timeout(timeout, n_trials),
         seed=read_seed(seed),
         ensemble=count(ensemble, "ensemble"),
+        ensemble_of=named(ensemble_of, ENSEMBLES, "ensemble_of"),
         portfolio=bool(portfolio),
         patience=positive(patience, "patience"),
         validation=validation,

@@ -28,6 +28,7 @@ from cotune.space_yaml import fix, space_from_dict
 
 DEFAULT_TIMEOUT: Final = 300.0
 DEVICES: Final = ("auto", "cpu", "cuda")
+ENSEMBLES: Final = ("search", "finalists")
 MODELS: Final = ("mlp", "cnn", "auto")
 PRECISIONS: Final = ("float32", "bfloat16")
 
@@ -41,25 +42,27 @@ def read_space(
     space: SpaceLike,
     model: str | None = None,
     images: bool = True,
+    rows: int | None = None,
     fixed: Mapping[str, Any] | None = None,
 ) -> Space:
     """A preset's name, a YAML file, a mapping as in YAML, or a space; or else a model's own.
 
     Args:
         images: Whether a preset is for images.
+        rows: How many rows it is for; None: many.
         fixed: Hyperparameters that are held at a value.
     """
     if fixed:
-        return fix(read_space(space, model, images), fixed)
+        return fix(read_space(space, model, images, rows), fixed)
     if space is None:
-        return load_space(str(named(model or "mlp", MODELS, "model")), images)
+        return load_space(str(named(model or "mlp", MODELS, "model")), images, rows)
     if model is not None:
         raise UsageError("model: give a model or a space, not both")
     if isinstance(space, Space):
         return space
     if isinstance(space, Mapping):
         return space_from_dict(dict(space))
-    return load_space(str(space), images)
+    return load_space(str(space), images, rows)
 
 
 def fit_space(
@@ -70,7 +73,7 @@ def fit_space(
     Raises:
         UsageError: The space is one of images, and the rows are none.
     """
-    fitted = read_space(space, model, dataset.has_images, fixed)
+    fitted = read_space(space, model, dataset.has_images, len(dataset), fixed)
     if dataset.has_images:
         return fitted
     shape = f"the rows of {dataset.name} are no images: their shape is {dataset.input_shape}"

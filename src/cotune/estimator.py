@@ -20,6 +20,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from cotune.api import RunResult, run
 from cotune.arguments import n_cores
 from cotune.data import Dataset, from_arrays
+from cotune.ensemble import Ensemble, load_ensemble
+from cotune.modelfile import Classifier
 from cotune.results import Value
 from cotune.storage import study_in_memory
 from cotune.study import PrunerLike, SamplerLike
@@ -43,8 +45,9 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         space: A preset, a YAML file or a mapping, instead of a model's own.
         metric: What is tuned for on rows held out of ``X``: ``accuracy``, ``loss`` or ``f1``.
         sampler, pruner: Names, or Optuna objects, as for :func:`cotune.run`.
-        ensemble: Predict with the average of so many of the search's networks; 0: with the final
-            model alone.
+        ensemble: Predict with the average of so many networks, of the best finalists'
+            configurations, each trained on all rows, as many as there is time for; 1: with the
+            final model alone.
         n_jobs: Worker processes; None or 1: none, it trains in this process, on one core; -1: one
             a core.
         device: ``auto`` (a GPU when there is one), ``cpu`` or ``cuda``.
@@ -62,8 +65,8 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             trainings on other folds, or, where there was no time for them, the search's own score,
             which is optimistic.
         study_: The Optuna study, in memory.
-        module_: The final model, an ``nn.Module``: rows as they are in ``X`` to logits, in the
-            order of ``classes_``.
+        module_: An ``nn.Module``: rows as they are in ``X`` to logits, in the order of
+            ``classes_``.
     """
 
     def __init__(
@@ -76,7 +79,7 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         metric: str = "accuracy",
         sampler: SamplerLike = "tpe",
         pruner: PrunerLike = "asha",
-        ensemble: int = 0,
+        ensemble: int = 8,
         n_jobs: int | None = None,
         device: str = "auto",
         random_state: int | np.random.RandomState | None = None,
@@ -140,6 +143,7 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 sampler=self.sampler,
                 pruner=self.pruner,
                 ensemble=self.ensemble,
+                ensemble_of="finalists",
                 workers=_workers(self.n_jobs),
                 device=self.device,
                 seed=self._seed(),
@@ -150,7 +154,9 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self._keep(result)
 
     def _keep(self, result: RunResult) -> None:
-        self.module_ = result.model
+        self.module_: Classifier | Ensemble = (
+            result.model if self.ensemble == 1 else load_ensemble(result.path)
+        )
         self.best_params_: dict[str, Value] = result.best_params
         self.best_score_ = _score(result)
         self.study_ = study_in_memory(result.study)

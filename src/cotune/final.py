@@ -22,14 +22,20 @@ _TEST_ROWS = 2048
 _MISTAKES = 16
 
 
+MEMBER_NUMBER = -10_000_000
+"""The number of the first further training for an ensemble of finalists; the others count down."""
+
+
 def final_spec(params: Mapping[str, Value], number: int, seed: int) -> TrialSpec:
     """A configuration, to be trained on all rows but the test set's.
 
     Args:
         params: Its complete hyperparameters.
-        number: ``FINAL_NUMBER`` or :data:`DEFAULT_NUMBER`.
+        number: ``FINAL_NUMBER``, :data:`DEFAULT_NUMBER` or from :data:`MEMBER_NUMBER` down.
         seed: The run's seed.
     """
+    if number <= MEMBER_NUMBER:
+        seed = (seed * 1_000_003 + (MEMBER_NUMBER - number + 1) * 32_452_843) % 2**63
     return TrialSpec(number, dict(params), seed, part="all", averaged=is_averaged(params))
 
 

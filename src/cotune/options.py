@@ -35,6 +35,8 @@ class Options:
         portfolio: Try the default configuration and other good ones after those.
         patience: End the search after so many trials without a gain beyond noise; None: do not.
         ensemble: Networks to average, counted with repeats; 0 for no ensemble.
+        ensemble_of: ``search``: networks of the search, chosen greedily on the validation part;
+            ``finalists``: the configurations of the best finalists, trained on all rows.
         validation: Share of the training rows that trials are judged on, 0-1.
         search_only: Leave it at the search, without finalists and a final model. The test set is
             not read, and all of the time is the search's.
@@ -52,6 +54,7 @@ class Options:
     portfolio: bool = True
     patience: int | None = None
     ensemble: int = 0
+    ensemble_of: str = "search"
     validation: float = 0.2
     search_only: bool = False
 
@@ -118,6 +121,7 @@ def describe_run(
         "seed": options.seed,
         "enqueued": list(options.enqueued),
         "ensemble": options.ensemble,
+        "ensemble_of": options.ensemble_of,
         "search_only": options.search_only,
         "validation": options.validation,
         "device": resources.device,

@@ -171,12 +171,13 @@ class EnsembleResult(_Json):
 
     Attributes:
         members: How many shares of the average each trial has, by its number.
-        validation_accuracy: On the rows that the members were chosen by, 0-1: optimistic.
+        validation_accuracy: On the rows that the members were chosen by, 0-1: optimistic; None
+            where they were trained on all rows.
         test_accuracy, test_ci95: In the one look at the test set; None before it.
     """
 
     members: dict[int, int]
-    validation_accuracy: float
+    validation_accuracy: float | None
     test_accuracy: float | None = None
     test_ci95: tuple[float, float] | None = None
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from cotune.api import Before, RunResult, carry_out, open_run, workers_for
 from cotune.arguments import (
+    ENSEMBLES,
     count,
+    named,
     positive,
     read_dataset,
     read_device,
@@ -191,6 +193,7 @@ def _options(
             portfolio=bool(config["portfolio"]),
             patience=positive(config["patience"], "patience"),
             ensemble=count(config["ensemble"], "ensemble"),
+            ensemble_of=named(config["ensemble_of"], ENSEMBLES, "ensemble_of"),
             validation=float(config["validation"]),
         )
     except CotuneError:
