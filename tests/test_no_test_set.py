@@ -40,7 +40,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[cotune.RunResult
     observer = Finals()
     result = cotune.run(
         from_arrays(X, Y, test=False, name="iris"),
-        n_trials=8,
+        n_trials=4,
+        fixed={"epochs": 10},
         workers="in-process",
         ensemble=2,
         out=tmp_path_factory.mktemp("runs") / "run",
