@@ -41,6 +41,7 @@ FLOORS = {
     "cotune.exceptions": 0,
     "cotune.executors": 5,
     "cotune.export": 7,
+    "cotune.features": 2,
     "cotune.final": 6,
     "cotune.finalists": 6,
     "cotune.generations": 1,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cotune.data.dataset import TrainingData
-from cotune.data.preprocess import Standardize
+from cotune.data.preprocess import Preprocessing
 from cotune.exceptions import ModelFileError
 from cotune.modelfile import (
     Classifier,
@@ -113,7 +113,7 @@ class Candidate:
 def make_ensemble(
     candidates: Sequence[Candidate],
     training: TrainingData,
-    preprocessing: Standardize,
+    preprocessing: Preprocessing,
     classes: tuple[str, ...],
     size: int,
 ) -> tuple[Ensemble, EnsembleResult, list[Candidate]]:
@@ -193,6 +193,12 @@ def load_ensemble(folder: str | Path) -> Ensemble:
     ):
         raise ModelFileError(f"{path}: is incomplete or damaged")
     members = [load_model(folder / str(i)) for i in range(len(shares))]
-    if len({(member.classes, member.preprocessing.input_shape) for member in members}) > 1:
+    if len({_rows_and_classes(member) for member in members}) > 1:
         raise ModelFileError(f"{path}: its members are for different data")
     return Ensemble(members, shares).eval()
+
+
+def _rows_and_classes(model: Classifier) -> tuple[object, ...]:
+    """What two models have in common that are for the same data."""
+    preprocessing = model.preprocessing
+    return model.classes, preprocessing.input_shape, preprocessing.columns

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,7 @@ def describe_run(
                 "test": dataset.n_test,
             },
             "input_shape": list(dataset.input_shape),
+            "columns": dict(Counter(column.kind for column in dataset.columns)),
             "classes": list(dataset.classes),
         },
         "space": options.searched.to_dict(),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -10,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cotune.data.checks import check_class_counts, check_same_length
-from cotune.data.dataset import Dataset
+from cotune.data.dataset import Column, Dataset
 from cotune.data.splits import stratified_split
 from cotune.exceptions import DataError
 
@@ -32,6 +34,8 @@ def from_arrays(
     test: tuple[ArrayLike, ArrayLike] | Literal[False] | None = None,
     classes: Sequence[str] | None = None,
     name: str = "arrays",
+    columns: tuple[Column, ...] = (),
+    by_content: bool = False,
 ) -> Dataset:
     """Make a dataset of arrays.
 
@@ -44,13 +48,17 @@ def from_arrays(
             labels.
         classes: Class names.
         name: What messages begin with.
+        columns: Of a table, where NaN is a missing cell; see ``Dataset.columns``.
+        by_content: The rows are those of a file: they are first brought into
+            :func:`canonical_order`, so that the same rows give the same splits in whatever order
+            and format they come, and the dataset tells their places in the file.
 
     Raises:
         DataError: Objects or other things that are not numbers, NaN or infinity (with the row),
             rows and labels that differ in number, a missing or unknown label, a class with too
             few rows to seal one, or a test set of another shape.
     """
-    rows = _numbers(inputs, f"{name}: inputs")
+    rows = _numbers(inputs, f"{name}: inputs", missing=bool(columns))
     if len(rows) == 0:
         raise DataError(f"{name}: no rows; give data with at least two rows of each class")
     raw = _labels(labels, f"{name}: labels")
@@ -67,11 +75,15 @@ def from_arrays(
             raise DataError(f"{name}: class {twice!r} is listed twice; give distinct class names")
         known = np.array(names) if raw.dtype.kind == "U" else np.arange(len(names))
     indices = _indices(raw, known, names, f"{name}: labels")
+    places = np.arange(len(rows))
+    if by_content:
+        places = canonical_order(rows, np.array(names)[indices])
+        rows, indices = rows[places], indices[places]
 
     if test is False:
         return Dataset(name, rows, indices, names, open_test=None, n_test=0)
     if test is not None:
-        test_rows = _numbers(test[0], f"{name}: test inputs")
+        test_rows = _numbers(test[0], f"{name}: test inputs", missing=bool(columns))
         if len(test_rows) == 0:
             raise DataError(f"{name}: the test set has no rows; give some, or no test set at all")
         test_raw = _labels(test[1], f"{name}: test labels")
@@ -82,6 +94,7 @@ def from_arrays(
                 f"{rows.shape[1:]}; give rows of one shape"
             )
         test_indices = _indices(test_raw, known, names, f"{name}: test labels")
+        test_places = np.arange(len(test_rows))
     else:
         check_class_counts(
             indices, names, at_least=3, parts="the training, validation and test part", name=name
@@ -89,6 +102,7 @@ def from_arrays(
         kept, sealed = stratified_split(indices, SEALED_SHARE, SEAL_SEED, classes=names, name=name)
         test_rows, test_indices = rows[sealed], indices[sealed]
         rows, indices = rows[kept], indices[kept]
+        places, test_places = places[kept], places[sealed]
     return Dataset(
         name=name,
         inputs=rows,
@@ -96,15 +110,50 @@ def from_arrays(
         classes=names,
         open_test=lambda: (test_rows, test_indices),
         n_test=len(test_rows),
+        columns=columns,
+        rows=places if by_content else None,
+        test_rows=test_places if by_content else None,
     )
 
 
-def check_numbers(inputs: NDArray[Any], what: str) -> None:
+def canonical_order(inputs: NDArray[np.generic], labels: NDArray[Any]) -> NDArray[np.int64]:
+    """The order of rows by what they hold, whatever order they come in.
+
+    Sorts by the BLAKE2b digest of a row's class name and values: of ``uint8`` as they are, of
+    other numbers as ``float64``, where 0 and -0 are the same and so is every NaN. Equal rows of a
+    class stay in their order.
+
+    Args:
+        inputs: ``[rows, ...]`` of numbers.
+        labels: ``[rows]``: class names, or whole numbers for their decimals.
+
+    Returns:
+        ``[rows]``: a permutation of the rows' places.
+    """
+    names, classes = np.unique(labels, return_inverse=True)
+    begun = [hashlib.blake2b(f"{name}\0".encode(), digest_size=16) for name in names]
+    digests = bytearray()
+    step = max(1, _CHUNK // max(1, math.prod(inputs.shape[1:])))
+    for start in range(0, len(inputs), step):
+        some = np.ascontiguousarray(inputs[start : start + step])
+        if some.dtype != np.uint8:
+            some = some.astype(np.float64) + 0.0
+            some[np.isnan(some)] = np.nan
+        for row, label in zip(some, classes[start : start + step], strict=True):
+            digest = begun[label].copy()
+            digest.update(row)
+            digests += digest.digest()
+    halves = np.frombuffer(digests, ">u8").reshape(-1, 2)
+    return np.lexsort((halves[:, 1], halves[:, 0]))
+
+
+def check_numbers(inputs: NDArray[Any], what: str, missing: bool = False) -> None:
     """Raise unless the array is ``[rows, ...]`` of finite numbers.
 
     Args:
         inputs: The array.
         what: What the messages begin with; cells are counted from 0.
+        missing: A NaN is a missing cell, and so in order.
 
     Raises:
         DataError: Another type, no features, or a NaN or infinite cell (the first is named).
@@ -117,7 +166,8 @@ def check_numbers(inputs: NDArray[Any], what: str) -> None:
         return
     step = max(1, _CHUNK // int(np.prod(inputs.shape[1:])))
     for start in range(0, len(inputs), step):
-        finite = np.isfinite(inputs[start : start + step])
+        some = inputs[start : start + step]
+        finite = ~np.isinf(some) if missing else np.isfinite(some)
         if not finite.all():
             cell = np.argwhere(~finite)[0]
             cell[0] += start
@@ -128,9 +178,9 @@ def check_numbers(inputs: NDArray[Any], what: str) -> None:
             )
 
 
-def _numbers(inputs: ArrayLike, what: str) -> NDArray[np.generic]:
+def _numbers(inputs: ArrayLike, what: str, missing: bool) -> NDArray[np.generic]:
     array = _as_array(inputs, what)
-    check_numbers(array, what)
+    check_numbers(array, what, missing)
     return array
 
 
