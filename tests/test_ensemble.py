@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_iris
 
 import cotune
 from cotune.data import load, prepare
@@ -97,7 +98,7 @@ def test_it_averages_probabilities(candidates, tmp_path: Path):
 def test_its_validation_accuracy_is_no_less_than_the_best_members(candidates):
     _, single, _ = make_ensemble(candidates, DATA, PREPROCESSING, CLASSES, 1)
     _, result, _ = make_ensemble(candidates, DATA, PREPROCESSING, CLASSES, 8)
-    assert result.validation_accuracy >= single.validation_accuracy > 0.5
+    assert (result.validation_accuracy or 0.0) >= (single.validation_accuracy or 0.0) > 0.5
     assert list(single.members.values()) == [1]
 
 
@@ -168,3 +169,32 @@ def test_a_run_with_one(tmp_path: Path):
     assert result.summary.final is not None
     assert result.summary.final["ensemble_members"] == len(combined.members)
     assert "Ensemble’s test accuracy" in (result.path / "report.html").read_text()
+
+
+def test_one_of_finalists(tmp_path: Path):
+    rows, labels = load_iris(return_X_y=True)
+    result = cotune.run(
+        (rows, labels),
+        n_trials=6,
+        ensemble=5,
+        ensemble_of="finalists",
+        workers="in-process",
+        seed=1,
+        out=tmp_path / "run",
+    )
+    assert result.final is not None
+    combined = result.final.ensemble
+    assert combined is not None
+    assert sum(combined.members.values()) == 5
+    chosen = result.summary.best["number"] if result.summary.best else None
+    others = [one.number for one in result.final.finalists if one.number != chosen]
+    assert list(combined.members) == [chosen, *others[:2]]
+    assert combined.validation_accuracy is None
+    assert combined.test_accuracy is not None
+    members = list(cotune.load_ensemble(result.path).members)
+    assert len(members) == 5
+    whole = torch.from_numpy(rows)
+    with torch.no_grad():
+        logits = [member(whole) for member in members]
+        assert torch.equal(logits[0], result.model(whole))
+    assert not any(torch.equal(logits[i], logits[j]) for i in range(5) for j in range(i))

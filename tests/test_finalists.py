@@ -101,7 +101,7 @@ class Rounds:
         self.trainings.append(trainings)
         return trainings
 
-    def __call__(self, trials, rounds, folds=4):
+    def __call__(self, trials, rounds, folds=4, stage=1):
         return play_off(
             params_of(trials),
             rounds,
@@ -111,6 +111,7 @@ class Rounds:
             self.metric != "loss",
             self.train,
             lambda seconds, playing: len(self.specs) < self.time_for,
+            stage,
         )
 
 
@@ -134,6 +135,12 @@ class TestPlayOff:
         ]
         assert finalists[0].accuracy == finalists[0].value == statistics.fmean(own)
         assert finalists[0].accuracy_sd == statistics.stdev(own)
+
+    def test_nobody_goes_out_before_a_stage_is_over(self, executor):
+        rounds = Rounds(executor)
+        finalists = rounds([trial(i, epochs=1, width=8) for i in range(4)], 3, stage=2)
+        assert [len(specs) for specs in rounds.specs] == [4, 4, 2]
+        assert [finalist.trainings for finalist in finalists] == [3, 3, 2, 2]
 
     def test_a_smaller_loss_is_better(self, executor):
         finalists = Rounds(executor, "loss")([trial(0, epochs=1), trial(1, epochs=4)], 1)

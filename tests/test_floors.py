@@ -35,6 +35,7 @@ FLOORS = {
     "cotune.comparison": 2,
     "cotune.costs": 3,
     "cotune.data": 1,
+    "cotune.dry_run": 7,
     "cotune.duration": 1,
     "cotune.engine": 4,
     "cotune.enqueue": 2,

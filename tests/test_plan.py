@@ -34,6 +34,13 @@ def test_the_dearest_may_go_on():
     assert plan.finalists([1.0, 1.0, 1.0, 7.0, 9.0, 1.0], spent=0.0)[2] == 20 + 17 + 6 * 16
 
 
+def test_stages_of_several_rounds_where_there_is_time():
+    plan = Plan(total=1000.0, workers=1, growth=1.25, folds=4, stage=4)
+    assert plan.finalists([1.0] * 20, spent=0.0) == (12, 32, 4.0 * (12 + 6 + 3 + 5 * 2))
+    assert plan.finalists([30.0] * 20, spent=0.0) == (2, 4, 240.0)
+    assert plan.finalists([45.0] * 20, spent=0.0) == (4, 3, 360.0)
+
+
 def test_few_trials_and_no_folds():
     plan = Plan(total=1000.0, workers=1, growth=1.25, folds=2)
     assert plan.finalists([3.0], spent=0.0) == (1, 8, 24.0)

@@ -88,3 +88,15 @@ def test_the_cnn_preset():
     full = space.complete(space.default())
     assert (full["model"], full["n_blocks"], full["kernel_size"]) == ("cnn", 2, 3)
     assert "n_layers" not in full
+
+
+@pytest.mark.parametrize(
+    ("rows", "sizes"),
+    [(20, None), (120, None), (256, [16, 32]), (600, [16, 32, 64]), (10_000, [16, 32, 64, 128])],
+)
+def test_few_rows_have_small_minibatches(rows, sizes):
+    space = load_space("mlp", rows=rows)
+    if sizes is None:
+        assert space.constants["batch_size"] == 16
+    else:
+        assert describe(space.searched["batch_size"].distribution) == ", ".join(map(str, sizes))

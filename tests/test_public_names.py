@@ -7,6 +7,7 @@ import pytest
 import cotune
 
 PUBLIC = [
+    "CotuneClassifier",
     "CotuneError",
     "DataError",
     "ModelFileError",

@@ -203,7 +203,7 @@ def make_run(
             if result is None
             else {
                 "test_accuracy": result.test_accuracy,
-                "test_ci95": list(result.test_ci95),
+                "test_ci95": result.test_ci95,
                 "epochs": result.epochs,
                 "parameters": result.parameters,
             },
@@ -329,6 +329,8 @@ def test_a_whole_run_has_every_chart_and_number(run: RunDirectory) -> None:
         assert page.count(f'id="chart-{name}"') == 1
     final, summary = run.final(), run.summary()
     assert final is not None
+    assert final.test_accuracy is not None
+    assert final.test_ci95 is not None
     assert summary.best is not None
     text = text_of(page)
     assert f"{100 * final.test_accuracy:.2f} %" in text

@@ -232,3 +232,13 @@ def test_a_trial_ends_where_the_time_allows_no_more_epochs(build: Build) -> None
     search = build()
     search.go()
     assert [(trial.state, trial.epochs) for trial in search.finished] == [("complete", 2)] * 2
+
+
+def test_of_equal_values_the_smaller_loss_ranks_first(build: Build) -> None:
+    search = build()
+    search.finished = [
+        TrialResult(number, "complete", value, 3, {}, 1.0)
+        for number, value in enumerate([0.9, 1.0, 1.0, 1.0])
+    ]
+    search.losses = {0: 0.1, 1: 0.5, 2: 0.3, 3: 0.4}
+    assert [trial.number for trial in search.ranked()] == [2, 3, 1, 0]

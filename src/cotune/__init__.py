@@ -24,9 +24,11 @@ from cotune.version import VERSION as __version__
 if TYPE_CHECKING:
     from cotune.api import RunResult, load, load_ensemble, open_run, run
     from cotune.compare_samplers import compare
+    from cotune.estimator import CotuneClassifier
     from cotune.resume import resume
 
 __all__ = [
+    "CotuneClassifier",
     "CotuneError",
     "DataError",
     "ModelFileError",
@@ -46,6 +48,7 @@ __all__ = [
 
 # Imported on first use: PyTorch and Optuna take seconds, which `cotune --help` need not wait for.
 _LAZY = {
+    "CotuneClassifier": ("cotune.estimator", "CotuneClassifier"),
     "RunResult": ("cotune.api", "RunResult"),
     "compare": ("cotune.compare_samplers", "compare"),
     "load": ("cotune.api", "load"),

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from signal import SIGINT, Signals
-from typing import Any
+from typing import Any, Literal
 
 from cotune.arguments import (
+    ENSEMBLES,
     count,
     fit_space,
     n_cores,
@@ -38,7 +39,7 @@ from cotune.ensemble import Ensemble
 from cotune.ensemble import load_ensemble as read_ensemble
 from cotune.exceptions import StorageError, UsageError
 from cotune.executors.base import Executor
-from cotune.executors.in_process import InProcessExecutor
+from cotune.executors.in_process import InProcessExecutor, one_thread
 from cotune.executors.processes import ProcessExecutor
 from cotune.generations import Generation
 from cotune.modelfile import Classifier, load_model
@@ -84,7 +85,7 @@ class RunResult:
     @property
     def test_accuracy(self) -> float | None:
         """The final model's accuracy on the sealed test set, 0-1; None when there is none."""
-        return self.summary.final["test_accuracy"] if self.summary.final else None
+        return self.summary.final.get("test_accuracy") if self.summary.final else None
 
     @property
     def final(self) -> FinalResult | None:
@@ -147,13 +148,14 @@ def run(
     test: Data = None,
     space: str | Path | Space | Mapping[str, Any] | None = None,
     model: str | Callable[..., Any] | None = None,
+    fixed: Mapping[str, Any] | None = None,
     sampler: SamplerLike = "tpe",
     pruner: PrunerLike = "asha",
     metric: str = "accuracy",
     n_trials: int | None = None,
     timeout: str | float | None = None,
     seed: int = 0,
-    workers: int | None = None,
+    workers: int | Literal["in-process"] | None = None,
     lanes: int | None = None,
     device: str = "auto",
     precision: str = "float32",
@@ -161,10 +163,12 @@ def run(
     portfolio: bool = True,
     patience: int | None = None,
     ensemble: int = 0,
+    ensemble_of: str = "search",
     validation: float = 0.2,
     checkpoint: str | float = 30.0,
     max_disk: str | float = "2GB",
     out: str | Path | None = None,
+    report: bool = True,
     observer: Observer | None = None,
     began: float | None = None,
 ) -> RunResult:
@@ -179,12 +183,14 @@ def run(
             or the number of an array's column.
         test: The test set, of any of these kinds. Without one, a stratified fifth of the rows is
             sealed for it, unless the data have their own.
-        space: A preset, a YAML file, or a mapping as in YAML, instead of a model's own space.
+        space: A preset, a YAML file, or a mapping as in YAML, or to Optuna's distributions, instead
+            of a model's own space.
         model: ``mlp`` (the default), ``cnn``, or ``auto``: both where the rows are images. Or a
             network of your own: a function ``build(trial) -> nn.Module`` that asks the trial for
             its hyperparameters as in Optuna, or a class of modules, for whose arguments ``space``
             has entries, or ``"FILE.py:NAME"`` of one. Hyperparameters of the training are added
             unless they are asked for there.
+        fixed: Hyperparameters that are held at a value, whatever the space: ``{"lr": 0.001}``.
         sampler: ``tpe``, ``random``, ``grid``, ``qmc``, ``gp``, or an Optuna sampler.
         pruner: ``asha``, ``top-k``, ``median``, ``hyperband``, ``none``, or an Optuna pruner.
         metric: ``accuracy``, ``balanced-accuracy`` (the mean of the classes' recalls), ``f1`` or
@@ -196,7 +202,9 @@ def run(
             5 minutes; no limit when ``n_trials`` is given.
         seed: Decides the split, the sampler, the weights and the order of the rows.
         workers: Processes on the CPU; one per core by default. With one, and ``n_trials`` but no
-            ``timeout``, the same seed and data give the same trials bit for bit.
+            ``timeout``, the same seed and data give the same trials bit for bit; likewise with
+            ``"in-process"``, which trains in this process, on one core, and saves the seconds
+            that a worker takes to start.
         lanes: Trials in training at a time in each process, or on the GPU; measured by default.
         device: ``auto`` (a GPU when there is one), ``cpu`` or ``cuda``.
         precision: ``float32``, or ``bfloat16``: the large products of the training in 16 bits, up
@@ -206,14 +214,18 @@ def run(
             only the sampler's, and nothing is said of the default.
         patience: End the search after so many trials in a row that were no better than the best
             before them by more than the noise of the validation part.
-        ensemble: Average this many of the search's networks, chosen greedily on the validation
-            part, beside the single final model; see :func:`load_ensemble`.
+        ensemble: Average this many networks, beside the single final model; see
+            :func:`load_ensemble`.
+        ensemble_of: ``search``: networks of the search, chosen greedily on the validation part;
+            ``finalists``: the final model and others of the best finalists' configurations,
+            trained on all rows, as many as a seventh of the time suffices for.
         validation: Share of the training rows that trials are judged on, 0-1.
         checkpoint: How often the trials in training are saved, for :func:`resume`: seconds, or
             ``"30s"``, ``"5m"``.
         max_disk: What the run directory may take up: bytes, or ``"500MB"``, ``"2GB"``. Where
             checkpoints would take more, there are none.
         out: The run directory; by default ``runs/NAME-TIME``.
+        report: Write its ``report.html``.
         observer: Told how the run goes.
         began: ``time.monotonic()`` when the timeout began to count; now by default.
 
@@ -228,7 +240,7 @@ def run(
     metrics = read_metrics(metric)
     own = read_own(model)
     options = Options(
-        space=read_space(space, model) if own is None else Space({}),
+        space=read_space(space, model, fixed=fixed) if own is None else Space({}),
         own=own,
         sampler=named(sampler, SAMPLERS, "sampler"),
         pruner=named(pruner, PRUNERS, "pruner"),
@@ -238,6 +250,7 @@ def run(
         timeout=read_timeout(timeout, n_trials),
         seed=read_seed(seed),
         ensemble=count(ensemble, "ensemble"),
+        ensemble_of=named(ensemble_of, ENSEMBLES, "ensemble_of"),
         portfolio=bool(portfolio),
         patience=positive(patience, "patience"),
         validation=validation,
@@ -249,7 +262,7 @@ def run(
     device = read_device(device)
     resources = Resources(
         device,
-        positive(workers, "workers") or n_cores(),
+        0 if workers == "in-process" else positive(workers, "workers") or n_cores(),
         positive(lanes, "lanes"),
         read_precision(precision, device),
         parse_duration(checkpoint, "checkpoint"),
@@ -260,7 +273,8 @@ def run(
     with workers_for(options, resources) as pool:
         # They import PyTorch while the data is read.
         dataset = read_dataset(data, target, test)
-        options = replace(options, space=fit_space(space, model, dataset, own))
+        fitted = fit_space(space, model, dataset, fixed, own, validation, options.seed)
+        options = replace(options, space=fitted)
         options = replace(options, enqueued=check_configurations(enqueue, options.searched))
         return carry_out(
             options,
@@ -270,14 +284,15 @@ def run(
             lambda: RunDirectory.create(out or default_path(dataset.name)),
             observer or Observer(),
             began,
+            report=bool(report),
         )
 
 
 def workers_for(
     options: Options, resources: Resources
 ) -> contextlib.AbstractContextManager[ProcessExecutor | None]:
-    """Worker processes that start at once; None where a GPU does the work."""
-    if resources.device != "cpu":
+    """Worker processes that start at once; None where a GPU, or this process, does the work."""
+    if resources.device != "cpu" or resources.workers == 0:
         return contextlib.nullcontext()
     return ProcessExecutor(resources.workers, resources.is_lockstep(options))
 
@@ -311,6 +326,7 @@ def carry_out(
     began: float | None = None,
     stop: StopRequest | None = None,
     before: Callable[[], Before] | None = None,
+    report: bool = True,
 ) -> RunResult:
     """What :func:`run`, :func:`resume` and :func:`compare` have in common.
 
@@ -320,6 +336,7 @@ def carry_out(
         began: ``time.monotonic()`` when the timeout began to count; None: with the search.
         stop: Set by whoever catches the signals; without it they are caught here.
         before: Of a run that is gone on with; asked once the directory is open.
+        report: Write a report, unless there was only a search.
 
     Raises:
         As :func:`run`.
@@ -333,6 +350,8 @@ def carry_out(
         executor: Executor
         lanes, precision = resources.lanes, resources.precision
         if pool is None:
+            if resources.device == "cpu":
+                stack.enter_context(one_thread())
             executor = stack.enter_context(
                 InProcessExecutor(
                     training, options.seed, resources.device, lanes, precision, options.metric
@@ -347,7 +366,8 @@ def carry_out(
         directory.write_config(config)
         directory.write_splits(parts_of_rows(dataset, training))
         stop = stack.enter_context(stop_request()) if stop is None else stop
-        if not options.search_only:
+        report = report and not options.search_only
+        if report:
             stack.callback(_report, directory)
         stack.callback(observer.run_ended)
         began = time.monotonic() if began is None else began
@@ -362,7 +382,7 @@ def carry_out(
             observer,
             stop,
             began,
-            0.0 if options.search_only else _CLOSING_SECONDS,
+            _CLOSING_SECONDS if report else 0.0,
             None if options.search_only else resources.checkpoint,
             resources.max_disk,
             resources.is_lockstep(options),

@@ -10,27 +10,30 @@ import math
 import numbers
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
+import yaml
 
 from cotune.data import Dataset
+from cotune.data.preprocess import features_of
 from cotune.data.reading import Data, read_data
 from cotune.duration import parse_duration
 from cotune.exceptions import SpaceError, UsageError
-from cotune.hyperparameters import OF_IMAGES, shown
+from cotune.hyperparameters import OF_IMAGES, shown, shown_key
 from cotune.presets import PRESETS, load_space, training_entries, with_class_weight
 from cotune.results import COSTS, DIRECTIONS
 from cotune.space import Space
-from cotune.space_yaml import read_yaml, space_from_dict
+from cotune.space_yaml import fix, read_yaml, space_from_dict
 
 if TYPE_CHECKING:
     from cotune.models import OwnNetwork
 
 DEFAULT_TIMEOUT: Final = 300.0
 DEVICES: Final = ("auto", "cpu", "cuda")
+ENSEMBLES: Final = ("search", "finalists")
 MODELS: Final = ("mlp", "cnn", "auto")
 PRECISIONS: Final = ("float32", "bfloat16")
 
@@ -56,33 +59,51 @@ def read_own(model: ModelLike) -> OwnNetwork | None:
     return load_own(model) if isinstance(model, str) else OwnNetwork(model)
 
 
-def read_space(space: SpaceLike, model: ModelLike = None, images: bool = True) -> Space:
+def read_space(
+    space: SpaceLike,
+    model: ModelLike = None,
+    images: bool = True,
+    rows: int | None = None,
+    fixed: Mapping[str, Any] | None = None,
+) -> Space:
     """A preset's name, a YAML file, a mapping as in YAML, or a space; or else a model's own.
 
     Args:
         images: Whether a preset is for images.
+        rows: How many rows it is for; None: many.
+        fixed: Hyperparameters that are held at a value.
     """
+    if fixed:
+        return fix(read_space(space, model, images, rows), fixed)
     if space is None:
-        return load_space(str(named(model or "mlp", MODELS, "model")), images)
+        return load_space(str(named(model or "mlp", MODELS, "model")), images, rows)
     if model is not None:
         raise UsageError("model: give a model or a space, not both")
     if isinstance(space, Space):
         return space
     if isinstance(space, Mapping):
         return space_from_dict(dict(space))
-    return load_space(str(space), images)
+    return load_space(str(space), images, rows)
 
 
 def fit_space(
-    space: SpaceLike, model: ModelLike, dataset: Dataset, own: OwnNetwork | None = None
+    space: SpaceLike,
+    model: ModelLike,
+    dataset: Dataset,
+    fixed: Mapping[str, Any] | None = None,
+    own: OwnNetwork | None = None,
+    validation: float = 0.2,
+    seed: int = 0,
 ) -> Space:
     """The space for a dataset; presets leave out what its rows cannot use.
 
     Where classes are of very different sizes, presets search their weights too.
 
     Args:
+        fixed: Hyperparameters that are held at a value.
         own: What makes the user's own networks; the space is then of their training, and of the
             arguments of a class.
+        validation, seed: Of the split, by which the rows for such networks are preprocessed.
 
     Raises:
         UsageError: The space is one of images, and the rows are none; or the user's network
@@ -94,12 +115,15 @@ def fit_space(
         from cotune.own_space import OwnSpace
 
         entries = training_entries(dataset.has_images, imbalanced)
-        entries |= read_entries(space)
-        return OwnSpace(own, entries, dataset.input_shape, len(dataset.classes))
-    fitted = read_space(space, model, dataset.has_images)
+        entries |= {**read_entries(space), **(fixed or {})}
+        shape = features_of(dataset, validation, seed)
+        return OwnSpace(own, entries, shape, len(dataset.classes))
+    fitted = read_space(space, model, dataset.has_images, len(dataset))
     is_preset = space is None or (isinstance(space, str) and space in PRESETS)
     if is_preset and imbalanced:
         fitted = with_class_weight(fitted)
+    if fixed:
+        fitted = fix(fitted, fixed)
     if dataset.has_images:
         return fitted
     shape = f"the rows of {dataset.name} are no images: their shape is {dataset.input_shape}"
@@ -123,6 +147,22 @@ def read_entries(space: SpaceLike) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise SpaceError(f"{space}: a space maps hyperparameters to distributions; none is there")
     return data
+
+
+def read_fixed(texts: Sequence[str]) -> dict[str, Any]:
+    """``lr=0.001``: hyperparameters and their values, which are written as in YAML."""
+    fixed: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not name or not equals:
+            raise UsageError(f"fixed: {shown(text)} is not NAME=VALUE, such as lr=0.001")
+        if name in fixed:
+            raise UsageError(f"fixed.{shown_key(name)}: is there twice")
+        try:
+            fixed[name] = yaml.safe_load(value)
+        except Exception as error:  # PyYAML lets a ValueError through, as of a day 32
+            raise UsageError(f"fixed.{shown_key(name)}: {shown(value)} is no value") from error
+    return fixed
 
 
 def read_dataset(data: Data, target: str | int | None = None, test: Data = None) -> Dataset:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from cotune.data.dataset import TrainingData
 from cotune.hyperparameters import is_averaged
 from cotune.plan import Plan
 from cotune.results import TrialResult, Value
 from cotune.space import Space
+
+_ENOUGH_ROWS: Final = 400  # to judge finalists by before some go out
+_ENSEMBLE_SHARE: Final = 1 / 7  # of the time, at most, for networks beside the final model
 
 
 class Budget:
@@ -35,10 +39,15 @@ class Budget:
         enqueued: int,
     ) -> None:
         growth = len(training.labels) / training.n_train
-        self._plan = Plan(total, workers, growth, training.n_folds - 1)
+        held_out = len(training.labels) - training.n_train
+        # Of few rows, a single fold says too little to send a finalist home by.
+        self.stage = min(max(1, training.n_folds - 1), -(-_ENOUGH_ROWS // held_out))
+        self._plan = Plan(total, workers, growth, training.n_folds - 1, self.stage)
         self._space = space
         self._test_share = n_test / training.n_train
         self._default = default
+        # It is trained for good only to stand beside the final model in the test.
+        self._compared = default if n_test else None
         self._enqueued = enqueued
         self.most_epochs = self._plan.most_epochs
 
@@ -87,20 +96,37 @@ class Budget:
 
     def final_seconds(self, trial: TrialResult, ranked: Sequence[TrialResult]) -> float:
         """What the final trainings take if this trial is chosen, about."""
-        others = [self._cost(t) for t in ranked if t.number == self._default != trial.number]
+        others = [self._cost(t) for t in ranked if t.number == self._compared != trial.number]
         return self._plan.final(self._cost(trial), sum(others))
+
+    def members(self, trial: TrialResult, wanted: int) -> int:
+        """How many networks an ensemble of finalists has time for, at least 1."""
+        if self._plan.total is None:
+            return wanted
+        each = self._plan.final(self._cost(trial), 0.0)
+        return max(1, min(wanted, int(_ENSEMBLE_SHARE * self._plan.total / max(each, 1e-9))))
 
     def test_seconds(self, trial: TrialResult) -> float:
         """What a final model takes to classify the test set: a third of training on as many."""
         return trial.seconds / trial.epochs * self._test_share / 3
 
-    def reserve(self, ranked: Sequence[TrialResult]) -> float:
-        """Seconds to leave for finalists, final models and their test, as the trials rank now."""
+    def reserve(self, ranked: Sequence[TrialResult], ensemble: int = 0) -> float:
+        """Seconds to leave for finalists, final models and their test, as the trials rank now.
+
+        Args:
+            ensemble: Networks of an ensemble of finalists.
+        """
         if not ranked:
             return 0.0
         _, _, finalists = self.finalists(ranked, 0.0)
         final = self.final_seconds(ranked[0], ranked)
-        return finalists + final + 2 * self.test_seconds(ranked[0])
+        more = self.ensemble_seconds(ranked[0], ensemble)
+        return finalists + final + more + 2 * self.test_seconds(ranked[0])
+
+    def ensemble_seconds(self, trial: TrialResult, ensemble: int) -> float:
+        """What an ensemble takes beside the final model, about."""
+        further = self.members(trial, ensemble) - 1 if ensemble else 0
+        return further * self._plan.final(self._cost(trial), 0.0)
 
     def _cost(self, trial: TrialResult) -> float:
         """Of training a trial's configuration once more: seconds, or epochs.

@@ -111,6 +111,13 @@ def _like_run(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @_like_run
 @click.option(
+    "--set",
+    "fixed",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Hold a hyperparameter at a value: lr=0.001. Can be given several times.",
+)
+@click.option(
     "--metric",
     default="accuracy",
     show_default=True,
@@ -186,12 +193,19 @@ def _like_run(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="DIR",
     help="The run directory.  [default: runs/NAME-TIME]",
 )
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what was understood of data and options; train nothing, write nothing.",
+)
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def run(
     data: str,
     enqueue: Path | None,
     space: str | None,
     model: str | None,
+    fixed: tuple[str, ...],
+    dry_run: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -201,14 +215,21 @@ def run(
     or the name of a dataset; `cotune datasets` lists them.
     """
     _check_names(data, **options)
-    from cotune.arguments import read_space
+    from cotune.arguments import read_fixed, read_space
     from cotune.enqueue import read_configurations
 
+    held = read_fixed(fixed)
     seen = None
     if model is None or ":" not in model:
-        searched = read_space(space, model)
+        searched = read_space(space, model, fixed=held)
         seen = searched.discretized() if options["sampler"] == "grid" else searched
     enqueued = read_configurations(enqueue, seen) if enqueue else []
+
+    if dry_run:
+        from cotune.dry_run import dry_run as say
+
+        say(data, space=space, model=model, fixed=held, **options)
+        return
 
     from cotune.api import run as run_api
     from cotune.terminal import make_observer
@@ -217,6 +238,7 @@ def run(
         data,
         space=space,
         model=model,
+        fixed=held,
         enqueue=enqueued,
         observer=make_observer(quiet),
         began=_BEGAN,

@@ -26,14 +26,20 @@ _TEST_ROWS = 2048
 _MISTAKES = 16
 
 
+MEMBER_NUMBER = -10_000_000
+"""The number of the first further training for an ensemble of finalists; the others count down."""
+
+
 def final_spec(params: Mapping[str, Value], number: int, seed: int) -> TrialSpec:
     """A configuration, to be trained on all rows but the test set's.
 
     Args:
         params: Its complete hyperparameters.
-        number: ``FINAL_NUMBER`` or :data:`DEFAULT_NUMBER`.
+        number: ``FINAL_NUMBER``, :data:`DEFAULT_NUMBER` or from :data:`MEMBER_NUMBER` down.
         seed: The run's seed.
     """
+    if number <= MEMBER_NUMBER:
+        seed = (seed * 1_000_003 + (MEMBER_NUMBER - number + 1) * 32_452_843) % 2**63
     return TrialSpec(number, dict(params), seed, part="all", averaged=is_averaged(params))
 
 
@@ -155,7 +161,7 @@ def p_value(one: TestReading, other: TestReading) -> float:
 def final_result(
     model: Classifier,
     training: Training,
-    reading: TestReading,
+    reading: TestReading | None,
     default: TestReading | None,
     default_number: int | None,
     finalists: Sequence[Finalist],
@@ -164,28 +170,29 @@ def final_result(
     """The final model's training and test as one record.
 
     Args:
+        reading: Its own; None where there is no test set.
         default: The default's reading; None where it was not trained in time.
         default_number: Its trial, where it has a score.
     """
     reports = training.reports
     return FinalResult(
-        test_accuracy=reading.accuracy,
-        test_ci95=reading.ci95,
+        test_accuracy=reading.accuracy if reading else None,
+        test_ci95=reading.ci95 if reading else None,
         epochs=reports[-1].epoch,
         parameters=sum(p.numel() for p in model.parameters()),
         curve={
             "loss": [report.train_loss for report in reports],
             "accuracy": [report.train_accuracy for report in reports],
         },
-        confusion=reading.confusion,
-        mistakes=reading.mistakes,
+        confusion=reading.confusion if reading else [],
+        mistakes=reading.mistakes if reading else [],
         finalists=list(finalists),
         default_number=default_number,
         default_test_accuracy=default.accuracy if default else None,
         default_test_ci95=default.ci95 if default else None,
-        default_p_value=p_value(reading, default) if default else None,
+        default_p_value=p_value(reading, default) if reading and default else None,
         ensemble=ensemble,
-        test_scores=reading.scores,
+        test_scores=reading.scores if reading else {},
         default_test_scores=default.scores if default else {},
     )
 

@@ -33,6 +33,7 @@ def play_off(
     maximize: bool,
     train: Train,
     has_time: Callable[[float, Sequence[int]], bool],
+    stage: int = 1,
 ) -> list[Finalist] | None:
     """Judge finalists round by round.
 
@@ -45,6 +46,7 @@ def play_off(
         maximize: Whether a larger one is better.
         has_time: Whether so many seconds are left for a round of these trials; asked before each
             but the first.
+        stage: Rounds from one to the next after which the worse half goes out.
 
     Returns:
         Those with a mean, those that got furthest first, the best mean first among them; None when
@@ -76,6 +78,8 @@ def play_off(
         if any(len(ends[number]) <= i for number in playing):
             break  # time was up in mid-round
         playing = rank(playing)
+        if (i + 1) % stage:
+            continue
         stay = survivors(len(playing))
         playing, out = playing[:stay], playing[stay:] + out
     failed = [number for number in params if ends[number] and number not in (*playing, *out)]

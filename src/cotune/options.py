@@ -37,6 +37,8 @@ class Options:
         portfolio: Try the default configuration and other good ones after those.
         patience: End the search after so many trials without a gain beyond noise; None: do not.
         ensemble: Networks to average, counted with repeats; 0 for no ensemble.
+        ensemble_of: ``search``: networks of the search, chosen greedily on the validation part;
+            ``finalists``: the configurations of the best finalists, trained on all rows.
         validation: Share of the training rows that trials are judged on, 0-1.
         own: What makes the networks, where they are the user's own.
         search_only: Leave it at the search, without finalists and a final model. The test set is
@@ -55,6 +57,7 @@ class Options:
     portfolio: bool = True
     patience: int | None = None
     ensemble: int = 0
+    ensemble_of: str = "search"
     validation: float = 0.2
     own: OwnNetwork | None = None
     search_only: bool = False
@@ -71,7 +74,7 @@ class Resources:
 
     Attributes:
         device: ``cpu`` or ``cuda``.
-        workers: Processes, on the CPU.
+        workers: Processes, on the CPU; 0: none, this process trains.
         lanes: Trials in training at a time in each process; None: measured.
         precision: ``float32`` or ``bfloat16``.
         checkpoint: Seconds from one checkpoint to the next.
@@ -89,7 +92,7 @@ class Resources:
         """Whether nothing depends on the clock: the same seed gives the same trials bit for bit."""
         named = isinstance(options.sampler, str) and isinstance(options.pruner, str)
         clockless = options.timeout is None and "latency" not in options.costs
-        return self.device == "cpu" and self.workers == 1 and named and clockless
+        return self.device == "cpu" and self.workers < 2 and named and clockless
 
 
 def describe_run(
@@ -126,6 +129,7 @@ def describe_run(
         "seed": options.seed,
         "enqueued": list(options.enqueued),
         "ensemble": options.ensemble,
+        "ensemble_of": options.ensemble_of,
         "search_only": options.search_only,
         "validation": options.validation,
         "device": resources.device,

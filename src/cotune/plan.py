@@ -44,12 +44,14 @@ class Plan:
         workers: Trainings that go on side by side.
         growth: Rows of the final training divided by those of a trial.
         folds: Ways to hold out other rows than the search did; without one there are no finalists.
+        stage: Rounds from one to the next after which finalists go out, where there is time.
     """
 
     total: float | None
     workers: int
     growth: float
     folds: int
+    stage: int = 1
 
     def most_epochs(self, seconds_per_epoch: float) -> int | None:
         """Epochs that a final training on all rows has time for, at least 1; None: any number."""
@@ -77,15 +79,16 @@ class Plan:
         Returns:
             Finalists, rounds and their cost, side by side; ``(0, 0, 0.0)`` where there is no time.
         """
-        for count, rounds, share in _CHOICES:
-            limit = spent / 2 / self.workers if self.total is None else share * self.total
-            cost = self._cost(list(costs[:count]), rounds)
-            if self.folds > 0 and costs and cost <= limit:
-                return min(count, len(costs)), rounds, cost
+        for stage in dict.fromkeys((self.stage, 1)):
+            for count, rounds, share in _CHOICES:
+                limit = spent / 2 / self.workers if self.total is None else share * self.total
+                cost = stage * self._cost(list(costs[:count]), rounds)
+                if self.folds > 0 and costs and cost <= limit:
+                    return min(count, len(costs)), rounds * stage, cost
         return 0, 0, 0.0
 
     def _cost(self, costs: list[float], rounds: int) -> float:
-        """Of all rounds, side by side, if the dearest go on."""
+        """Of a round a stage, side by side, if the dearest go on."""
         total, costs = 0.0, sorted(costs, reverse=True)
         for _ in range(rounds):
             total += max(costs[0], sum(costs) / self.workers) if costs else 0.0

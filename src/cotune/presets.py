@@ -13,6 +13,7 @@ from cotune.space import Space
 from cotune.space_yaml import read_space, space_from_dict
 
 _CLASS_WEIGHT: Final = {"type": "float", "low": 0.0, "high": 1.0}
+_FEWEST_STEPS: Final = 8  # of an epoch, where the rows suffice
 
 
 def _common() -> dict[str, Any]:
@@ -100,12 +101,14 @@ def with_class_weight(space: Space) -> Space:
     return space_from_dict({**space.to_dict(), "class_weight": _CLASS_WEIGHT})
 
 
-def load_space(name: str, images: bool = True) -> Space:
+def load_space(name: str, images: bool = True, rows: int | None = None) -> Space:
     """A preset by its name, or a space from a YAML file.
 
     Args:
         images: Whether the rows are images. A preset for other rows has no hyperparameters of
             images, and ``auto`` is ``mlp``.
+        rows: How many there are to train on. A preset for few has small minibatches alone: of 120
+            rows, 128 at a time would be one step an epoch.
 
     Raises:
         SpaceError: It is neither, or the file holds no valid space.
@@ -113,9 +116,19 @@ def load_space(name: str, images: bool = True) -> Space:
     if name in PRESETS:
         preset = "mlp" if name == "auto" and not images else name
         data = PRESETS[preset]().to_dict()
+        if rows is not None:
+            data["batch_size"] = _batch_sizes(data["batch_size"]["choices"], rows)
         return space_from_dict({key: data[key] for key in data if images or key not in OF_IMAGES})
     if Path(name).suffix in (".yaml", ".yml") or os.path.exists(name):
         return read_space(Path(name))
     raise SpaceError(
         f"{shown_key(name)}: there is no such preset or file{close_name(name, PRESETS)}"
     )
+
+
+def _batch_sizes(choices: list[int], rows: int) -> Any:
+    """Those that leave an epoch eight steps or more; without any, the smallest."""
+    fitting = [size for size in choices if size * _FEWEST_STEPS <= rows]
+    if len(fitting) < 2:
+        return min(choices)
+    return {"type": "categorical", "choices": fitting}

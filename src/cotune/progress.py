@@ -138,7 +138,7 @@ class Progress:
 def _final(final: FinalResult, best: TrialResult | None) -> dict[str, object]:
     return {
         "test_accuracy": final.test_accuracy,
-        "test_ci95": list(final.test_ci95),
+        "test_ci95": final.test_ci95 and list(final.test_ci95),
         "epochs": final.epochs,
         "parameters": final.parameters,
         **beside(final, best.number if best else None),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cotune.arguments import ModelLike, read_own
 from cotune.data import Dataset
+from cotune.data.preprocess import features_of
 from cotune.exceptions import UsageError
 from cotune.models import OwnNetwork
 from cotune.own_space import OwnSpace
@@ -32,5 +33,7 @@ def recorded_own(run: RunDirectory, model: ModelLike) -> OwnNetwork | None:
 
 def own_space(run: RunDirectory, own: OwnNetwork, dataset: Dataset) -> OwnSpace:
     """The run's space: what the function asks for now, and the training's as it was recorded."""
-    recorded = {n: e for n, e in run.config()["space"].items() if n != "model"}
-    return OwnSpace(own, recorded, dataset.input_shape, len(dataset.classes))
+    config = run.config()
+    recorded = {n: e for n, e in config["space"].items() if n != "model"}
+    shape = features_of(dataset, config["validation"], config["seed"])
+    return OwnSpace(own, recorded, shape, len(dataset.classes))

@@ -184,12 +184,13 @@ class EnsembleResult(_Json):
 
     Attributes:
         members: How many shares of the average each trial has, by its number.
-        validation_accuracy: On the rows that the members were chosen by, 0-1: optimistic.
+        validation_accuracy: On the rows that the members were chosen by, 0-1: optimistic; None
+            where they were trained on all rows.
         test_accuracy, test_ci95: In the one look at the test set; None before it.
     """
 
     members: dict[int, int]
-    validation_accuracy: float
+    validation_accuracy: float | None
     test_accuracy: float | None = None
     test_ci95: tuple[float, float] | None = None
 
@@ -205,6 +206,8 @@ class EnsembleResult(_Json):
 @dataclass(frozen=True)
 class FinalResult(_Json):
     """The model that was trained on training + validation data, and its one look at the test set.
+
+    Without a test set, all that is of one is None or empty.
 
     Attributes:
         test_accuracy: Share of the test rows classified right, 0-1.
@@ -226,8 +229,8 @@ class FinalResult(_Json):
             reading, of the final model and of the default.
     """
 
-    test_accuracy: float
-    test_ci95: tuple[float, float]
+    test_accuracy: float | None
+    test_ci95: tuple[float, float] | None
     epochs: int
     parameters: int
     curve: dict[str, list[float]] = field(default_factory=dict)
@@ -254,8 +257,9 @@ class FinalResult(_Json):
 
 
 RunState = Literal["running", "complete", "interrupted", "failed"]
-"""``complete``: a final model was tested, or a search of a comparison is over. ``interrupted``:
-stopped by a signal before that. ``failed``: ended by an error."""
+"""``complete``: a final model was tested (or trained, where there is no test set), or a search of a
+comparison is over. ``interrupted``: stopped by a signal before that. ``failed``: ended by an
+error."""
 
 
 @dataclass(frozen=True)
@@ -269,7 +273,8 @@ class Summary(_Json):
         best: ``number``, ``params`` and ``validation_accuracy`` (and ``value`` where the metric
             is not accuracy) of the trial that was chosen, or ranks first so far, and the accuracy
             of the one that ranks first, ``search_best``; None before the first report.
-        final: ``test_accuracy``, ``test_ci95``, ``epochs`` and ``parameters`` of the final model;
+        final: ``test_accuracy``, ``test_ci95`` (None without a test set), ``epochs`` and
+            ``parameters`` of the final model;
             ``validation_accuracy_mean`` and ``validation_accuracy_sd`` of the chosen finalist;
             ``default_test_accuracy``, ``default_test_ci95`` and ``default_p_value`` (see
             :class:`FinalResult`), and whether the default was the choice, ``default_chosen``;

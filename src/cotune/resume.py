@@ -10,8 +10,10 @@ from typing import Any
 
 from cotune.api import Before, RunResult, carry_out, open_run, workers_for
 from cotune.arguments import (
+    ENSEMBLES,
     ModelLike,
     count,
+    named,
     positive,
     read_dataset,
     read_device,
@@ -213,6 +215,7 @@ def _options(
             portfolio=bool(config["portfolio"]),
             patience=positive(config["patience"], "patience"),
             ensemble=count(config["ensemble"], "ensemble"),
+            ensemble_of=named(config["ensemble_of"], ENSEMBLES, "ensemble_of"),
             validation=float(config["validation"]),
         )
     except CotuneError:
@@ -244,7 +247,7 @@ def _resources(run: RunDirectory, config: Mapping[str, Any]) -> Resources:
     try:
         return Resources(
             device=device,
-            workers=positive(config["workers"], "workers") or 1,
+            workers=1 if config["workers"] is None else count(config["workers"], "workers"),
             lanes=positive(config["lanes"], "lanes"),
             precision=read_precision(config["precision"], device),
             checkpoint=parse_duration(config["checkpoint_seconds"], "checkpoint"),

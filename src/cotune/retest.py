@@ -22,11 +22,13 @@ def retest(path: str | Path, again: bool = False, model: ModelLike = None) -> Te
             has an honest score.
 
     Raises:
-        UsageError: It was read before and ``again`` was not given; there is no such run; or its
-            data cannot be read again, or has changed.
+        UsageError: It was read before and ``again`` was not given; there is no such run; it has no
+            test set; or its data cannot be read again, or has changed.
         ModelFileError: The run has no final model.
     """
     run = RunDirectory.open(path)
+    if run.config()["dataset"]["rows"]["test"] == 0:
+        raise UsageError(f"{run.path}: the run was given no test set, so there is none to read")
     readings = run.readings()
     if readings and not again:
         last = readings[-1]

@@ -70,9 +70,11 @@ _SUMMARY = {
 }
 _SCORES = dict.fromkeys(DIRECTIONS, float)
 _SUMMARY_BEST = {"number": int, "params": dict, "validation_accuracy": float}
-_FINAL = {"test_accuracy": float, "test_ci95": [float, float], "epochs": int, "parameters": int}
+_FINAL = {"epochs": int, "parameters": int}
+_TESTED = {"test_accuracy": float, "test_ci95": [float, float]}
 # What may be missing or null; where it is there, it is of this kind.
 _FINAL_OPTIONAL = {
+    "test_accuracy": float,
     "validation_accuracy_mean": float,
     "validation_accuracy_sd": float,
     "default_test_accuracy": float,
@@ -362,6 +364,8 @@ class RunDirectory:
         if data.get("final") is not None:
             _check(data["final"], _FINAL, path, "final.")
             _check_optional(data["final"], _FINAL_OPTIONAL, path, "final.")
+            if data["final"].get("test_accuracy") is not None:
+                _check(data["final"], _TESTED, path, "final.")
             if data["final"].get("default_test_accuracy") is not None:
                 _check(
                     data["final"],
@@ -391,6 +395,8 @@ class RunDirectory:
         for name in ("test_scores", "default_test_scores"):
             if data.get(name):
                 _check(data[name], _SCORES, path, f"{name}.")
+        if data.get("test_accuracy") is not None:
+            _check(data, _TESTED, path)
         try:
             return FinalResult.from_json(data)
         except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -77,6 +78,7 @@ class Search:
         alone: Those that never were.
         why_alone: Why trials of a user's own network could not be.
         accuracies: The last validation accuracy of each trial, by number, 0-1.
+        losses: Likewise its loss.
         weights: Those of kept trials at their best epoch, by number.
         no_patience: Why the search ended before its time, or "".
     """
@@ -130,6 +132,7 @@ class Search:
         self._cohort_epochs = 0.0
         self.finished: list[TrialResult] = []
         self.accuracies: dict[int, float] = {}
+        self.losses: dict[int, float] = {}
         self.no_patience = ""
         self.weights: dict[int, dict[str, NDArray[Any]]] = {}
         self.together: set[int] = set()
@@ -184,6 +187,7 @@ class Search:
         )
         for number, reports in curves.items():
             self.accuracies[number] = reports[-1].scores["accuracy"]
+            self.losses[number] = reports[-1].scores["loss"]
         for trial in trials:
             ended = replace(trial, params=params[trial.number])
             if trial.stopped_early and trial.number in curves:
@@ -252,6 +256,8 @@ class Search:
     def ranked(self) -> list[TrialResult]:
         """Trials that a final model can be made of, best first, by their last value.
 
+        Of equal values, as are many where few rows are judged by, the one with the smaller loss.
+
         Complete ones and those that the end of the time cut short, which would be trained for as
         many epochs as they had; where there are none, those that the pruner stopped.
         """
@@ -266,7 +272,12 @@ class Search:
         with_value = [t for t in trials if t.value is not None and t.state != "failed"]
         unpruned = [t for t in with_value if t.reason != _PRUNED]
         sign = -1.0 if DIRECTIONS[self._metric] == "maximize" else 1.0
-        return sorted(unpruned or with_value, key=lambda t: (sign * (t.value or 0.0), t.number))
+
+        def order(trial: TrialResult) -> tuple[float, float, int]:
+            value, loss = trial.value or 0.0, self.losses.get(trial.number, math.inf)
+            return sign * value, loss, trial.number
+
+        return sorted(unpruned or with_value, key=order)
 
     def _so_far(self, running: _Running, state: State = "pruned", reason: str = "") -> TrialResult:
         """A running trial as it would be recorded if it ended now."""
@@ -340,6 +351,7 @@ class Search:
                 continue
             self.accuracies[report.number] = report.scores["accuracy"]
             assert running.value is not None
+            self.losses[report.number] = report.scores["loss"]
             self._run.append_report(report)
             self._observer.trial_reported(report, running.value)
             values[report.number] = (report.epoch, running.value)

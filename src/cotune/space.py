@@ -185,19 +185,7 @@ class Space:
         """The space as YAML writes it; ``space_from_dict`` reads it back."""
         data: dict[str, Any] = dict(self.constants)
         for name, hyperparameter in self.searched.items():
-            distribution = hyperparameter.distribution
-            if isinstance(distribution, CategoricalDistribution):
-                entry: dict[str, Any] = {
-                    "type": "categorical",
-                    "choices": list(distribution.choices),
-                }
-            elif isinstance(distribution, (IntDistribution, FloatDistribution)):
-                kind = "int" if isinstance(distribution, IntDistribution) else "float"
-                entry = {"type": kind, "low": distribution.low, "high": distribution.high}
-                if distribution.log:
-                    entry["log"] = True
-                elif _has_step(distribution):
-                    entry["step"] = distribution.step
+            entry = entry_of(hyperparameter.distribution)
             if hyperparameter.when:
                 entry["when"] = {
                     parent: values[0] if len(values) == 1 else list(values)
@@ -205,6 +193,20 @@ class Space:
                 }
             data[name] = entry
         return data
+
+
+def entry_of(distribution: BaseDistribution) -> dict[str, Any]:
+    """A distribution as YAML writes it."""
+    if isinstance(distribution, CategoricalDistribution):
+        return {"type": "categorical", "choices": list(distribution.choices)}
+    assert isinstance(distribution, (IntDistribution, FloatDistribution))
+    kind = "int" if isinstance(distribution, IntDistribution) else "float"
+    entry: dict[str, Any] = {"type": kind, "low": distribution.low, "high": distribution.high}
+    if distribution.log:
+        entry["log"] = True
+    elif _has_step(distribution):
+        entry["step"] = distribution.step
+    return entry
 
 
 def suggest(trial: optuna.trial.BaseTrial, name: str, distribution: BaseDistribution) -> Value:
@@ -244,6 +246,16 @@ def _has_step(distribution: IntDistribution | FloatDistribution) -> bool:
     return distribution.step is not None and not (
         isinstance(distribution, IntDistribution) and distribution.step == 1
     )
+
+
+def count_values(distribution: BaseDistribution) -> float:
+    """How many values can be drawn: infinitely many of a range of floats without a step."""
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    assert isinstance(distribution, (IntDistribution, FloatDistribution))
+    if distribution.step is None:
+        return math.inf
+    return round((distribution.high - distribution.low) / distribution.step) + 1
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:

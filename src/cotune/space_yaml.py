@@ -40,7 +40,7 @@ from cotune.hyperparameters import (
     shown_value,
 )
 from cotune.results import Value
-from cotune.space import Hyperparameter, Space, contains
+from cotune.space import Hyperparameter, Space, contains, entry_of
 
 _MAX_BYTES = 1 << 16  # a space that names everything takes a few thousand
 _MAX_STEPS = 10**9
@@ -50,7 +50,7 @@ _LARGEST = 2**53  # whole numbers up to here are exact as floats
 def space_from_dict(
     data: Any, own: Mapping[str, Value | None] | None = None, may_be_fixed: bool = False
 ) -> Space:
-    """A space from what YAML or JSON reads.
+    """A space from what YAML or JSON reads; entries may be Optuna's distributions too.
 
     Args:
         own: Names beside the trainer's, the arguments of a user's network, and their defaults.
@@ -61,6 +61,10 @@ def space_from_dict(
     """
     if not isinstance(data, dict) or not (data or may_be_fixed):
         raise SpaceError("a space maps hyperparameters to distributions; none is there")
+    data = {
+        name: entry_of(entry) if isinstance(entry, BaseDistribution) else entry
+        for name, entry in data.items()
+    }
     searched: dict[str, Hyperparameter] = {}
     constants: dict[str, Value] = {}
     known = _known(data, own)
@@ -118,6 +122,40 @@ def known_of_entry(entry: Any, default: Value | None = None) -> Known:
     plain = [c for c in choices if isinstance(c, (bool, int, float, str))] if choices else []
     first = default if default is not None else (plain or [""])[0]
     return Known(type(first), first, choices=tuple(plain))
+
+
+def fix(space: Space, values: Mapping[str, Any]) -> Space:
+    """The space with hyperparameters held at values, searched before or left out.
+
+    What exists only where a hyperparameter has another value than its own goes; what existed only
+    where it has this one is there always.
+
+    Raises:
+        SpaceError: A name is unknown, a value cannot be used, or would never be; or nothing is left
+            to search.
+    """
+    constants = dict(space.constants)
+    for name, value in values.items():
+        if name not in KNOWN:
+            near = close_name(str(name), KNOWN, NAMES)
+            raise SpaceError(f"fixed.{shown_key(name)}: unknown hyperparameter{near}")
+        constants[name] = known_value(name, value, f"fixed.{name}")
+    data: dict[str, Any] = dict(constants)
+    gone: set[str] = set()
+    for name, hyperparameter in space.searched.items():  # parents come before their children
+        when: dict[str, list[Value]] = {}
+        for parent, wanted in hyperparameter.when.items():
+            if parent not in gone and parent not in constants:
+                when[parent] = list(wanted)
+            elif parent in gone or constants[parent] not in wanted:
+                gone.add(name)
+                if name in values:
+                    listed = " or ".join(map(shown_value, wanted))
+                    raise SpaceError(f"fixed.{name}: exists only where {parent} is {listed}")
+        if name not in gone and name not in constants:
+            entry = entry_of(hyperparameter.distribution)
+            data[name] = {**entry, "when": when} if when else entry
+    return space_from_dict(data)
 
 
 def _families(data: Mapping[str, Any]) -> list[str]:

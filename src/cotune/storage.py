@@ -94,3 +94,20 @@ def load_study(journal_path: Path) -> OptunaStudy:
     if not names:
         raise StorageError(f"{journal_path}: holds no study")
     return optuna.load_study(study_name=names[0], storage=storage)
+
+
+def study_in_memory(study: OptunaStudy) -> OptunaStudy:
+    """A copy that needs no file."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        storage = optuna.storages.InMemoryStorage()
+        optuna.copy_study(
+            from_study_name=study.study_name,
+            from_storage=study._storage,
+            to_storage=storage,
+            to_study_name=study.study_name,
+        )
+        return optuna.load_study(study_name=study.study_name, storage=storage)
+    finally:
+        optuna.logging.set_verbosity(verbosity)

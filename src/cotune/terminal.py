@@ -372,14 +372,17 @@ def _final_rows(
                 "on other folds)",
             )
         )
-    low, high = final["test_ci95"]
-    rows.append(
-        (
-            "test accuracy",
-            f"{final['test_accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%}, "
-            f"{config['dataset']['rows']['test']:,} rows read {_often(readings)})",
+    if final.get("test_accuracy") is None:
+        rows.append(("test accuracy", "none: the data has no test set"))
+    else:
+        low, high = final["test_ci95"]
+        rows.append(
+            (
+                "test accuracy",
+                f"{final['test_accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%}, "
+                f"{config['dataset']['rows']['test']:,} rows read {_often(readings)})",
+            )
         )
-    )
     if config["metric"] != "accuracy" and final.get("test_scores"):
         rows.append((f"test {config['metric']}", _metric_line(config["metric"], final)))
     if final.get("default_test_accuracy") is not None:
@@ -436,15 +439,18 @@ def _files(run: RunDirectory) -> list[tuple[str, str]]:
 
 def _data_line(config: Mapping[str, Any]) -> str:
     data, rows = config["dataset"], config["dataset"]["rows"]
+    test = f"{rows['test']:,} sealed for the test" if rows["test"] else "no test set"
     return (
         f"{data['name']}: {len(data['classes'])} classes, {rows['train']:,} rows to train on, "
-        f"{rows['validation']:,} to validate, {rows['test']:,} sealed for the test"
+        f"{rows['validation']:,} to validate, {test}"
     )
 
 
 def _where(config: Mapping[str, Any]) -> str:
     if config["device"] == "cuda":
         return "the GPU"
+    if config["workers"] == 0:
+        return "this process"
     return f"{config['workers']} worker process" + ("" if config["workers"] == 1 else "es")
 
 

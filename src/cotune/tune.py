@@ -22,6 +22,7 @@ from cotune.exceptions import CotuneError, NoUsableTrialError, StorageError
 from cotune.executors.base import Executor
 from cotune.final import (
     DEFAULT_NUMBER,
+    MEMBER_NUMBER,
     TestReading,
     final_result,
     final_spec,
@@ -57,6 +58,7 @@ from cotune.training_log import TrainingLog
 from cotune.version import VERSION
 
 _ENOUGH_ROWS = 3_000  # of the validation part: a score's standard error is half a point
+_RIVALS = 3  # finalists whose configurations take turns in an ensemble of them
 _CANDIDATES = 3  # trials whose weights are kept, for each network of an ensemble
 
 
@@ -128,6 +130,8 @@ class Tuner:
             self._default,
             len(self._enqueued),
         )
+        # Networks of an ensemble that are trained for it.
+        self._further = options.ensemble if options.ensemble_of == "finalists" else 0
         self._study = Study(
             run.journal_path,
             options.searched,
@@ -171,10 +175,12 @@ class Tuner:
             options.n_trials,
             self._deadline,
             self._unpruned(),
-            (lambda ranked: 0.0) if options.search_only else self._budget.reserve,
+            lambda ranked: (
+                0.0 if options.search_only else self._budget.reserve(ranked, self._further)
+            ),
             self._budget.most_epochs,
             lambda: bool(stop),
-            _CANDIDATES * options.ensemble,
+            _CANDIDATES * options.ensemble if options.ensemble_of == "search" else 0,
             self._measure_costs,
             options.patience,
             self._noise,
@@ -258,8 +264,9 @@ class Tuner:
         for number in order + others:
             trial = by_number[number]
             specs = [self._final_spec(trial, FINAL_NUMBER)]
-            if default is None and number != self._default and self._default in by_number:
-                specs.append(self._final_spec(by_number[self._default], DEFAULT_NUMBER))
+            compared = self._default if self._dataset.n_test else None
+            if default is None and number != compared and compared in by_number:
+                specs.append(self._final_spec(by_number[compared], DEFAULT_NUMBER))
             self._observer.final_started(trial, specs[0])
             deadline = self._deadline
             if deadline is not None:
@@ -272,7 +279,10 @@ class Tuner:
             chosen, *more = trainings
             default = more[0] if more else default
             if chosen.weights:
-                return self._test(trial, chosen, default, finalists, failures)
+                ensemble = self._train_ensemble(trial, chosen, finalists, by_number)
+                if ensemble is None:
+                    return self._progress.write("interrupted", "stopped by the user", trial)
+                return self._test(trial, chosen, default, finalists, failures, ensemble)
             failures.append(f"trial {number} was passed over: {chosen.error} of its final model")
         raise NoUsableTrialError("; ".join(failures))
 
@@ -293,7 +303,7 @@ class Tuner:
         if not trials:
             return []
         if self._deadline is not None:
-            rounds = MOST_ROUNDS  # as many as there is time for
+            rounds = MOST_ROUNDS * self._budget.stage  # as many as there is time for
 
         def deadline(numbers: Sequence[int]) -> float | None:
             """Leaves what the final models take, whichever of these is chosen."""
@@ -301,7 +311,9 @@ class Tuner:
                 return None
             playing = [by_number[number] for number in numbers]
             return self._deadline - max(
-                self._budget.final_seconds(trial, ranked) + 2 * self._budget.test_seconds(trial)
+                self._budget.final_seconds(trial, ranked)
+                + self._budget.ensemble_seconds(trial, self._further)
+                + 2 * self._budget.test_seconds(trial)
                 for trial in playing
             )
 
@@ -328,6 +340,7 @@ class Tuner:
             self._sign < 0.0,
             train,
             has_time,
+            self._budget.stage,
         )
         if finalists is None:
             return None
@@ -380,6 +393,7 @@ class Tuner:
         default: Training | None,
         finalists: Sequence[Finalist],
         failures: list[str],
+        trained: Mapping[int, Sequence[Training]],
     ) -> Summary:
         models = [
             make_classifier(one, self._dataset, self._preprocessing, self._training.own)
@@ -387,12 +401,15 @@ class Tuner:
             if one is not None and one.weights
         ]
         save_model(self._run.best_path, models[0], training.spec.params, VERSION)
-        ensemble, combined = self._make_ensemble()
-        reading, *more = read_test_set([*models, *ensemble], self._dataset)
-        self._run.append_reading(reading.accuracy)
-        if combined is not None:
-            last = more.pop()
-            combined = replace(combined, test_accuracy=last.accuracy, test_ci95=last.ci95)
+        ensemble, combined = self._make_ensemble(trained)
+        reading, more = None, list[TestReading]()
+        if self._dataset.n_test:
+            reading, *more = read_test_set([*models, *ensemble], self._dataset)
+            self._run.append_reading(reading.accuracy)
+            if combined is not None:
+                last = more.pop()
+                combined = replace(combined, test_accuracy=last.accuracy, test_ci95=last.ci95)
+            self._draw_mistakes(reading)
         has_default = trial.number == self._default or bool(more)
         final = final_result(
             models[0],
@@ -404,15 +421,65 @@ class Tuner:
             combined,
         )
         self._run.write_final(final)
-        self._draw_mistakes(reading)
         self._observer.final_ended(final)
         remarks = "; ".join(failures or self._remarks(trial, final))
         summary = self._progress.write("complete", remarks, trial, final)
         self._checkpoints.drop()
         return summary
 
-    def _make_ensemble(self) -> tuple[list[Ensemble], EnsembleResult | None]:
-        """The ensemble that was asked for, saved, and what it is made of; or nothing."""
+    def _train_ensemble(
+        self,
+        trial: TrialResult,
+        chosen: Training,
+        finalists: Sequence[Finalist],
+        by_number: Mapping[int, TrialResult],
+    ) -> dict[int, list[Training]] | None:
+        """The members of an ensemble of finalists, by their trial, the final model the first.
+
+        The configurations of the best finalists take turns, each time with another seed.
+
+        Returns:
+            {} where none was asked for; None when the user stopped it.
+        """
+        if not self._further:
+            return {}
+        rivals = [one.number for one in finalists if one.number != trial.number]
+        turns = [trial.number, *rivals[: _RIVALS - 1]]
+        numbers = [
+            turns[i % len(turns)] for i in range(1, self._budget.members(trial, self._further))
+        ]
+        specs = [
+            self._final_spec(by_number[number], MEMBER_NUMBER - i)
+            for i, number in enumerate(numbers)
+        ]
+        trainings = self._retrain(specs, lambda report: None, self._deadline, self._final_weights)
+        if trainings is None:
+            return None
+        members = {trial.number: [chosen]}
+        for number, training in zip(numbers, trainings, strict=True):
+            if training.weights:
+                members.setdefault(number, []).append(training)
+        return members
+
+    def _make_ensemble(
+        self, trained: Mapping[int, Sequence[Training]]
+    ) -> tuple[list[Ensemble], EnsembleResult | None]:
+        """The ensemble that was asked for, saved, and what it is made of; or nothing.
+
+        Args:
+            trained: Its members, if it is one of finalists.
+        """
+        if trained:
+            trainings = [one for several in trained.values() for one in several]
+            networks = [
+                make_classifier(one, self._dataset, self._preprocessing) for one in trainings
+            ]
+            ensemble = Ensemble(networks, [1.0] * len(networks)).eval()
+            save_ensemble(
+                self._run.ensemble_path, ensemble, [one.spec.params for one in trainings], VERSION
+            )
+            counts = {number: len(several) for number, several in trained.items()}
+            return [ensemble], EnsembleResult(counts, None)
         kept = [trial for trial in self._search.ranked() if trial.number in self._search.weights]
         if not kept or not self._options.ensemble:
             return [], None

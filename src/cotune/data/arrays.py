@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,7 +32,7 @@ def from_arrays(
     inputs: ArrayLike,
     labels: ArrayLike,
     *,
-    test: tuple[ArrayLike, ArrayLike] | None = None,
+    test: tuple[ArrayLike, ArrayLike] | Literal[False] | None = None,
     classes: Sequence[str] | None = None,
     name: str = "arrays",
     columns: tuple[Column, ...] = (),
@@ -44,8 +44,9 @@ def from_arrays(
         inputs: ``[rows, features]`` or images ``[rows, height, width(, 3)]`` of numbers.
         labels: ``[rows]``, whole numbers or strings. With ``classes`` numbers are indices into
             it and strings are its members; without, the classes are the distinct labels, sorted.
-        test: Inputs and labels of the test set. Without it a stratified fifth of the rows, at
-            least one of each class, is sealed: always the same rows for the same labels.
+        test: Inputs and labels of the test set; False for none. Without it a stratified fifth of
+            the rows, at least one of each class, is sealed: always the same rows for the same
+            labels.
         classes: Class names.
         name: What messages begin with.
         columns: Of a table, where NaN is a missing cell; see ``Dataset.columns``.
@@ -80,6 +81,8 @@ def from_arrays(
         places = canonical_order(rows, np.array(names)[indices])
         indices = indices[places]
 
+    if test is False:
+        return Dataset(name, rows, indices, names, open_test=None, n_test=0)
     if test is not None:
         test_rows = _numbers(test[0], f"{name}: test inputs", missing=bool(columns))
         if len(test_rows) == 0:

@@ -221,6 +221,20 @@ def prepare(
     ), preprocessing
 
 
+def features_of(dataset: Dataset, validation: float, seed: int) -> tuple[int, ...]:
+    """Shape of a row as a network sees it: of a table, what its columns are made into.
+
+    Args:
+        validation, seed: As for :func:`prepare`.
+    """
+    if not dataset.columns:
+        return dataset.input_shape
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # they come where it is prepared
+        training, _ = prepare(dataset, validation=validation, seed=seed)
+    return training.input_shape
+
+
 def _chunks(
     inputs: NDArray[np.generic], rows: NDArray[np.int64] | None
 ) -> Iterator[NDArray[np.float64]]:

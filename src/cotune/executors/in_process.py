@@ -1,11 +1,13 @@
-"""An engine in the driver's own process: for a GPU, and for tests."""
+"""An engine in the driver's own process: for a GPU, and for work too small for processes."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from numpy.typing import NDArray
 
 from cotune.data.dataset import TrainingData
@@ -81,3 +83,20 @@ class InProcessExecutor(Executor):
 
     def close(self) -> None:
         pass
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within it PyTorch computes as in a worker: on one thread, and subnormal numbers as 0.
+
+    With several threads, sums would be added up in another order on another machine.
+    """
+    threads, tiny = torch.get_num_threads(), torch.tensor([1e-310], dtype=torch.float64)
+    had_subnormals = bool((tiny + tiny).item())
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(not had_subnormals)
+        torch.set_num_threads(threads)

@@ -183,7 +183,7 @@ def _banner(contents: Contents) -> str:
 def _tiles(contents: Contents) -> list[Tile]:
     summary, final = contents.summary, contents.final
     tiles = []
-    if final is not None:
+    if final is not None and final.test_accuracy is not None:
         rows = _dataset(contents).get("rows")
         count = rows.get("test") if isinstance(rows, dict) else None
         on = f" on {count:,} rows" if isinstance(count, int) else ""
@@ -196,7 +196,8 @@ def _tiles(contents: Contents) -> list[Tile]:
                 note += f"; the default’s: {final.default_test_scores[contents.metric]:.4f}"
             tiles.append(Tile(label, f"{final.test_scores[contents.metric]:.4f}", note))
     else:
-        tiles.append(Tile("Test accuracy", "–", "no final model was tested"))
+        why = "no final model was tested" if final is None else "no test set: no test score"
+        tiles.append(Tile("Test accuracy", "–", why))
     if final is not None and final.default_test_accuracy is not None:
         tiles.append(_default_tile(contents, final))
     if final is not None and final.ensemble is not None and final.ensemble.test_ci95 is not None:
@@ -242,6 +243,7 @@ def _default_tile(contents: Contents, final: FinalResult) -> Tile:
     """The default's test score, and whether tuning did better."""
     accuracy, p_value = final.default_test_accuracy, final.default_p_value
     assert accuracy is not None
+    assert final.test_accuracy is not None
     if final.default_number == contents.best:
         note = "nothing did better than the default configuration"
     else:

@@ -1,0 +1,274 @@
+"""What a run would do, as `cotune run DATA --dry-run` prints it: nothing is trained or written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import prod
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cotune.arguments import (
+    fit_space,
+    n_cores,
+    read_dataset,
+    read_device,
+    read_metrics,
+    read_own,
+    read_timeout,
+)
+from cotune.capacity import MOST_LANES
+from cotune.data import Dataset, check_learnable
+from cotune.data.arrays import SEALED_SHARE
+from cotune.data.splits import stratified_split
+from cotune.hyperparameters import KNOWN, SHARED, shown_value
+from cotune.options import Options, Resources
+from cotune.space import Space, count_values, describe
+
+_WIDTH: Final = 80
+_MOST_COLUMNS: Final = 40
+_MOST_CLASSES: Final = 30
+_BAR: Final = 20  # characters of the commonest class's bar
+_IMBALANCED: Final = 3.0  # times as many rows of the commonest class as of the rarest
+
+
+def dry_run(
+    data: str | Dataset | tuple[Any, Any],
+    *,
+    target: str | None,
+    test: str | None,
+    space: str | None,
+    model: str | None,
+    fixed: Mapping[str, Any],
+    sampler: str,
+    pruner: str,
+    metric: str,
+    n_trials: int | None,
+    timeout: str | float | None,
+    seed: int,
+    workers: int | None,
+    lanes: int | None,
+    device: str,
+    validation: float,
+    **_: Any,
+) -> None:
+    """Read the data and print what :func:`cotune.run` would do with these arguments.
+
+    Raises:
+        UsageError, DataError: As ``run``.
+    """
+    dataset = read_dataset(data, target, test)
+    own = read_own(model)
+    metrics = read_metrics(metric)
+    options = Options(
+        space=fit_space(space, model, dataset, fixed, own, validation, seed),
+        own=own,
+        sampler=sampler,
+        pruner=pruner,
+        metric=metrics[0],
+        costs=metrics[1],
+        n_trials=n_trials,
+        timeout=read_timeout(timeout, n_trials),
+        seed=seed,
+        validation=validation,
+    )
+    resources = Resources(read_device(device), workers or n_cores(), lanes)
+    print_dry_run(dataset, options, resources)
+
+
+def print_dry_run(
+    dataset: Dataset, options: Options, resources: Resources, console: Console | None = None
+) -> None:
+    """Print what was understood of a run: data, classes, splits, space and how it would train.
+
+    Args:
+        console: Where to; by default stdout.
+
+    Raises:
+        DataError: The data cannot be learned from.
+    """
+    console = console or Console(highlight=False, markup=False, emoji=False)
+    width = min(_WIDTH, console.width)
+    for part in _parts(dataset, options, resources):
+        console.print(part, width=width)
+
+
+def _parts(dataset: Dataset, options: Options, resources: Resources) -> Iterator[RenderableType]:
+    check_learnable(dataset)
+    train, held_out = stratified_split(
+        dataset.labels,
+        options.validation,
+        options.seed,
+        classes=dataset.classes,
+        name=dataset.name,
+    )
+    yield _facts(_data_facts(dataset, len(train), len(held_out)))
+    if dataset.columns:
+        yield from _section("columns", _columns(dataset, train))
+    yield from _section("classes", _classes(dataset))
+    yield from _section("space", _space(options.searched))
+    yield Text()
+    yield _facts(_search_facts(dataset, options, resources))
+    yield Text("\nDry run: nothing was trained, and nothing was written.")
+
+
+def _section(title: str, table: Table) -> Iterator[RenderableType]:
+    yield Text(f"\n{title}", style="bold")
+    yield table
+
+
+def _facts(facts: list[tuple[str, str]]) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True, min_width=10)
+    table.add_column(overflow="fold")
+    for label, text in facts:
+        table.add_row(label, Text(text))
+    return table
+
+
+def _list(*columns: str) -> Table:
+    """A table of which the columns after ``>`` are aligned to the right."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        justify: Any = "right" if column.startswith(">") else "left"
+        table.add_column(column.removeprefix(">"), justify=justify, overflow="fold")
+    return table
+
+
+def _data_facts(dataset: Dataset, train: int, held_out: int) -> list[tuple[str, str]]:
+    source = dataset.source
+    facts = [("data", dataset.name)]
+    if source is not None:
+        facts.append(("from", source.path))
+        if source.target is not None:
+            facts.append(("target", source.target))
+    facts.append(("rows", f"{len(dataset) + dataset.n_test:,}"))
+    facts.append(("inputs", _inputs(dataset)))
+    facts.append(("training", f"{train:,} rows"))
+    facts.append(("validation", f"{held_out:,} rows, stratified by class"))
+    facts.append(("test", _test(dataset)))
+    facts += [("note", remark) for remark in dataset.remarks]
+    return facts
+
+
+def _inputs(dataset: Dataset) -> str:
+    shape = dataset.input_shape
+    if dataset.has_images:
+        channels = {2: "grey", 3: "colour" if shape[-1] == 3 else f"{shape[-1]} channels"}
+        return f"images of {shape[1]} x {shape[0]} pixels, {channels[len(shape)]}"
+    if not dataset.columns:
+        return f"{shape[0]:,} numbers a row"
+    kinds = [column.kind for column in dataset.columns]
+    names = ("number", "boolean", "category")
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in names if kind in kinds)
+    return f"{len(kinds):,} columns: {counts}"
+
+
+def _test(dataset: Dataset) -> str:
+    if not dataset.n_test:
+        return "no test set: the final model will have no test score"
+    source = dataset.source
+    if source is not None and source.test is not None:
+        return f"{dataset.n_test:,} rows of {source.test}, sealed until the end"
+    whole = len(dataset) + dataset.n_test
+    if abs(dataset.n_test - SEALED_SHARE * whole) <= len(dataset.classes):
+        return f"{dataset.n_test:,} rows, a stratified fifth, sealed until the end"
+    return f"{dataset.n_test:,} rows that came with the data, sealed until the end"
+
+
+def _columns(dataset: Dataset, train: NDArray[np.int64]) -> Table:
+    table = _list("name", "kind", "values", ">missing")
+    for i, column in enumerate(dataset.columns[:_MOST_COLUMNS]):
+        cells = np.asarray(dataset.inputs[train, i], np.float64)
+        present = cells[~np.isnan(cells)]
+        missing = len(cells) - len(present)
+        table.add_row(
+            Text(column.name),
+            column.kind,
+            Text(_values(column.categories, present)),
+            f"{missing:,}" if missing else "",
+        )
+    left = len(dataset.columns) - _MOST_COLUMNS
+    if left > 0:
+        table.add_row(f"and {left:,} more", "", "", "")
+    return table
+
+
+def _values(categories: tuple[str, ...], present: NDArray[np.float64]) -> str:
+    """What a column holds in the training part."""
+    if len(np.unique(present)) < 2:
+        return "a single value: left out"
+    if categories:
+        shown = ", ".join(categories[:3])
+        return f"{len(categories)}: {shown}" + (", ..." if len(categories) > 3 else "")
+    return f"{present.min():.4g} to {present.max():.4g}"
+
+
+def _classes(dataset: Dataset) -> Table:
+    counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
+    most = int(counts.max())
+    table = _list("class", ">rows", ">share", "")
+    for name, count in list(zip(dataset.classes, counts.tolist(), strict=True))[:_MOST_CLASSES]:
+        rare = "  rare" if count * _IMBALANCED <= most else ""
+        bar = "#" * max(1, round(_BAR * count / most))
+        table.add_row(Text(name), f"{count:,}", f"{count / len(dataset):.1%}", bar + rare)
+    if (left := len(counts) - _MOST_CLASSES) > 0:
+        table.add_row(f"and {left:,} more", "", "", "")
+    return table
+
+
+def _space(space: Space) -> Table:
+    table = _list("hyperparameter", "range", "default", "only where")
+    default: Mapping[str, Any] = space.default()
+    for name, hyperparameter in space.searched.items():
+        when = " and ".join(
+            f"{parent} is {' or '.join(map(shown_value, values))}"
+            for parent, values in hyperparameter.when.items()
+        )
+        shown = describe(hyperparameter.distribution)
+        value = shown_value(default[name]) if name in default else "-"
+        table.add_row(name, shown, value, when)
+    for name, constant in space.constants.items():
+        table.add_row(name, f"always {shown_value(constant)}", "", "")
+    return table
+
+
+def _search_facts(
+    dataset: Dataset, options: Options, resources: Resources
+) -> list[tuple[str, str]]:
+    ends = [f"{options.n_trials:,} trials"] if options.n_trials else []
+    ends += [f"{options.timeout:g} s"] if options.timeout else []
+    where = "the GPU"
+    if resources.device == "cpu":
+        where = f"{resources.workers} worker process" + ("" if resources.workers == 1 else "es")
+    lanes = f"up to {MOST_LANES[resources.device]} in each, measured when the run begins"
+    if resources.lanes:
+        lanes = f"{resources.lanes} in each"
+    facts = [
+        ("metric", ", ".join([options.metric, *options.costs])),
+        ("search", f"{options.sampler}, pruner {options.pruner}, {' or '.join(ends)}"),
+        ("workers", where),
+        ("lanes", lanes),
+        ("fused", _fused(options.space)),
+    ]
+    counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
+    if options.metric == "accuracy" and counts.max() >= _IMBALANCED * counts.min():
+        facts.append(("note", "the classes are imbalanced: consider --metric f1"))
+    return facts
+
+
+def _fused(space: Space) -> str:
+    """Which trials are trained together."""
+    shared = [name for name in SHARED if name in space.searched]
+    if not shared:
+        return "all trials, whatever their hyperparameters"
+    kinds = prod(count_values(space.searched[name].distribution) for name in shared)
+    fusible = sum(KNOWN[name].fusible for name in space.searched)
+    return (
+        f"trials that agree in {', '.join(shared)} ({kinds:,} combinations); they may differ in "
+        f"the other {fusible}"
+    )

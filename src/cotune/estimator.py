@@ -1,0 +1,200 @@
+"""A tuned network as a scikit-learn classifier."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from cotune.api import RunResult, run
+from cotune.arguments import n_cores
+from cotune.data import Dataset, from_arrays
+from cotune.ensemble import Ensemble, load_ensemble
+from cotune.modelfile import Classifier
+from cotune.results import Value
+from cotune.storage import study_in_memory
+from cotune.study import PrunerLike, SamplerLike
+
+_ROWS = 2048  # predicted at a time
+
+
+class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A neural network that tunes itself while it is fitted.
+
+    :meth:`fit` searches, trains finalists again and fits the final model on all rows, as
+    :func:`cotune.run` does, but that no rows are sealed for a test: whoever wants a score holds
+    rows out, as with any other estimator. It standardizes the features itself.
+
+    Args:
+        timeout: Wall clock of a fit: seconds, or ``"90s"``, ``"5m"``; None for no limit, which
+            needs ``n_trials``.
+        n_trials: Trials to run.
+        model: ``mlp``, ``cnn`` (of images: ``X`` is then ``[rows, height, width(, 3)]``), or
+            ``auto``: both where the rows are images.
+        space: A preset, a YAML file or a mapping, instead of a model's own.
+        metric: What is tuned for on rows held out of ``X``: ``accuracy``, ``loss`` or ``f1``.
+        sampler, pruner: Names, or Optuna objects, as for :func:`cotune.run`.
+        ensemble: Predict with the average of so many networks, of the best finalists'
+            configurations, each trained on all rows, as many as there is time for; 1: with the
+            final model alone.
+        n_jobs: Worker processes; None or 1: none, it trains in this process, on one core; -1: one
+            a core.
+        device: ``auto`` (a GPU when there is one), ``cpu`` or ``cuda``.
+        random_state: With ``n_trials`` and without ``timeout``, the same whole number gives the
+            same model on the same machine.
+        out: The run directory to keep; by default there is none after the fit.
+        verbose: 1: print how the search goes.
+
+    Attributes:
+        classes_: Class labels.
+        n_features_in_: Features of a row.
+        feature_names_in_: Their names, where ``X`` has columns with names.
+        best_params_: Hyperparameters of the final model.
+        best_score_: Their ``metric`` on rows that were held out: the mean of the finalist's
+            trainings on other folds, or, where there was no time for them, the search's own score,
+            which is optimistic.
+        study_: The Optuna study, in memory.
+        module_: An ``nn.Module``: rows as they are in ``X`` to logits, in the order of
+            ``classes_``.
+    """
+
+    def __init__(
+        self,
+        timeout: str | float | None = 60,
+        n_trials: int | None = None,
+        *,
+        model: str = "mlp",
+        space: str | Path | Mapping[str, Any] | None = None,
+        metric: str = "accuracy",
+        sampler: SamplerLike = "tpe",
+        pruner: PrunerLike = "asha",
+        ensemble: int = 8,
+        n_jobs: int | None = None,
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        out: str | Path | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.timeout = timeout
+        self.n_trials = n_trials
+        self.model = model
+        self.space = space
+        self.metric = metric
+        self.sampler = sampler
+        self.pruner = pruner
+        self.ensemble = ensemble
+        self.n_jobs = n_jobs
+        self.device = device
+        self.random_state = random_state
+        self.out = out
+        self.verbose = verbose
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Tune and train a network.
+
+        Args:
+            X: ``[rows, features]``, or images.
+            y: ``[rows]`` labels of two classes or more, each of two rows or more.
+
+        Raises:
+            ValueError: ``X`` or ``y`` cannot be learned from, or a parameter cannot be used.
+            NoUsableTrialError: Every trial failed.
+        """
+        X, y = validate_data(self, X, y, allow_nd=True)
+        check_classification_targets(y)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y has one class, {self.classes_[0]}; a classifier needs rows of two classes"
+            )
+        names = [str(label) for label in self.classes_]
+        self._tune(from_arrays(X, labels, test=False, classes=names, name="X"))
+        return self
+
+    def _tune(self, dataset: Dataset) -> None:
+        from cotune.terminal import make_observer
+
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(warnings.catch_warnings())
+            # As PolynomialFeatures makes them; other estimators say nothing of them either.
+            warnings.filterwarnings("ignore", ".* single value in the training part", UserWarning)
+            out = self.out
+            if out is None:
+                folder = tempfile.TemporaryDirectory(prefix="cotune-")
+                out = Path(stack.enter_context(folder)) / "run"
+            result = run(
+                dataset,
+                timeout=self.timeout,
+                n_trials=self.n_trials,
+                model=None if self.space is not None else self.model,
+                space=self.space,
+                metric=self.metric,
+                sampler=self.sampler,
+                pruner=self.pruner,
+                ensemble=self.ensemble,
+                ensemble_of="finalists",
+                workers=_workers(self.n_jobs),
+                device=self.device,
+                seed=self._seed(),
+                out=out,
+                report=self.out is not None,
+                observer=make_observer(quiet=not self.verbose),
+            )
+            self._keep(result)
+
+    def _keep(self, result: RunResult) -> None:
+        self.module_: Classifier | Ensemble = (
+            result.model if self.ensemble == 1 else load_ensemble(result.path)
+        )
+        self.best_params_: dict[str, Value] = result.best_params
+        self.best_score_ = _score(result)
+        self.study_ = study_in_memory(result.study)
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """The likeliest class of each row, ``[rows]``."""
+        check_is_fitted(self)
+        predicted: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
+        return predicted
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Probabilities ``[rows, classes]``, in the order of ``classes_``."""
+        check_is_fitted(self)
+        rows = validate_data(self, X, reset=False, allow_nd=True)
+        with torch.no_grad():
+            chunks = [
+                self.module_(torch.tensor(rows[i : i + _ROWS])).double().softmax(-1)
+                for i in range(0, len(rows), _ROWS)
+            ]
+        probabilities: NDArray[np.float64] = torch.cat(chunks).numpy()
+        return probabilities
+
+    def _seed(self) -> int:
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+
+def _workers(n_jobs: int | None) -> Any:
+    """As joblib counts: -1 is all cores, -2 all but one."""
+    if n_jobs is None or n_jobs == 1:
+        return "in-process"
+    if n_jobs == 0:
+        raise ValueError("n_jobs: 0 is no number of processes; give 1 or more, or -1 for all cores")
+    return max(1, n_cores() + 1 + n_jobs) if n_jobs < 0 else n_jobs
+
+
+def _score(result: RunResult) -> float:
+    best, final = result.summary.best, result.final
+    assert best is not None
+    assert final is not None
+    means = [one.value for one in final.finalists if one.number == best["number"]]
+    return float(means[0] if means else best["value"])

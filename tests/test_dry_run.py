@@ -1,0 +1,151 @@
+"""`cotune run DATA --dry-run`: what was understood, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from rich.console import Console
+
+from cotune.cli import cotune as command
+from cotune.data import from_arrays
+from cotune.data.dataset import Column, Dataset, Source
+from cotune.dry_run import print_dry_run
+from cotune.exceptions import DataError, SpaceError
+from cotune.options import Options, Resources
+from cotune.presets import load_space
+from tests.processes import workers_of
+
+
+def said(dataset: Dataset, **options: object) -> str:
+    """What is printed of a dataset, each run of spaces as one."""
+    out = io.StringIO()
+    space = load_space("mlp", images=dataset.has_images)
+    asked = Options(space, **options)  # type: ignore[arg-type]
+    print_dry_run(dataset, asked, Resources("cpu", 2), Console(file=out, width=200))
+    assert max(map(len, out.getvalue().splitlines())) <= 80
+    return re.sub(" *\n", "\n", re.sub(" +", " ", out.getvalue()))
+
+
+def table(rows: int = 100) -> Dataset:
+    """30 % of class ``no``, a column of each kind, one constant, cells missing in one."""
+    rng = np.random.default_rng(0)
+    inputs = np.stack(
+        [
+            rng.normal(size=rows) * 10,
+            rng.integers(0, 2, rows),
+            rng.integers(0, 5, rows),
+            np.full(rows, 7.0),
+        ],
+        axis=1,
+    )
+    inputs[:20, 0] = np.nan
+    labels = np.array([1, 0] + [1, 1, 1, 1, 0][:5] * ((rows - 2) // 5 + 1))[:rows]
+    columns = (
+        Column("income <b>", "number"),
+        Column("owner", "boolean"),
+        Column("town", "category", ("Ulm", "Bonn", "Köln", "Jena", "Kiel")),
+        Column("version", "number"),
+    )
+    source = Source("/data/people.csv", "loan")
+    remarks = ("rows 3 and 4 are equal",)
+    return Dataset(
+        "people", inputs, labels, ("no", "yes"), None, 0, columns, None, None, remarks, source
+    )
+
+
+def test_a_table():
+    text = said(table(), n_trials=5, timeout=None)
+    for line in [
+        "data people",
+        "from /data/people.csv",
+        "target loan",
+        "rows 100",
+        "inputs 4 columns: 2 number, 1 boolean, 1 category",
+        "training 80 rows",
+        "validation 20 rows, stratified by class",
+        "test no test set: the final model will have no test score",
+        "note rows 3 and 4 are equal",
+        "owner boolean 0 to 1",
+        "town category 5: Ulm, Bonn, Köln, ...",
+        "version number a single value: left out",
+        "search tpe, pruner asha, 5 trials",
+        "note the classes are imbalanced: consider --metric f1",
+    ]:
+        assert line in text
+    assert re.search(r"income <b> number -\d\S* to \d\S* 1\d\n", text)  # those of the training part
+    assert re.search(r"no 20 20\.0% #+ rare", text)
+    assert "shift" not in text
+
+
+def test_classes_that_are_about_as_frequent_are_not_marked():
+    rng = np.random.default_rng(0)
+    data = from_arrays(rng.normal(size=(60, 3)), np.arange(60) % 3)
+    text = said(data)
+    assert "rare" not in text
+    assert "imbalanced" not in text
+    assert "inputs 3 numbers a row" in text
+    assert "test 12 rows, a stratified fifth, sealed until the end" in text
+
+
+def test_what_is_many_is_cut_short():
+    rng = np.random.default_rng(0)
+    wide = Dataset(
+        "wide",
+        rng.normal(size=(200, 90)),
+        np.arange(200) % 50,
+        tuple(f"class {i} of quite a long name {'x' * 90}" for i in range(50)),
+        None,
+        0,
+        tuple(Column(f"column {i} {'y' * 90}", "number") for i in range(90)),
+    )
+    text = said(wide)
+    assert "and 50 more" in text
+    assert "and 20 more" in text
+
+
+def test_data_that_cannot_be_learned_from():
+    with pytest.raises(DataError, match="only one row"):
+        said(from_arrays([[1.0]], [0], test=False))
+
+
+@pytest.fixture
+def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(command, ["run", *arguments, "--dry-run"])
+
+    return run
+
+
+def test_the_command_trains_nothing_and_writes_nothing(invoke, tmp_path: Path):
+    done = invoke("digits", "--set", "lr=0.01", "--out", "here", "--metric", "accuracy,parameters")
+    assert done.exit_code == 0, done.output
+    text = re.sub(" +", " ", done.output)
+    for line in [
+        "rows 1,797",
+        "inputs images of 8 x 8 pixels, grey",
+        "training 1,149 rows",
+        "lr always 0.01",
+        "width 8 to 256 in steps of 8 256",
+        "momentum 0 to 0.99 - optimizer is sgd",
+        "metric accuracy, parameters",
+        "search tpe, pruner asha, 300 s",
+        "fused trials that agree in batch_norm, batch_size, shift (24",
+        "Dry run: nothing was trained, and nothing was written.",
+    ]:
+        assert line in text
+    assert list(tmp_path.iterdir()) == []
+    assert workers_of(os.getpid()) == []
+
+
+def test_what_is_wrong_is_wrong_in_a_dry_run_too(invoke):
+    assert "no dataset or file 'digit'" in str(invoke("digit").exception)
+    assert isinstance(invoke("digits", "--set", "lr=x").exception, SpaceError)

@@ -1,0 +1,182 @@
+"""A tuned network as a scikit-learn classifier."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures
+from sklearn.utils.estimator_checks import check_estimator
+
+import cotune
+from cotune import CotuneClassifier
+from cotune.exceptions import UsageError
+
+X, Y = load_iris(return_X_y=True)
+NAMES = np.array(["setosa", "versicolor", "virginica"])
+
+
+def quick(**parameters: Any) -> CotuneClassifier:
+    """One that a fit of takes a fraction of a second."""
+    few: dict[str, Any] = {"timeout": None, "n_trials": 2, "random_state": 0, "ensemble": 1}
+    return CotuneClassifier(**few | parameters)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> CotuneClassifier:
+    return quick(n_trials=6).fit(X, NAMES[Y])
+
+
+def test_scikit_learns_own_checks():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of constant features in the checks' data
+        results = check_estimator(quick(), on_skip=None)
+    assert len(results) > 40
+    assert [r["check_name"] for r in results if r["status"] != "passed"] in (
+        [],
+        ["check_array_api_input"],  # wants SCIPY_ARRAY_API set before NumPy is imported
+    )
+
+
+def test_it_learns_within_its_timeout():
+    parts = train_test_split(*load_breast_cancer(return_X_y=True), random_state=0)
+    X_train, X_test, y_train, y_test = parts
+    model = CotuneClassifier(timeout=5, random_state=0)
+    assert model.fit(X_train, y_train).score(X_test, y_test) > 0.93
+    assert 0.9 < model.best_score_ <= 1.0
+    assert len(model.study_.trials) >= 1
+
+
+def test_what_is_fitted(fitted: CotuneClassifier):
+    assert fitted.classes_.tolist() == NAMES.tolist()
+    assert fitted.n_features_in_ == 4
+    probabilities = fitted.predict_proba(X)
+    assert probabilities.shape == (150, 3)
+    np.testing.assert_allclose(probabilities.sum(1), 1.0)
+    assert (fitted.predict(X) == NAMES[probabilities.argmax(1)]).all()
+    assert fitted.score(X, NAMES[Y]) > 0.9
+    with torch.no_grad():
+        logits = fitted.module_(torch.tensor(X))
+    np.testing.assert_allclose(logits.double().softmax(1), probabilities)
+    assert isinstance(fitted.study_, optuna.Study)
+    assert len(fitted.study_.trials) == 6
+    assert fitted.best_params_ in [trial.params for trial in fitted.study_.trials]
+    fitted.study_.optimize(lambda trial: trial.suggest_float("z", 0, 1), n_trials=1)
+
+
+def test_a_pickle_predicts_the_same(fitted: CotuneClassifier):
+    again = pickle.loads(pickle.dumps(fitted))
+    assert (again.predict_proba(X) == fitted.predict_proba(X)).all()
+    assert len(again.study_.trials) >= 6
+
+
+def test_a_clone_is_unfitted_and_equal(fitted: CotuneClassifier):
+    other = clone(fitted)
+    assert other.get_params() == fitted.get_params()
+    with pytest.raises(NotFittedError):
+        other.predict(X)
+
+
+def test_the_seed_decides():
+    one, same = (quick(n_trials=3).fit(X, Y).predict_proba(X) for _ in range(2))
+    other = quick(n_trials=3, random_state=1).fit(X, Y).predict_proba(X)
+    assert (one == same).all()
+    assert (one != other).any()
+
+
+def test_a_random_state_object_moves_on():
+    model = quick(random_state=np.random.RandomState(0))
+    assert (model.fit(X, Y).predict_proba(X) != model.fit(X, Y).predict_proba(X)).any()
+
+
+def test_it_writes_nothing_and_says_nothing(tmp_path: Path, monkeypatch, capfd):
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    quick().fit(X, Y)
+    assert list((tmp_path / "here").iterdir()) == []
+    assert list(temporary.iterdir()) == []
+    assert capfd.readouterr() == ("", "")
+    quick(verbose=1).fit(X, Y)
+    assert "120 rows to train on, 30 to validate, no test set" in capfd.readouterr().err
+
+
+def test_a_run_directory_that_is_kept(tmp_path: Path):
+    model = quick(out=tmp_path / "run").fit(X, Y)
+    result = cotune.open_run(tmp_path / "run")
+    assert (tmp_path / "run" / "report.html").exists()
+    assert result.best_params == model.best_params_
+    with torch.no_grad():
+        kept = result.model(torch.tensor(X))
+        np.testing.assert_array_equal(kept, model.module_(torch.tensor(X)))
+    with pytest.raises(UsageError, match="files are there already"):
+        model.fit(X, Y)
+
+
+def test_with_scikit_learns_tools():
+    pipeline = make_pipeline(PolynomialFeatures(), quick(n_trials=3))
+    assert cross_val_score(pipeline, X, Y, cv=3).min() > 0.8
+    search = GridSearchCV(quick(), {"pruner": ["asha", "none"]}, cv=2, n_jobs=2).fit(X, Y)
+    assert search.best_score_ > 0.7
+    assert search.predict(X).shape == (150,)
+
+
+def test_the_names_of_columns():
+    frame = load_wine(as_frame=True)
+    model = quick().fit(frame.data, frame.target)
+    assert model.feature_names_in_.tolist() == frame.feature_names
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(frame.data.rename(columns={"ash": "ashes"}))
+
+
+def test_images():
+    digits = load_digits()
+    model = quick(model="cnn", space=None).fit(digits.images[:200], digits.target[:200])
+    assert model.predict(digits.images[:5]).shape == (5,)
+    assert model.predict_proba(digits.images[:5]).shape == (5, 10)
+
+
+def test_worker_processes():
+    model = quick(n_jobs=2, n_trials=2).fit(X, Y)
+    assert model.predict(X).shape == (150,)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "labels", "message"),
+    [
+        ({}, np.zeros(150), "y has one class, 0.0; a classifier needs rows of two classes"),
+        ({}, np.linspace(0, 1, 150), "Unknown label type"),
+        ({}, np.array([0, *[1] * 149]), "too few rows of class '0'"),
+        ({"metric": "accurcy"}, Y, "metric: 'accurcy' is unknown; did you mean accuracy?"),
+        ({"model": "cnn"}, Y, "a CNN needs images"),
+        ({"space": {"lrr": 1}}, Y, "lrr: unknown hyperparameter; did you mean lr?"),
+        ({"timeout": "long"}, Y, "timeout"),
+        ({"n_trials": 0}, Y, "n_trials: 0 is not a whole number above 0"),
+        ({"n_jobs": 0}, Y, "n_jobs"),
+    ],
+)
+def test_errors(parameters, labels, message):
+    with pytest.raises(ValueError, match=message):
+        quick(**parameters).fit(X, labels)
+
+
+def test_rows_that_are_no_numbers_are_named():
+    bad = X.copy()
+    bad[3, 1] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        quick().fit(bad, Y)
+    with pytest.raises(ValueError, match="NaN"):
+        quick().fit(X, Y).predict(bad)
