@@ -14,6 +14,7 @@ import yaml
 from cotune.engine import Engine
 from tests.parity import RUN_SEED, SINGLE, cnn, distance, go_on, spec
 from tests.test_parity_cnn import grey
+from tests.test_parity_options import OPTIONS, of_all_options, skewed
 
 
 @pytest.mark.parametrize("family", [spec, cnn])
@@ -33,6 +34,20 @@ def test_weights_differ_a_little_and_stay_float32(family):
     assert scores["bfloat16"] == pytest.approx(scores["float32"], abs=0.2)
     for exact, rounded in zip(*weights.values(), strict=True):
         assert 1e-4 < distance(exact, rounded) < 0.5
+
+
+@pytest.mark.parametrize("family", [spec, cnn])
+def test_with_all_options_of_the_training(family):
+    data = skewed(SINGLE if family is spec else grey())
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        engine = Engine(data, RUN_SEED, max_lanes=len(OPTIONS), precision=precision)
+        engine.add(of_all_options(family))
+        reports = engine.step()
+        assert [report.error for report in reports] == [None] * len(OPTIONS)
+        losses.append([report.train_loss for report in sorted(reports, key=lambda r: r.number)])
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+    assert losses[1] != losses[0]
 
 
 def test_a_run_with_workers_says_so(tmp_path: Path):

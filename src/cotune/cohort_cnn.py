@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cotune.cohort import Cohort
 from cotune.lanes import Lane
-from cotune.losses import class_weights
+from cotune.losses import weights_of_each
 from cotune.models.cnn import CNNShape, forward
 from cotune.optim import update
 
@@ -44,12 +44,9 @@ class CNNCohort(Cohort):
             for tensors in (lane.parameters, lane.best, lane.average, *lane.moments.values()):
                 for name, value in tensors.items():
                     tensors[name] = value.contiguous(memory_format=_format(value))
-        self._class_weights: list[Tensor | None] = [None] * len(self.lanes)
-        if balance is not None:
-            dtype = lanes[0].parameters["head.weight"].dtype
-            for i, lane in enumerate(self.lanes):
-                if lane.class_weight:
-                    self._class_weights[i] = class_weights(balance, [lane.class_weight], dtype)[0]
+        exponents = [lane.class_weight for lane in self.lanes]
+        dtype = lanes[0].parameters["head.weight"].dtype
+        self._class_weights = weights_of_each(balance, exponents, dtype)
 
     def step(
         self, rows: Tensor, labels: Tensor, lr_factors: Sequence[float] | Sequence[Tensor]

@@ -28,3 +28,13 @@ def class_weights(balanced: Tensor, exponents: Sequence[float], dtype: torch.dty
         exponents: The lanes' ``class_weight``.
     """
     return balanced.pow(balanced.new_tensor(exponents)[:, None]).to(dtype)
+
+
+def weights_of_each(
+    balanced: Tensor | None, exponents: Sequence[float], dtype: torch.dtype
+) -> list[Tensor | None]:
+    """For ``cross_entropy`` of one lane at a time; None for a lane that weighs all rows alike."""
+    if balanced is None:
+        return [None] * len(exponents)
+    weights = class_weights(balanced, exponents, dtype)
+    return [own if exponent else None for exponent, own in zip(exponents, weights, strict=True)]

@@ -121,7 +121,8 @@ class PlainObserver(_Counting):
         if not is_best and not self._is_due():
             return
         leader = f", best {self._score(best.value)} (trial {best.number})" if best else ""
-        why = f" ({trial.reason})" if trial.state == "failed" else ""
+        told = trial.state == "failed" or trial.stopped_early
+        why = f" ({trial.reason})" if told else ""
         self._say(
             f"trial {trial.number} {trial.state}{why}: {self._metric} {self._score(trial.value)} "
             f"after {_epochs(trial.epochs)}{leader}, {self._time_left}"
