@@ -116,8 +116,8 @@ def fit_space(
 
         entries = training_entries(dataset.has_images, imbalanced)
         entries |= {**read_entries(space), **(fixed or {})}
-        shape = features_of(dataset, validation, seed)
-        return OwnSpace(own, entries, shape, len(dataset.classes))
+        row = features_of(dataset, validation, seed)
+        return OwnSpace(own, entries, row, len(dataset.classes))
     fitted = read_space(space, model, dataset.has_images, len(dataset))
     is_preset = space is None or (isinstance(space, str) and space in PRESETS)
     if is_preset and imbalanced:
