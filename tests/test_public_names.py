@@ -17,6 +17,7 @@ PUBLIC = [
     "UsageError",
     "__version__",
     "compare",
+    "export",
     "load",
     "load_ensemble",
     "open_run",

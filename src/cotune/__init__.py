@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cotune.api import RunResult, open_run, run
     from cotune.compare_samplers import compare
     from cotune.ensemble import load_ensemble
+    from cotune.exports import export
     from cotune.modelfile import load_model as load
     from cotune.resume import resume
 
@@ -39,6 +40,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "compare",
+    "export",
     "load",
     "load_ensemble",
     "open_run",
@@ -50,6 +52,7 @@ __all__ = [
 _LAZY = {
     "RunResult": ("cotune.api", "RunResult"),
     "compare": ("cotune.compare_samplers", "compare"),
+    "export": ("cotune.exports", "export"),
     "load": ("cotune.modelfile", "load_model"),
     "load_ensemble": ("cotune.ensemble", "load_ensemble"),
     "open_run": ("cotune.api", "open_run"),

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from cotune.exceptions import CotuneError, StorageError, UsageError
+from cotune.exceptions import CotuneError, StorageError, UsageError, writing
 from cotune.version import VERSION
 
 _BEGAN = time.monotonic()  # before PyTorch is imported: --timeout is wall clock of everything
@@ -390,6 +390,44 @@ def report(run_directory: Path) -> None:
     from cotune.rundir import RunDirectory
 
     click.echo(build_report(RunDirectory.open(run_directory)))
+
+
+@cotune.command("export")
+@click.argument("run_directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "formats",
+    required=True,
+    multiple=True,
+    metavar="NAME",
+    help="onnx, torch-export, safetensors or torchscript; can be given several times.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The file, or a folder for it; with several formats a folder.  [default: DIR/export]",
+)
+@click.option("--ensemble", is_flag=True, help="The run's ensemble instead of its final model.")
+def export_model(
+    run_directory: Path, formats: tuple[str, ...], output: Path | None, ensemble: bool
+) -> None:
+    """Write a run's final model, preprocessing included, for other programs.
+
+    Each file is read back by the program that it is for, and has to give what PyTorch gives.
+    """
+    from cotune.exports import check_format, export
+
+    for name in formats:
+        check_format(name)
+    if output is not None and len(formats) > 1:
+        with writing(output):
+            output.mkdir(parents=True, exist_ok=True)
+    for name in dict.fromkeys(formats):
+        done = export(run_directory, name, output, ensemble=ensemble)
+        difference = f"differs from PyTorch by {done.difference:.1g} at most"
+        click.echo(f"{done.path}  {done.size:,} bytes, {difference}")
 
 
 @cotune.group(invoke_without_command=True)

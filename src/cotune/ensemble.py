@@ -38,9 +38,10 @@ class Ensemble(nn.Module):
     Attributes:
         classes: Class names, in the order of the logits.
         members: The classifiers.
+        preprocessing: What was done to their rows in training.
 
     Args:
-        members: Of the same classes.
+        members: Of the same classes and preprocessing.
         weights: Shares of the average, positive; they are divided by their sum.
     """
 
@@ -50,6 +51,7 @@ class Ensemble(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(members)
         self.classes = members[0].classes
+        self.preprocessing = members[0].preprocessing
         shares = torch.tensor(weights, dtype=torch.float32)
         self.register_buffer("shares", shares / shares.sum(), persistent=False)
 
@@ -180,9 +182,7 @@ def load_ensemble(folder: str | Path) -> Ensemble:
     Raises:
         ModelFileError: There is none, or it is damaged, altered or of another version.
     """
-    folder = Path(folder)
-    if (folder / "ensemble").is_dir():
-        folder = folder / "ensemble"
+    folder = ensemble_folder(folder)
     path = folder / "ensemble.json"
     card = read_json(path, "cotune-ensemble", _VERSION)
     shares = card.get("shares")
@@ -193,6 +193,16 @@ def load_ensemble(folder: str | Path) -> Ensemble:
     ):
         raise ModelFileError(f"{path}: is incomplete or damaged")
     members = [load_model(folder / str(i)) for i in range(len(shares))]
-    if len({(member.classes, member.preprocessing.input_shape) for member in members}) > 1:
+    first = members[0]
+    if any(
+        (member.classes, member.preprocessing) != (first.classes, first.preprocessing)
+        for member in members
+    ):
         raise ModelFileError(f"{path}: its members are for different data")
     return Ensemble(members, shares).eval()
+
+
+def ensemble_folder(folder: str | Path) -> Path:
+    """The folder that holds ``ensemble.json``, given that or its run directory."""
+    folder = Path(folder)
+    return folder / "ensemble" if (folder / "ensemble").is_dir() else folder

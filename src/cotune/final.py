@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cotune.data.dataset import Dataset
@@ -16,9 +15,9 @@ from cotune.hyperparameters import is_averaged
 from cotune.modelfile import Classifier, trained_network
 from cotune.results import EnsembleResult, Finalist, FinalResult, TrialSpec, Value
 from cotune.retrain import Training
+from cotune.scoring import probabilities, wilson_interval
 
 DEFAULT_NUMBER = -2
-_TEST_ROWS = 2048
 _MISTAKES = 16
 
 
@@ -73,25 +72,17 @@ def read_test_set(models: Sequence[Classifier | Ensemble], dataset: Dataset) -> 
 def _score(
     model: Classifier | Ensemble, inputs: NDArray[np.generic], labels: NDArray[np.int64]
 ) -> TestReading:
-    from scipy.stats import binomtest
     from sklearn.metrics import confusion_matrix
 
-    with torch.no_grad():
-        chunks = [
-            model(torch.from_numpy(inputs[i : i + _TEST_ROWS])).softmax(-1)
-            for i in range(0, len(inputs), _TEST_ROWS)
-        ]
-    probabilities = torch.cat(chunks).numpy()
-    predicted = probabilities.argmax(1)
+    sure = probabilities(model, inputs)
+    predicted = sure.argmax(1)
     hits = int((predicted == labels).sum())
-    # Wilson's interval (Wilson 1927, eq. 4) keeps to 0-1 and holds for shares near 1.
-    interval = binomtest(hits, len(labels)).proportion_ci(0.95, method="wilson")
-    sureness = np.where(predicted == labels, -1.0, probabilities.max(1))
+    sureness = np.where(predicted == labels, -1.0, sure.max(1))
     worst = [int(row) for row in np.argsort(-sureness, kind="stable")[:_MISTAKES]]
     worst = [row for row in worst if sureness[row] >= 0]
     return TestReading(
         accuracy=hits / len(labels),
-        ci95=(float(interval.low), float(interval.high)),
+        ci95=wilson_interval(hits, len(labels)),
         confusion=confusion_matrix(labels, predicted, labels=range(len(model.classes))).tolist(),
         mistakes=[
             {
