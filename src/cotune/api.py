@@ -29,6 +29,8 @@ from cotune.arguments import (
 )
 from cotune.capacity import FIRST_GUESS
 from cotune.data import Dataset, prepare
+from cotune.data.reading import Data
+from cotune.data.splits import parts_of_rows
 from cotune.duration import parse_duration
 from cotune.enqueue import check_configurations
 from cotune.exceptions import StorageError, UsageError
@@ -115,8 +117,10 @@ def open_run(path: str | Path) -> RunResult:
 
 
 def run(
-    data: str | Dataset | tuple[Any, Any],
+    data: Data,
     *,
+    target: str | int | None = None,
+    test: Data = None,
     space: str | Path | Space | Mapping[str, Any] | None = None,
     model: str | None = None,
     sampler: SamplerLike = "tpe",
@@ -143,8 +147,14 @@ def run(
     """Tune a network: search, train the best configuration on all rows, test it once.
 
     Args:
-        data: The name of a dataset (``cotune datasets``), a :class:`Dataset`, or a pair of arrays
-            ``(inputs [rows, ...], labels [rows])``, of which a fifth is sealed for the test.
+        data: The name of a dataset (``cotune datasets``); the path of a CSV, TSV, Parquet, NPZ,
+            NPY or IDX file, or of a folder of images with a folder per class; a pair of arrays,
+            tensors or lists ``(inputs [rows, ...], labels [rows])``; a DataFrame; a map-style
+            PyTorch dataset of pairs; or a :class:`Dataset`.
+        target: What holds the labels: the column of a table, the name of an array in an NPZ file,
+            or the number of an array's column.
+        test: The test set, of any of these kinds. Without one, a stratified fifth of the rows is
+            sealed for it, unless the data have their own.
         space: A preset, a YAML file, or a mapping as in YAML, instead of a model's own space.
         model: ``mlp`` (the default), ``cnn``, or ``auto``: both where the rows are images.
         sampler: ``tpe``, ``random``, ``grid``, ``qmc``, ``gp``, or an Optuna sampler.
@@ -217,7 +227,7 @@ def run(
         resources = replace(resources, lanes=FIRST_GUESS[device])  # what is measured differs
     with workers_for(options, resources) as pool:
         # They import PyTorch while the data is read.
-        dataset = read_dataset(data)
+        dataset = read_dataset(data, target, test)
         options = replace(options, space=fit_space(space, model, dataset))
         options = replace(options, enqueued=check_configurations(enqueue, options.searched))
         return carry_out(
@@ -300,6 +310,7 @@ def carry_out(
         if earlier:
             config["command"] = earlier.config.get("command")
         directory.write_config(config)
+        directory.write_splits(parts_of_rows(dataset, training))
         stop = stack.enter_context(stop_request()) if stop is None else stop
         if not options.search_only:
             stack.callback(_report, directory)

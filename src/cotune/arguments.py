@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from cotune.data import Dataset, from_arrays
-from cotune.data import load as load_dataset
+from cotune.data import Dataset
+from cotune.data.reading import Data, read_data
 from cotune.duration import parse_duration
 from cotune.exceptions import UsageError
 from cotune.hyperparameters import OF_IMAGES, shown
@@ -70,17 +70,9 @@ def fit_space(space: SpaceLike, model: str | None, dataset: Dataset) -> Space:
     return fitted
 
 
-def read_dataset(data: str | Dataset | tuple[Any, Any]) -> Dataset:
-    """A named dataset, a pair of arrays, or a dataset."""
-    if isinstance(data, Dataset):
-        return data
-    if isinstance(data, str):
-        return load_dataset(data)
-    if isinstance(data, tuple) and len(data) == 2:
-        return from_arrays(*data)
-    raise UsageError(
-        "data: give the name of a dataset, a Dataset, or a pair of arrays (inputs, labels)"
-    )
+def read_dataset(data: Data, target: str | int | None = None, test: Data = None) -> Dataset:
+    """A named dataset, a file or folder, or objects in memory; see :func:`read_data`."""
+    return read_data(data, target=target, test=test)
 
 
 def named(value: str | T, names: tuple[str, ...], what: str) -> str | T:

@@ -31,6 +31,16 @@ def cotune(debug: bool) -> None:
 
 _LIKE_RUN = (
     click.option(
+        "--target",
+        metavar="COLUMN",
+        help="What holds the labels: a table's column, an array of an NPZ file.",
+    ),
+    click.option(
+        "--test",
+        metavar="PATH",
+        help="The test set.  [default: the data's own, or a fifth of the rows]",
+    ),
+    click.option(
         "--model",
         metavar="NAME",
         help="mlp, cnn, or auto: both where the rows are images.  [default: mlp]",
@@ -179,7 +189,8 @@ def run(
 ) -> None:
     """Search, train the best configuration on all rows, test it once.
 
-    DATA is the name of a dataset; `cotune datasets` lists them.
+    DATA is a CSV, TSV, Parquet, NPZ, NPY or IDX file, a folder of images with a folder per class,
+    or the name of a dataset; `cotune datasets` lists them.
     """
     _check_names(data, **options)
     from cotune.arguments import read_space
@@ -210,6 +221,8 @@ def run(
 @click.option("--timeout", metavar="TIME", help="Search for so much longer: 90s, 5m, 2h.")
 @click.option("--n-trials", type=click.IntRange(min=1), metavar="N", help="Trials altogether.")
 @click.option("--more", type=click.IntRange(min=1), metavar="N", help="So many more trials.")
+@click.option("--data", metavar="PATH", help="The run's file or folder, where it was moved.")
+@click.option("--test", metavar="PATH", help="The file of its test set, likewise.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def resume(run_directory: Path, quiet: bool, **options: Any) -> None:
     """Go on with a run that was stopped or killed, or search longer in one that is complete.
@@ -269,7 +282,7 @@ def resume(run_directory: Path, quiet: bool, **options: Any) -> None:
 def compare(data: str, samplers: str, quiet: bool, **options: Any) -> None:
     """Search with several samplers and equal budgets, and hold them side by side.
 
-    DATA is the name of a dataset; `cotune datasets` lists them. The test set is not read.
+    DATA is as for `cotune run`. The test set is not read.
     """
     from cotune.arguments import read_samplers, read_space
     from cotune.study import SAMPLERS
@@ -314,6 +327,7 @@ def replay(run_directory: Path, number: int) -> None:
 
 def _check_names(
     data: str,
+    test: str | None,
     sampler: str,
     pruner: str,
     metric: str,
@@ -334,7 +348,7 @@ def _check_names(
         read_seed,
         read_timeout,
     )
-    from cotune.data import entries, load
+    from cotune.data.reading import check_path
     from cotune.rundir import check_free
     from cotune.study import PRUNERS, SAMPLERS
 
@@ -345,8 +359,9 @@ def _check_names(
     named(precision, PRECISIONS, "precision")
     read_timeout(timeout, n_trials)
     read_seed(seed)
-    if data not in [entry.name for entry in entries()]:
-        load(data)  # raises an error that says what there is
+    check_path(data)
+    if test is not None:
+        check_path(test)
     if out is not None:
         check_free(out)
 

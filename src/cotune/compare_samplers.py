@@ -23,6 +23,7 @@ from cotune.arguments import (
 )
 from cotune.comparison import Comparison, Ended, SearchRecord
 from cotune.data import Dataset
+from cotune.data.reading import Data
 from cotune.exceptions import NoUsableTrialError
 from cotune.observer import Observer
 from cotune.options import Options, Resources
@@ -67,8 +68,10 @@ class ComparisonObserver:
 
 
 def compare(
-    data: str | Dataset | tuple[Any, Any],
+    data: Data,
     *,
+    target: str | int | None = None,
+    test: Data = None,
     samplers: str | Sequence[str] = SAMPLERS_COMPARED,
     seeds: int = 3,
     space: str | Path | Space | Mapping[str, Any] | None = None,
@@ -94,7 +97,7 @@ def compare(
     ``OUT`` also gets ``compare.html`` and ``compare.json``, after every search the latter.
 
     Args:
-        data: As for :func:`run`.
+        data, target, test: As for :func:`run`.
         samplers: Names: ``tpe``, ``random``, ``grid``, ``qmc``, ``gp``.
         seeds: Searches of each sampler, from the seeds 0, 1, ...
         space, model, pruner, metric, workers, lanes, device: As for :func:`run`.
@@ -132,7 +135,7 @@ def compare(
     )
     if out is not None:
         check_free(Path(out))
-    dataset = read_dataset(data)
+    dataset = read_dataset(data, target, test)
     options = replace(options, space=fit_space(space, model, dataset))
     path = Path(out or default_path(f"compare-{dataset.name}")).absolute()
     maximize = DIRECTIONS[options.metric] == "maximize"

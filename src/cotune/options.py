@@ -6,7 +6,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,8 @@ def describe_run(
             },
             "input_shape": list(dataset.input_shape),
             "classes": list(dataset.classes),
+            "source": None if dataset.source is None else asdict(dataset.source),
+            "remarks": list(dataset.remarks),
         },
         "space": options.searched.to_dict(),
         "sampler": _name(options.sampler),

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+
 from cotune.data import Dataset, entries, load
-from cotune.exceptions import UsageError
+from cotune.data.dataset import Source
+from cotune.data.reading import read_data
+from cotune.exceptions import StorageError, UsageError
 from cotune.rundir import RunDirectory
 
 
@@ -11,15 +16,49 @@ def recorded_dataset(run: RunDirectory) -> Dataset:
     """The run's data, the same as it was.
 
     Raises:
-        UsageError: It is no named dataset, or it has changed since.
+        UsageError: It was of objects in memory, is no longer where it was, or has changed since.
     """
-    recorded = run.config()["dataset"]
-    name = recorded["name"]
-    if name not in [entry.name for entry in entries()]:
-        raise UsageError(f"{name}: is no named dataset, so the run's data cannot be read again")
-    dataset = load(name)
+    source = recorded_source(run)
+    name = run.config()["dataset"]["name"]
+    if source is not None:
+        for path in (source.path, source.test):
+            if path is not None and not os.path.exists(path):
+                option = "--data" if path == source.path else "--test"
+                raise UsageError(
+                    f"{path}: the run's data is no longer there; put it back, or go on with "
+                    f"cotune resume {shlex.quote(str(run.path))} {option} NEW_PATH"
+                )
+        dataset = read_data(source.path, target=source.target, test=source.test)
+    elif name in [entry.name for entry in entries()]:
+        dataset = load(name)
+    else:
+        raise UsageError(
+            f"{name}: was given as objects in memory, so the run's data cannot be read again; "
+            "resume it from Python with data=..."
+        )
     check_fingerprint(run, dataset)
     return dataset
+
+
+def recorded_source(run: RunDirectory) -> Source | None:
+    """Where the run's data was read from; None for a named dataset or objects in memory.
+
+    Raises:
+        StorageError: ``config.yaml`` does not say it as a run writes it.
+    """
+    recorded = run.config()["dataset"].get("source")
+    if recorded is None:
+        return None
+    try:
+        source = Source(**recorded)
+        if not all(isinstance(value, str | None) for value in (source.target, source.test)):
+            raise TypeError(recorded)
+        os.fspath(source.path)
+    except TypeError:
+        raise StorageError(
+            f"{run.config_path}: is damaged, or not what a run writes there (dataset.source)"
+        ) from None
+    return source
 
 
 def check_fingerprint(run: RunDirectory, dataset: Dataset) -> None:
@@ -33,7 +72,8 @@ def check_fingerprint(run: RunDirectory, dataset: Dataset) -> None:
         raise UsageError(f"{run.config_path}: has no fingerprint; an older Cotune wrote it")
     fingerprint = str(recorded["fingerprint"])
     if dataset.fingerprint != fingerprint:
+        where = dataset.source.path if dataset.source else dataset.name
         raise UsageError(
-            f"{dataset.name}: is not what the run was on; its fingerprint is "
+            f"{where}: is not what the run was on; its fingerprint is "
             f"{dataset.fingerprint[:12]}, {fingerprint[:12]} was recorded"
         )

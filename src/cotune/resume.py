@@ -20,12 +20,13 @@ from cotune.arguments import (
     read_size,
 )
 from cotune.data import Dataset
+from cotune.data.reading import Data
 from cotune.duration import parse_duration
 from cotune.exceptions import CotuneError, StorageError, UsageError
 from cotune.generations import Generation, Generations
 from cotune.observer import Observer
 from cotune.options import Options, Resources
-from cotune.recorded_data import check_fingerprint, recorded_dataset
+from cotune.recorded_data import check_fingerprint, recorded_dataset, recorded_source
 from cotune.report import build_report
 from cotune.rundir import RunDirectory
 from cotune.space_yaml import space_from_dict
@@ -39,7 +40,9 @@ def resume(
     timeout: str | float | None = None,
     n_trials: int | None = None,
     more: int | None = None,
-    data: str | Dataset | tuple[Any, Any] | None = None,
+    data: Data = None,
+    target: str | int | None = None,
+    test: Data = None,
     sampler: SamplerLike | None = None,
     pruner: PrunerLike | None = None,
     observer: Observer | None = None,
@@ -62,7 +65,9 @@ def resume(
             ``"90s"``, ``"5m"``.
         n_trials: Trials altogether.
         more: Trials beside those that the run has.
-        data: Of a run on data without a name: the same arrays again.
+        data: The path of the run's file or folder, where it was moved; of a run on objects in
+            memory, the same again.
+        target, test: As the run was given them; known where the run was on a file.
         sampler, pruner: Of a run that was given an Optuna object: one like it.
         observer: Told how the run goes.
         began: ``time.monotonic()`` when the timeout began to count; now by default.
@@ -122,7 +127,7 @@ def resume(
             return carry_out(
                 options,
                 resources,
-                _dataset(run, data),
+                _dataset(run, data, target, test),
                 pool,
                 lambda: run,
                 observer or Observer(),
@@ -156,10 +161,15 @@ def _study(run: RunDirectory) -> OptunaStudy | None:
     return load_study(run.journal_path)
 
 
-def _dataset(run: RunDirectory, data: str | Dataset | tuple[Any, Any] | None) -> Dataset:
-    if data is None:
+def _dataset(run: RunDirectory, data: Data, target: str | int | None, test: Data) -> Dataset:
+    if data is None and test is None:
         return recorded_dataset(run)
-    dataset = read_dataset(data)
+    source = recorded_source(run)
+    if source is not None:
+        data = source.path if data is None else data
+        target = source.target if target is None else target
+        test = source.test if test is None else test
+    dataset = read_dataset(data, target, test)
     check_fingerprint(run, dataset)
     return dataset
 

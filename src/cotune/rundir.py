@@ -1,6 +1,8 @@
 """The run directory: everything a run leaves behind, with one writer.
 
 config.yaml     what was asked, resolved; versions, seed, the data's fingerprint
+splits.csv      for each row of a file or array, counted from 0: train, validation or test; not
+                for named datasets, nor for a test set that has a file of its own
 study.journal   the Optuna study (JournalStorage; optuna-dashboard opens it)
 trials.csv      one row a finished trial
 curves.csv      one row a trial and epoch: losses and scores
@@ -25,7 +27,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -109,6 +111,10 @@ class RunDirectory:
     @property
     def readings_path(self) -> Path:
         return self.path / "readings.jsonl"
+
+    @property
+    def splits_path(self) -> Path:
+        return self.path / "splits.csv"
 
     @property
     def samples_path(self) -> Path:
@@ -241,6 +247,12 @@ class RunDirectory:
     def write_config(self, config: Mapping[str, Any]) -> None:
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         self._replace(self.config_path, text)
+
+    def write_splits(self, parts: Sequence[tuple[int, str]]) -> None:
+        """Rows of the file with the part that each is in; nothing where none are known."""
+        if parts:
+            lines = "".join(f"{row},{part}\n" for row, part in parts)
+            self._replace(self.splits_path, f"row,part\n{lines}")
 
     def write_summary(self, summary: Summary) -> None:
         self._replace(self.path / "summary.json", json.dumps(summary.to_json(), indent=1))

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cotune.data.checks import check_class_counts, check_same_length
 from cotune.data.dataset import Column, Dataset
+from cotune.data.memory import take
 from cotune.data.splits import stratified_split
 from cotune.exceptions import DataError
 
@@ -77,7 +78,7 @@ def from_arrays(
     places = np.arange(len(rows))
     if by_content:
         places = canonical_order(rows, np.array(names)[indices])
-        rows, indices = rows[places], indices[places]
+        indices = indices[places]
 
     if test is not None:
         test_rows = _numbers(test[0], f"{name}: test inputs", missing=bool(columns))
@@ -92,14 +93,15 @@ def from_arrays(
             )
         test_indices = _indices(test_raw, known, names, f"{name}: test labels")
         test_places = np.arange(len(test_rows))
+        rows = take(rows, places) if by_content else rows
     else:
         check_class_counts(
             indices, names, at_least=3, parts="the training, validation and test part", name=name
         )
         kept, sealed = stratified_split(indices, SEALED_SHARE, SEAL_SEED, classes=names, name=name)
-        test_rows, test_indices = rows[sealed], indices[sealed]
-        rows, indices = rows[kept], indices[kept]
         places, test_places = places[kept], places[sealed]
+        test_rows, test_indices = take(rows, test_places), indices[sealed]
+        rows, indices = take(rows, places), indices[kept]
     return Dataset(
         name=name,
         inputs=rows,

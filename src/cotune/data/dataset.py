@@ -57,9 +57,9 @@ class Dataset:
         n_test: Rows in the test set.
         columns: Of a table: ``inputs`` is then ``float64 [rows, columns]``, booleans are 0 and 1,
             categories indices, and NaN is a missing cell.
-        rows, test_rows: ``int64``: the place in the file, from 0, of each row here and in the test
-            set; None where there is no file. Where the test set has a file of its own, its places
-            are there.
+        rows, test_rows: ``int64``: the place in the file or array, from 0, of each row here and in
+            the test set; None for named datasets. Where the test set has a file of its own, its
+            places are there. The images of a folder are counted in the order of their paths.
         remarks: What reading did to the data, for people: one line each.
         source: Where it was read from; None where it was made of objects in memory.
     """
@@ -124,6 +124,7 @@ class TrainingData:
         input_shape: Shape of one row before it was flattened.
         fold_of: ``int64 [n_train]``: for each row of the training part the number, from 1, of the
             fold that it is held out in; fold 0 holds out the validation part.
+        order: ``int64 [rows]``: the dataset's row of each row here; engines do without it.
     """
 
     inputs: NDArray[np.float32]
@@ -132,6 +133,7 @@ class TrainingData:
     n_classes: int
     input_shape: tuple[int, ...]
     fold_of: NDArray[np.int64] | None = None
+    order: NDArray[np.int64] | None = None
 
     @property
     def n_folds(self) -> int:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import gzip
 import math
 import os
-import stat
 import struct
 import zlib
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from cotune.data.files import open_regular
 from cotune.exceptions import DataError
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -44,34 +44,19 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[np.generic]:
             its header says, or is a broken gzip file. The message begins with the path.
     """
     path = Path(path)
-    try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise DataError(f"{path}: not a regular file; give the path of an IDX file")
-            zipped = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            if not zipped:
-                return _read(file, path, status.st_size, zipped=False)
+    with open_regular(path, "an IDX file") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        stored = os.fstat(file.fileno()).st_size
+        if not zipped:
+            return _read(file, path, stored, zipped=False)
+        try:
             with gzip.GzipFile(fileobj=file) as unpacked:
-                return _read(unpacked, path, status.st_size, zipped=True)  # type: ignore[arg-type]
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; check the path") from None
-    except IsADirectoryError:
-        raise DataError(f"{path}: is a folder; give the path of an IDX file") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(
-            f"{path}: broken gzip file ({str(error).rstrip('.')}); fetch it again"
-        ) from error
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror or error}); check its permissions"
-        ) from error
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    # opening a named pipe would otherwise wait for somebody to write to it
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+                return _read(unpacked, path, stored, zipped=True)  # type: ignore[arg-type]
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DataError(
+                f"{path}: broken gzip file ({str(error).rstrip('.')}); fetch it again"
+            ) from error
 
 
 def _read(file: BinaryIO, path: Path, stored: int, *, zipped: bool) -> NDArray[np.generic]:

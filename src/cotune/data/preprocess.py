@@ -186,6 +186,7 @@ def prepare(
         n_classes=len(dataset.classes),
         input_shape=dataset.input_shape,
         fold_of=further_folds(dataset.labels[train], len(held_out), seed),
+        order=order,
     ), standardize
 
 

@@ -1,0 +1,132 @@
+"""Arrays, tensors and datasets of a Python program, as NumPy arrays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cotune.data.memory import new_array
+from cotune.exceptions import DataError
+
+_WHOLE = re.compile(r"0|-?[1-9]\d{0,17}")
+
+
+def to_array(values: Any, what: str) -> NDArray[Any]:
+    """An array, a tensor, an image or nested lists as an array.
+
+    Raises:
+        DataError: It is none of these.
+    """
+    try:
+        if hasattr(values, "detach"):
+            values = values.detach().cpu()
+            # NumPy has no bfloat16
+            return np.asarray(values.float() if str(values.dtype) == "torch.bfloat16" else values)
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise DataError(f"{what} are no array: {reason}") from error
+
+
+def tidy_inputs(values: Any, what: str) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Inputs with their channels last and of a type that is trained on, and what was changed.
+
+    Args:
+        values: As for :func:`to_array`: ``[rows, ...]``.
+        what: What messages begin with.
+
+    Returns:
+        The array. Images of one channel are ``[rows, height, width]``, and those whose channels
+        come first, as PyTorch has them, are ``[rows, height, width, channels]``, of which the
+        remark tells.
+
+    Raises:
+        DataError: It is no array.
+    """
+    array = to_array(values, what)
+    remarks: tuple[str, ...] = ()
+    if array.ndim == 4 and array.shape[3] not in (1, 3) and array.shape[1] in (1, 3):
+        if array.shape[1] == 3:
+            remarks = ("images [3, height, width] taken as [height, width, 3]",)
+        array = np.moveaxis(array, 1, 3)
+    if array.ndim == 4 and array.shape[3] == 1:
+        array = array[..., 0]
+    if array.dtype.kind == "b":
+        array = array.view(np.uint8) if array.flags.c_contiguous else array.astype(np.uint8)
+    elif array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    elif not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array, remarks
+
+
+def tidy_labels(values: Any, what: str) -> NDArray[Any]:
+    """Labels ``[rows]``; whole numbers are ``int64``, be they floats or texts.
+
+    The same labels are the same classes then, in whatever format they come.
+
+    Raises:
+        DataError: It is no array, a label is missing, or bytes are no UTF-8.
+    """
+    array = to_array(values, what)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.dtype.kind == "S":
+        try:
+            array = np.char.decode(array, "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{what} are no UTF-8: {error.reason}") from error
+    if array.dtype.kind == "f":
+        missing = np.flatnonzero(np.isnan(array))
+        if len(missing):
+            raise DataError(f"{what}[{missing[0]}] is missing; label the row or drop it")
+        whole = np.abs(array) < 2**53
+        whole &= array == np.rint(np.where(whole, array, 0))
+        return array.astype(np.int64) if whole.all() else array
+    if array.dtype.kind == "O" and all(isinstance(label, str) for label in array.flat):
+        array = array.astype(np.str_)
+    if array.dtype.kind == "U" and all(_WHOLE.fullmatch(label) for label in np.unique(array)):
+        return array.astype(np.int64)
+    return array
+
+
+def read_items(items: Any, what: str) -> tuple[NDArray[Any], NDArray[Any], tuple[str, ...] | None]:
+    """Inputs, labels and class names of a map-style PyTorch dataset, or of a list of pairs.
+
+    Args:
+        items: ``len(items)`` pairs ``items[i]``: an array, tensor or image, and its label.
+        what: What messages begin with.
+
+    Returns:
+        ``[rows, ...]``, ``[rows]``, and its ``classes`` where it has these, as torchvision's have.
+
+    Raises:
+        DataError: There are none, one is no pair, or their shapes or types differ.
+    """
+    if len(items) == 0:
+        raise DataError(f"{what}: no rows; give data with at least two rows of each class")
+    inputs: NDArray[Any] | None = None
+    labels = []
+    for i in range(len(items)):
+        item = items[i]
+        if not isinstance(item, (tuple, list)) or len(item) != 2:
+            raise DataError(f"{what}[{i}] is no pair; give items (input, label)")
+        row = to_array(item[0], f"{what}[{i}]: inputs")
+        if inputs is None:
+            inputs = new_array((len(items), *row.shape), row.dtype)
+        if (row.shape, row.dtype) != (inputs.shape[1:], inputs.dtype):
+            raise DataError(
+                f"{what}[{i}] has shape {row.shape} and type {row.dtype}, the first "
+                f"{inputs.shape[1:]} and {inputs.dtype}; give items of one shape and type"
+            )
+        inputs[i] = row
+        label = item[1]
+        labels.append(label.item() if hasattr(label, "item") else label)
+    assert inputs is not None
+    names: Any = getattr(items, "classes", None)
+    is_named = isinstance(names, Sequence) and all(isinstance(name, str) for name in names)
+    return inputs, to_array(labels, f"{what}: labels"), tuple(names) if is_named else None

@@ -1,0 +1,351 @@
+"""Data of any kind: a name of the catalog, a file, a folder, or objects of a Python program."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cotune.data import idx_pairs, image_folder, named_arrays
+from cotune.data.arrays import from_arrays
+from cotune.data.catalog import entries, load
+from cotune.data.dataset import Column, Dataset, Source
+from cotune.data.npy import read_npy, split_column
+from cotune.data.npz import open_npz
+from cotune.data.objects import read_items, tidy_inputs, tidy_labels
+from cotune.exceptions import DataError, UsageError
+
+Data = Any
+"""A name, a path, a Dataset, a DataFrame, a pair ``(X, y)`` or a map-style PyTorch dataset."""
+
+_TABLES = (".csv", ".tsv", ".parquet", ".pq")
+_ADVICE = {
+    **dict.fromkeys(
+        (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".bin"),
+        "is a pickle or may be one, which can run code when it is opened, so it is not; save "
+        "arrays with numpy.savez, tables as CSV or Parquet",
+    ),
+    **dict.fromkeys(
+        (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar", ".bz2", ".xz"),
+        "is an archive; unpack it and give the file or folder in it",
+    ),
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "is a spreadsheet; save its sheet as CSV"),
+    **dict.fromkeys(
+        (".h5", ".hdf5", ".mat", ".arff", ".json", ".jsonl", ".feather", ".arrow", ".sqlite"),
+        "is of a format that is not read; save it as CSV, Parquet or NPZ",
+    ),
+}
+_UNKNOWN = "is of no known format; give CSV, TSV, Parquet, NPZ, NPY, IDX or a folder of images"
+
+
+@dataclass
+class _Rows:
+    """What was read: ``[rows, ...]``, ``[rows]``, and the test set where it has one."""
+
+    inputs: Any
+    labels: Any
+    test: _Rows | None = None
+    classes: Sequence[str] | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def read_data(source: Data, *, target: str | int | None = None, test: Data = None) -> Dataset:
+    """A labelled dataset of whatever kind.
+
+    The same rows make the same dataset, in whatever order and format they come.
+
+    Args:
+        source: The name of a dataset; the path of a CSV, TSV, Parquet, NPZ, NPY or IDX file or of
+            a folder; a Dataset; a DataFrame; a pair of arrays, tensors or lists; an array whose
+            ``target`` column holds the labels; a map-style PyTorch dataset, or a list of pairs.
+        target: What holds the labels: a table's column, an array of an NPZ file, the number of a
+            column of an array.
+        test: The test set, of any of these kinds. Without it, and where the data have none of
+            their own, a stratified fifth of the rows is sealed.
+
+    Raises:
+        DataError: There is no such file, it is damaged, or its contents cannot be used.
+        UsageError: The source is nothing of that kind, or has a test set or target already.
+    """
+    if isinstance(source, Dataset) or (isinstance(source, str) and _is_named(source)):
+        for option, value in (("target", target), ("test", test)):
+            if value is not None:
+                raise UsageError(f"{option}: the dataset has one already; leave it out")
+        return source if isinstance(source, Dataset) else load(source)
+    path = _path(source)
+    test_path = _path(test)
+    if _is_table(source):
+        from cotune.data.tables import read_table
+
+        dataset = read_table(
+            path or source,
+            target=None if target is None else str(target),
+            test=test_path or test,
+            **({} if path is None else {"name": str(path)}),
+        )
+    else:
+        dataset = _assemble(source, target, test)
+    if path is None:
+        return dataset
+    whole_test = None if test_path is None else os.path.abspath(test_path)
+    return replace(
+        dataset,
+        name=_stem(path),
+        source=Source(os.path.abspath(path), None if target is None else str(target), whole_test)
+        if test is None or test_path is not None
+        else None,
+    )
+
+
+def read_inputs(
+    source: Data,
+    preprocessing: Any,
+    *,
+    target: str | int | None = None,
+) -> tuple[NDArray[Any], NDArray[Any] | None, list[str] | None]:
+    """Rows of new data for a model.
+
+    Args:
+        source: As for :func:`read_data`, with labels or without; also a single image, a folder of
+            images, or an array without labels.
+        preprocessing: The model's: ``columns`` of a table, or ``input_shape``.
+        target: As for :func:`read_data`.
+
+    Returns:
+        Inputs as the model takes them; labels ``[rows]``, whole numbers or texts, where the data
+        have some; and the rows' names, where they are files.
+
+    Raises:
+        DataError: The data cannot be read, or are not of the model's columns or shape.
+        UsageError: The source is nothing of that kind.
+    """
+    columns: tuple[Column, ...] = getattr(preprocessing, "columns", ())
+    shape: tuple[int, ...] = tuple(preprocessing.input_shape)
+    if isinstance(source, str) and _is_named(source):
+        source = load(source)
+    if isinstance(source, Dataset):
+        return source.inputs, np.array(source.classes)[source.labels], None
+    if _is_table(source):
+        from cotune.data.tables import read_cells
+
+        column = None if target is None else str(target)
+        cells, column_labels = read_cells(_path(source) or source, columns, column)
+        return cells.reshape(len(cells), *shape), column_labels, None
+    path = _path(source)
+    inputs: Any
+    names: list[str] | None = None
+    labels: Any = None
+    what = "arrays" if path is None else str(path)
+    if path is not None and _is_images(path):
+        images = _new_images(path, shape)
+        inputs, labels = images.inputs, images.labels
+        root = path if path.is_dir() else path.parent
+        names = [str(one.relative_to(root)) for one in images.paths]
+    elif path is not None and idx_pairs.is_images(path):
+        inputs, labels = idx_pairs.read_idx_pair(path)
+    elif path is not None:
+        inputs, labels = _new_arrays(path, target)
+    elif _is_array(source) and target is None:
+        inputs = source
+    else:
+        rows = _read(source, target, what)
+        inputs, labels = rows.inputs, rows.labels
+    inputs, _ = tidy_inputs(inputs, f"{what}: inputs")
+    return inputs, None if labels is None else tidy_labels(labels, f"{what}: labels"), names
+
+
+def check_path(source: str | os.PathLike[str]) -> None:
+    """Say at once what is plainly wrong with a name or path; nothing is read.
+
+    Raises:
+        DataError: There is no such dataset or file, or files of that kind are not opened.
+    """
+    if isinstance(source, str) and _is_named(source):
+        return
+    path = Path(source)
+    if not path.exists():
+        if isinstance(source, str):
+            load(source)  # raises an error that says what there is
+        raise DataError(f"{path}: no such file or folder; check the path")
+    if path.is_dir() or idx_pairs.is_images(path):
+        return
+    suffix = path.suffix.lower()
+    if suffix not in (*_TABLES, ".npz", ".npy") and not _is_images(path):
+        raise DataError(f"{path}: {_ADVICE.get(suffix, _UNKNOWN)}")
+
+
+def _assemble(source: Data, target: str | int | None, test: Data) -> Dataset:
+    """A dataset of rows that are no table."""
+    path = _path(source)
+    name = "arrays" if path is None else str(path)
+    rows = _read(source, target, name)
+    inputs, remarks = tidy_inputs(rows.inputs, f"{name}: inputs")
+    labels = tidy_labels(rows.labels, f"{name}: labels")
+    sealed = rows.test
+    if test is not None:
+        test_path = _path(test)
+        shape = inputs.shape[1:] if path is not None and path.is_dir() else None
+        sealed = _read(test, target, "test" if test_path is None else str(test_path), shape)
+    pair = None
+    if sealed is not None:
+        test_inputs, _ = tidy_inputs(sealed.inputs, f"{name}: test inputs")
+        test_labels = tidy_labels(sealed.labels, f"{name}: test labels")
+        if labels.dtype.kind == "U" and test_labels.dtype.kind == "i":
+            test_labels = test_labels.astype(np.str_)
+        pair = (test_inputs, test_labels)
+        remarks += tuple(f"test set: {remark}" for remark in sealed.remarks)
+    dataset = from_arrays(
+        inputs, labels, test=pair, classes=rows.classes, name=name, by_content=True
+    )
+    return replace(dataset, remarks=(*rows.remarks, *remarks))
+
+
+def _read(
+    source: Data, target: str | int | None, name: str, shape: tuple[int, ...] | None = None
+) -> _Rows:
+    """Rows that are no table.
+
+    Args:
+        shape: Of images, where others have one already.
+    """
+    path = _path(source)
+    if path is not None:
+        return _read_path(path, None if target is None else str(target), shape)
+    if isinstance(source, Dataset):
+        return _Rows(source.inputs, np.array(source.classes)[source.labels])
+    if isinstance(source, tuple) and len(source) == 2 and target is None:
+        return _Rows(*source)
+    if target is not None and _is_array(source):
+        return _Rows(*split_column(tidy_inputs(source, name)[0], target, name))
+    if _is_items(source) and target is None:
+        inputs, labels, classes = read_items(source, name)
+        return _Rows(inputs, labels, classes=classes)
+    raise UsageError(
+        "data: give the name of a dataset, a path, a Dataset, a DataFrame and its target, a pair "
+        "of arrays (inputs, labels), or a PyTorch dataset of pairs"
+    )
+
+
+def _read_path(path: Path, target: str | None, shape: tuple[int, ...] | None) -> _Rows:
+    check_path(path)
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        with open_npz(path) as arrays:
+            return _with_test(*named_arrays.read_labelled(arrays, path, target))
+    if suffix == ".npy" and target is not None:
+        return _Rows(*split_column(read_npy(path), target, str(path)))
+    if suffix == ".npy":
+        inputs, labels = _npy_with_labels(path)
+        if labels is None:
+            raise DataError(
+                f"{path}: where are its labels? Name a column of it with --target, or put them "
+                "beside it: y.npy beside X.npy, y_train.npy beside x_train.npy"
+            )
+        return _Rows(inputs, labels)
+    if path.is_dir() and (npy := _npy_files(path)):
+        return _with_test(*named_arrays.read_labelled(npy, path, target))
+    if target is not None:
+        raise UsageError(f"target: {path} is no table, and its labels are known; leave it out")
+    if not path.is_dir():
+        if _is_images(path):
+            raise DataError(f"{path}: is a single image; give a folder with a folder per class")
+        return _Rows(*idx_pairs.read_idx_pair(path))
+    if found := idx_pairs.find_idx(path):
+        test = None if found[1] is None else idx_pairs.read_idx_pair(found[1])
+        return _with_test(idx_pairs.read_idx_pair(found[0]), test)
+    rows, sealed = image_folder.read_image_folder(path, shape)
+    return _Rows(
+        rows.inputs,
+        rows.labels,
+        None if sealed is None else _Rows(sealed.inputs, sealed.labels, remarks=sealed.remarks),
+        remarks=rows.remarks,
+    )
+
+
+def _new_arrays(path: Path, target: str | int | None) -> tuple[Any, Any]:
+    """Inputs in an NPZ or NPY file or a folder of these, and labels where they have some."""
+    if target is not None:
+        rows = _read_path(path, str(target), None)
+        return rows.inputs, rows.labels
+    check_path(path)
+    if path.suffix.lower() == ".npz":
+        with open_npz(path) as arrays:
+            return named_arrays.read_inputs(arrays, path)
+    if path.is_dir():
+        if found := idx_pairs.find_idx(path):
+            return idx_pairs.read_idx_pair(found[1] or found[0])
+        return named_arrays.read_inputs(_npy_files(path), path)
+    return _npy_with_labels(path)
+
+
+def _new_images(path: Path, shape: tuple[int, ...]) -> image_folder.ImageRows:
+    """Images with the names of their folders, where they are in folders; else without."""
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] != 3):
+        raise DataError(f"{path}: are images, and the model was trained on rows of shape {shape}")
+    has_folders = path.is_dir() and any(
+        one.is_dir() and not one.name.startswith(".") for one in path.iterdir()
+    )
+    if not has_folders:
+        return image_folder.read_images(path, shape)
+    rows, sealed = image_folder.read_image_folder(path, shape)
+    return sealed or rows
+
+
+def _npy_files(folder: Path) -> named_arrays.Arrays:
+    return {path.stem: partial(read_npy, path) for path in sorted(folder.glob("*.npy"))}
+
+
+def _npy_with_labels(path: Path) -> tuple[Any, Any]:
+    beside = _npy_files(path.parent)
+    labels = named_arrays.partner_of(path.stem, beside)
+    return read_npy(path), None if labels is None else beside[labels]()
+
+
+def _with_test(rows: named_arrays.Labelled, test: named_arrays.Labelled | None) -> _Rows:
+    return _Rows(*rows, None if test is None else _Rows(*test))
+
+
+def _stem(path: Path) -> str:
+    """What a file or folder is called: its name without what says of which kind it is."""
+    name = path.absolute().name
+    for suffix in (".gz", *_TABLES, ".npz", ".npy", "-ubyte"):
+        name = name.removesuffix(suffix)
+    return name or "data"
+
+
+def _path(source: Data) -> Path | None:
+    return Path(source) if isinstance(source, (str, os.PathLike)) else None
+
+
+def _is_named(source: str) -> bool:
+    return any(source == entry.name for entry in entries())
+
+
+def _is_table(source: Data) -> bool:
+    path = _path(source)
+    if path is not None:
+        return path.suffix.lower() in _TABLES and not path.is_dir()
+    return hasattr(source, "__arrow_c_stream__")
+
+
+def _is_images(path: Path) -> bool:
+    if not path.is_dir():
+        return path.suffix.lower() in image_folder.SUFFIXES
+    return not _npy_files(path) and not idx_pairs.find_idx(path)
+
+
+def _is_array(source: Data) -> bool:
+    return isinstance(source, np.ndarray) or hasattr(source, "detach")
+
+
+def _is_items(source: Data) -> bool:
+    """Whether it is a list of pairs, or what PyTorch calls a map-style dataset."""
+    if isinstance(source, (str, bytes, tuple, Mapping)) or _is_array(source):
+        return False
+    return hasattr(source, "__getitem__") and hasattr(source, "__len__")
