@@ -77,6 +77,7 @@ FLOORS = {
     "cotune.study": 4,
     "cotune.terminal": 7,
     "cotune.terminal_comparison": 7,
+    "cotune.terminal_evaluation": 7,
     "cotune.testing": 9,
     "cotune.training_log": 2,
     "cotune.tune": 6,

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from cotune.api import RunResult, open_run, run
     from cotune.compare_samplers import compare
     from cotune.ensemble import load_ensemble
+    from cotune.evaluation import evaluate
     from cotune.exports import export
     from cotune.modelfile import load_model as load
+    from cotune.predictions import predict
     from cotune.resume import resume
 
 __all__ = [
@@ -40,10 +42,12 @@ __all__ = [
     "UsageError",
     "__version__",
     "compare",
+    "evaluate",
     "export",
     "load",
     "load_ensemble",
     "open_run",
+    "predict",
     "resume",
     "run",
 ]
@@ -52,10 +56,12 @@ __all__ = [
 _LAZY = {
     "RunResult": ("cotune.api", "RunResult"),
     "compare": ("cotune.compare_samplers", "compare"),
+    "evaluate": ("cotune.evaluation", "evaluate"),
     "export": ("cotune.exports", "export"),
     "load": ("cotune.modelfile", "load_model"),
     "load_ensemble": ("cotune.ensemble", "load_ensemble"),
     "open_run": ("cotune.api", "open_run"),
+    "predict": ("cotune.predictions", "predict"),
     "resume": ("cotune.resume", "resume"),
     "run": ("cotune.api", "run"),
 }

@@ -407,6 +407,105 @@ def report(run_directory: Path) -> None:
     click.echo(build_report(RunDirectory.open(run_directory)))
 
 
+_OF_A_MODEL = (
+    click.option("--ensemble", is_flag=True, help="The run's ensemble, not its final model."),
+    click.option(
+        "--device",
+        default="cpu",
+        show_default=True,
+        metavar="NAME",
+        help="auto (a GPU when there is one), cpu or cuda.",
+    ),
+)
+"""What `predict` and `evaluate` have in common."""
+
+
+def _of_a_model(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_OF_A_MODEL):
+        command = option(command)
+    return command
+
+
+def _check_model_options(data: Path, device: str) -> None:
+    """Say what is plainly wrong before the seconds that importing PyTorch takes."""
+    from cotune.arguments import DEVICES, named
+    from cotune.data.reading import check_path
+
+    named(device, DEVICES, "device")
+    check_path(data)
+
+
+@cotune.command("predict")
+@click.argument("run_directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("new_data", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    help="Where the predictions go; a file that is there is replaced.  [default: the terminal]",
+)
+@click.option("--proba", is_flag=True, help="The probability of each class as well.")
+@_of_a_model
+def predict_new(
+    run_directory: Path,
+    new_data: Path,
+    output: Path | None,
+    proba: bool,
+    ensemble: bool,
+    device: str,
+) -> None:
+    """Predict the class of each row of NEW_DATA, as CSV.
+
+    NEW_DATA is a file or folder as in training, with labels or without, or a folder of images.
+    """
+    _check_model_options(new_data, device)
+    if output is not None and output.is_file() and output.samefile(new_data):
+        raise UsageError(f"{output}: is the data itself; choose another -o FILE.csv")
+
+    from cotune.modelfile import write_files
+    from cotune.predictions import load_predictor, predict_rows
+
+    predictions = predict_rows(load_predictor(run_directory, ensemble), new_data, device=device)
+    if output is None:
+        predictions.write_csv(sys.stdout, proba)
+        return
+    text = io.StringIO()
+    predictions.write_csv(text, proba)
+    content = text.getvalue().encode("utf-8", "surrogateescape")
+    with writing(output):
+        if output.exists() and not output.is_file():
+            output.write_bytes(content)  # a device or a pipe; of a folder it says that it is one
+        else:
+            write_files(output.parent, {output.name: content})
+
+
+@cotune.command("evaluate")
+@click.argument("run_directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--target", metavar="COLUMN", help="What holds the labels.  [default: what did in training]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_of_a_model
+def evaluate_model(run_directory: Path, data: Path, as_json: bool, **options: Any) -> None:
+    """Score a run's final model on labelled DATA.
+
+    Where DATA has the run's own sealed test set, that is recorded in readings.jsonl.
+    """
+    _check_model_options(data, options["device"])
+
+    from cotune.evaluation import evaluate
+
+    result = evaluate(run_directory, data, **options)
+    if as_json:
+        click.echo(json.dumps(result.to_json(), indent=1))
+    else:
+        from cotune.terminal_evaluation import print_evaluation
+
+        print_evaluation(result)
+
+
 @cotune.command("export")
 @click.argument("run_directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
@@ -424,7 +523,7 @@ def report(run_directory: Path) -> None:
     metavar="FILE",
     help="The file, or a folder for it; with several formats a folder.  [default: DIR/export]",
 )
-@click.option("--ensemble", is_flag=True, help="The run's ensemble instead of its final model.")
+@click.option("--ensemble", is_flag=True, help="The run's ensemble, not its final model.")
 def export_model(
     run_directory: Path, formats: tuple[str, ...], output: Path | None, ensemble: bool
 ) -> None:
