@@ -1,0 +1,219 @@
+"""Reading the columns of a CSV or TSV file."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import csv
+import io
+import itertools
+import os
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Final
+
+from cotune.data.files import open_regular
+from cotune.data.raw_table import MAX_BYTES, RawTable, one_line, place_columns
+from cotune.exceptions import DataError
+
+MISSING: Final = (
+    *("", "NA", "N/A", "n/a", "#N/A", "#N/A N/A", "#NA", "<NA>", "NaN", "nan", "-NaN", "-nan"),
+    *("NULL", "Null", "null", "None", "?"),
+)
+"""What a missing cell of a text file may hold."""
+
+_MAX_COLUMNS: Final = 100_000
+_BLOCK: Final = 2**24  # bytes parsed at a time; a row has to fit
+_CHUNK: Final = 2**20
+_GIVE_TEXT: Final = "save the table as CSV in UTF-8, or as Parquet"
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def read_csv(path: Path, texts: Collection[str]) -> RawTable:
+    """The columns of a file in UTF-8 with a header, of cells between commas, semicolons or tabs.
+
+    Args:
+        texts: Columns that are texts, even where they look like numbers.
+
+    Raises:
+        DataError: It is empty, too large, no text, has numbers for a header or a name in it twice,
+            or rows with other than the header's number of cells.
+    """
+    import pyarrow as pa
+    from pyarrow import csv as pa_csv
+
+    content = _text_of(path)
+    delimiter = _delimiter(path, content)
+    header = _header(path, content, delimiter)
+    names, positions, remarks = place_columns(header, str(path))
+    cells = len(header) * (content.count(b"\n") + content.count(b"\r"))
+    if cells * 8 > MAX_BYTES:
+        raise DataError(
+            f"{path}: about {cells:,} cells are more than a table in memory may have "
+            f"({MAX_BYTES // 8:,}); leave out rows or columns"
+        )
+    try:
+        table = pa_csv.read_csv(
+            pa.BufferReader(pa.py_buffer(content).slice(_beginning(content))),
+            pa_csv.ReadOptions(
+                autogenerate_column_names=True, skip_rows_after_names=1, block_size=_BLOCK
+            ),
+            pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            pa_csv.ConvertOptions(
+                check_utf8=False,  # _text_of did
+                null_values=list(MISSING),
+                strings_can_be_null=True,
+                column_types={
+                    f"f{i}": pa.string()
+                    for name, i in zip(names, positions, strict=True)
+                    if name in texts
+                },
+            ),
+        )
+    except pa.ArrowException as error:
+        _check_rows(path, content, delimiter, len(header))
+        raise DataError(f"{path}: cannot be read: {one_line(error)}; mend the file") from error
+    if content.count(b'"') % 2:
+        _check_rows(path, content, delimiter, len(header))
+    if table.num_columns != len(header):
+        raise DataError(f"{path}: the header cannot be understood; close its quotes")
+    return RawTable(
+        where=str(path),
+        columns={name: table.column(i) for name, i in zip(names, positions, strict=True)},
+        categories=frozenset(),
+        line_of=lambda row: _line_of(content, delimiter, row),
+        decimal_comma=delimiter == ";",
+        remarks=remarks,
+    )
+
+
+def _text_of(path: Path) -> bytes:
+    """The file's contents.
+
+    Raises:
+        DataError: It is empty, too large or no text in UTF-8.
+    """
+    with open_regular(path, "a CSV, TSV or Parquet file") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_BYTES:
+            raise DataError(
+                f"{path}: its {size:,} bytes are more than a table in memory may have "
+                f"({MAX_BYTES:,}); leave out rows or columns"
+            )
+        content = file.read(size)
+    for start, end in _pieces(content):
+        nul = content.find(b"\0", start, end)
+        if nul >= 0:
+            raise DataError(f"{path}: byte {nul} (counted from 0) is NUL; {_GIVE_TEXT}")
+        try:
+            codecs.utf_8_decode(content[start:end], "strict", True)
+        except UnicodeDecodeError as error:
+            offset = start + error.start
+            raise DataError(
+                f"{path}: byte {offset} (counted from 0) is {content[offset]:#04x}, which is no "
+                f"UTF-8; {_GIVE_TEXT}"
+            ) from error
+    if not content.removeprefix(codecs.BOM_UTF8).strip():
+        raise DataError(f"{path}: the file is empty; give a file with a header and rows")
+    return content
+
+
+def _pieces(content: bytes) -> Iterator[tuple[int, int]]:
+    """Where to cut a text so that no piece ends within a character."""
+    start = 0
+    while start < len(content):
+        end = min(start + _CHUNK, len(content))
+        for _ in range(3):
+            # a byte 10xxxxxx goes on with a character that began before it
+            if end < len(content) and content[end] & 0xC0 == 0x80:
+                end -= 1
+        yield start, end
+        start = end
+
+
+def _beginning(content: bytes) -> int:
+    """Where the header is: after a byte order mark and blank lines, which Arrow would not skip."""
+    marked = len(codecs.BOM_UTF8) if content.startswith(codecs.BOM_UTF8) else 0
+    match = re.compile(rb"[\r\n]*").match(content, marked)
+    return match.end() if match else marked
+
+
+def _delimiter(path: Path, content: bytes) -> str:
+    """A tab in a TSV file; elsewhere whichever of , ; and tab is most often in the header."""
+    if path.suffix.lower() in (".tsv", ".tab"):
+        return "\t"
+    start = _beginning(content)
+    line = re.split(rb"[\r\n]", content[start : start + _CHUNK], maxsplit=1)[0]
+    bare = re.sub(rb'"[^"]*"', b"", line)
+    return max(",;\t", key=lambda delimiter: bare.count(delimiter.encode()))
+
+
+def _records(
+    content: bytes, delimiter: str, strict: bool = False
+) -> Iterator[tuple[int, list[str]]]:
+    """The lines that rows begin at, from 1, and their cells, the header's first.
+
+    Slow, and so only for the header and for errors. Blank lines are no rows, as for Arrow.
+    """
+    file = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
+    reader = csv.reader(file, delimiter=delimiter, strict=strict)
+    line = 1
+    for cells in reader:
+        if cells:
+            yield line, cells
+        line = reader.line_num + 1
+
+
+def _header(path: Path, content: bytes, delimiter: str) -> list[str]:
+    try:
+        line, header = next(_records(content, delimiter), (1, []))
+    except csv.Error as error:
+        raise DataError(f"{path}:1: the header cannot be read: {error}; mend it") from error
+    if len(header) > _MAX_COLUMNS:
+        raise DataError(f"{path}: {len(header):,} columns; at most {_MAX_COLUMNS:,} can be used")
+    if _is_data(header):
+        raise DataError(
+            f"{path}:{line}: has numbers where the names of the columns belong; add a header, as "
+            "label,x1,x2 …"
+        )
+    return header
+
+
+def _is_data(header: list[str]) -> bool:
+    """Whether a first line is a row: numbers but for one cell, which may be the label.
+
+    What a DataFrame without names is saved with, 0, 1, 2 …, is a header.
+    """
+    numbers = [cell for cell in header if _NUMBER.fullmatch(cell.strip())]
+    if not numbers or len(numbers) < len(header) - 1:
+        return False
+    return numbers not in ([str(i + first) for i in range(len(numbers))] for first in (0, 1))
+
+
+def _check_rows(path: Path, content: bytes, delimiter: str, expected: int) -> None:
+    """Raise if a quote is never closed, or a row has other than the header's number of cells."""
+    line = 0
+    try:
+        for began, _ in _records(content, delimiter, strict=True):
+            line = began
+    except csv.Error as error:
+        if "unexpected end of data" in str(error):
+            raise DataError(
+                f"{path}: a quote that is opened after line {line} is never closed; close it"
+            ) from error
+    with contextlib.suppress(csv.Error):  # a cell too long for Python's reader
+        for line, cells in _records(content, delimiter):
+            if len(cells) != expected:
+                raise DataError(
+                    f"{path}:{line}: {len(cells)} cells where the header has {expected}; "
+                    "mend the row, or put quotes around a cell with the delimiter in it"
+                )
+
+
+def _line_of(content: bytes, delimiter: str, row: int) -> int:
+    try:
+        line, _ = next(itertools.islice(_records(content, delimiter), row + 1, None))
+    except (csv.Error, StopIteration):  # a cell too long for Python's reader
+        return row + 2
+    return line

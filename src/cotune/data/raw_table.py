@@ -1,0 +1,100 @@
+"""Columns of a table as they were read, not understood yet, and how messages show them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cotune.exceptions import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MAX_BYTES: Final = 4 * 2**30
+"""The most that a table may take: its file, and its cells at 8 bytes each."""
+
+_SHOWN: Final = 8  # names in a message
+_MAX_SHOWN: Final = 40  # characters of a name or value shown in a message
+_INDEX: Final = re.compile(r"__index_level_\d+__")  # what pandas calls an index without a name
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """Columns as they were read.
+
+    Attributes:
+        where: What messages begin with: the file's path, or a name.
+        columns: Arrow columns by name, in their order; texts may be dictionary-encoded.
+        categories: Columns whose type says that they are categories, whatever they hold.
+        line_of: A row, from 0, as messages count it: its line in a text file.
+        decimal_comma: Numbers may be written 1,5.
+        remarks: What was left out, for people.
+    """
+
+    where: str
+    columns: dict[str, pa.ChunkedArray]
+    categories: frozenset[str]
+    line_of: Callable[[int], int]
+    decimal_comma: bool = False
+    remarks: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def error(self, row: int, column: str, problem: str) -> DataError:
+        """The error of a cell, ``WHERE:ROW:COLUMN: problem``."""
+        return DataError(f"{self.where}:{self.line_of(row)}:{shorten(column)}: {problem}")
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether an Arrow type is one of texts."""
+    import pyarrow as pa
+
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+
+
+def shorten(text: str) -> str:
+    """A name or value as messages show it: one line, of 40 characters at most."""
+    line = "".join(c if c.isprintable() else " " for c in text[: _MAX_SHOWN + 1])
+    return line if len(line) <= _MAX_SHOWN else line[: _MAX_SHOWN - 1] + "…"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    shown = ", ".join(shorten(name) for name in names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"
+
+
+def place_columns(
+    given: list[str], where: str, index: Collection[str] = ()
+) -> tuple[list[str], list[int], tuple[str, ...]]:
+    """The columns' names and places, and what was left out.
+
+    Raises:
+        DataError: A name is there twice.
+    """
+    names: dict[str, int] = {}
+    remarks = []
+    for place, written in enumerate(given):
+        name = written.strip()
+        if name == "" or written in index or _INDEX.fullmatch(name):
+            what = f"column {place + 1} has no name" if name == "" else f"{name!r} is an index"
+            remarks.append(f"{what}: left out")
+        elif name in names:
+            raise DataError(
+                f"{where}: columns {names[name] + 1} and {place + 1} are both called "
+                f"{shorten(name)!r}; give each its own name"
+            )
+        else:
+            names[name] = place
+    return list(names), list(names.values()), tuple(remarks)
+
+
+def one_line(error: Exception) -> str:
+    """What another library says of an error, on one line."""
+    text = " ".join(str(error).split())
+    return (text if len(text) <= 200 else text[:199] + "…").rstrip(".") or type(error).__name__
