@@ -41,6 +41,7 @@ FLOORS = {
     "cotune.executors": 5,
     "cotune.exports": 7,
     "cotune.evaluation": 7,
+    "cotune.features": 2,
     "cotune.final": 6,
     "cotune.finalists": 6,
     "cotune.generations": 1,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cotune.data.dataset import TrainingData
-from cotune.data.preprocess import Standardize
+from cotune.data.preprocess import Preprocessing
 from cotune.exceptions import ModelFileError
 from cotune.modelfile import (
     Classifier,
@@ -41,7 +41,7 @@ class Ensemble(nn.Module):
         preprocessing: What was done to their rows in training.
 
     Args:
-        members: Of the same classes and preprocessing.
+        members: Of the same classes.
         weights: Shares of the average, positive; they are divided by their sum.
     """
 
@@ -115,7 +115,7 @@ class Candidate:
 def make_ensemble(
     candidates: Sequence[Candidate],
     training: TrainingData,
-    preprocessing: Standardize,
+    preprocessing: Preprocessing,
     classes: tuple[str, ...],
     size: int,
 ) -> tuple[Ensemble, EnsembleResult, list[Candidate]]:
@@ -193,11 +193,7 @@ def load_ensemble(folder: str | Path) -> Ensemble:
     ):
         raise ModelFileError(f"{path}: is incomplete or damaged")
     members = [load_model(folder / str(i)) for i in range(len(shares))]
-    first = members[0]
-    if any(
-        (member.classes, member.preprocessing) != (first.classes, first.preprocessing)
-        for member in members
-    ):
+    if len({_rows_and_classes(member) for member in members}) > 1:
         raise ModelFileError(f"{path}: its members are for different data")
     return Ensemble(members, shares).eval()
 
@@ -206,3 +202,9 @@ def ensemble_folder(folder: str | Path) -> Path:
     """The folder that holds ``ensemble.json``, given that or its run directory."""
     folder = Path(folder)
     return folder / "ensemble" if (folder / "ensemble").is_dir() else folder
+
+
+def _rows_and_classes(model: Classifier) -> tuple[object, ...]:
+    """What two models have in common that are for the same data."""
+    preprocessing = model.preprocessing
+    return model.classes, preprocessing.input_shape, preprocessing.columns

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cotune.data.dataset import Dataset
-from cotune.data.preprocess import Standardize
+from cotune.data.preprocess import Preprocessing
 from cotune.ensemble import Ensemble
 from cotune.hyperparameters import is_averaged
 from cotune.modelfile import Classifier, trained_network
@@ -32,7 +32,9 @@ def final_spec(params: Mapping[str, Value], number: int, seed: int) -> TrialSpec
     return TrialSpec(number, dict(params), seed, part="all", averaged=is_averaged(params))
 
 
-def make_classifier(training: Training, dataset: Dataset, preprocessing: Standardize) -> Classifier:
+def make_classifier(
+    training: Training, dataset: Dataset, preprocessing: Preprocessing
+) -> Classifier:
     """The trained network with its preprocessing and classes."""
     network = trained_network(
         training.spec.params, training.weights, preprocessing.input_shape, len(dataset.classes)

@@ -20,8 +20,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from cotune.data.preprocess import Standardize
+from cotune.data.preprocess import Preprocessing, preprocessing_from_json
 from cotune.exceptions import ModelFileError, writing
+from cotune.features import preprocessing_module
 from cotune.hyperparameters import MAX_LAYERS, shown
 from cotune.models import (
     CNN,
@@ -55,29 +56,26 @@ class Classifier(nn.Module):
         classes: Class names.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(
-        self, network: MLP | CNN, preprocessing: Standardize, classes: tuple[str, ...]
+        self, network: MLP | CNN, preprocessing: Preprocessing, classes: tuple[str, ...]
     ) -> None:
         super().__init__()
         self.network = network
         self.preprocessing = preprocessing
         self.classes = classes
-        self.register_buffer("mean", torch.tensor(preprocessing.mean), persistent=False)
-        self.register_buffer("std", torch.tensor(preprocessing.std), persistent=False)
+        self.to_features = preprocessing_module(preprocessing)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Logits.
 
         Args:
-            rows: ``[batch, *input_shape]``, values as they are in the data (pixels 0-255).
+            rows: ``[batch, *input_shape]``, values as they are in the data (pixels 0-255). Of a
+                table ``float64 [batch, columns]``, see ``Dataset.columns``.
 
         Returns:
             ``[batch, classes]``.
         """
-        logits: Tensor = self.network((rows.flatten(1).float() - self.mean) / self.std)
+        logits: Tensor = self.network(self.to_features(rows))
         return logits
 
 
@@ -129,7 +127,7 @@ def load_model(folder: str | Path) -> Classifier:
     try:
         shape, dropout = _architecture(card["architecture"])
         classes = _class_names(card["classes"])
-        preprocessing = Standardize.from_json(card["preprocessing"])
+        preprocessing = preprocessing_from_json(card["preprocessing"])
         checksum = str(card["weights"]["sha256"])
     except ModelFileError as error:
         raise ModelFileError(f"{folder / 'model.json'}: {error}") from None

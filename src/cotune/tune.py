@@ -14,7 +14,7 @@ from cotune.checkpoints import Checkpoints, Weights, kept_weights, lane_files
 from cotune.costs import measure_cost
 from cotune.data.dataset import Dataset, TrainingData
 from cotune.data.pictures import draw_mistakes, draw_samples
-from cotune.data.preprocess import Standardize
+from cotune.data.preprocess import Preprocessing
 from cotune.ensemble import Candidate, Ensemble, make_ensemble, save_ensemble
 from cotune.exceptions import CotuneError, NoUsableTrialError, StorageError
 from cotune.executors.base import Executor
@@ -85,7 +85,7 @@ class Tuner:
         run: RunDirectory,
         training: TrainingData,
         executor: Executor,
-        preprocessing: Standardize,
+        preprocessing: Preprocessing,
         observer: Observer,
         stop: StopRequest,
         began: float,

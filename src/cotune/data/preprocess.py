@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cotune.data.checks import check_learnable
-from cotune.data.dataset import Dataset, TrainingData
+from cotune.data.dataset import Column, Dataset, TrainingData
 from cotune.data.splits import further_folds, stratified_split
+from cotune.data.table_preprocess import TablePreprocessing
 from cotune.exceptions import DataError, ModelFileError
 
 _CHUNK = 2**18  # values converted at a time: 2 MiB of float64, about a core's cache
@@ -41,6 +42,11 @@ class Standardize:
     def features(self) -> int:
         """Values in one row."""
         return math.prod(self.input_shape)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """None: the rows are no table's, whose columns have names and kinds."""
+        return ()
 
     @classmethod
     def fit(cls, inputs: NDArray[np.generic], rows: NDArray[np.int64]) -> Self:
@@ -123,6 +129,7 @@ class Standardize:
     def to_json(self) -> dict[str, Any]:
         """Lists and numbers; :meth:`from_json` gives the same object back, bit for bit."""
         return {
+            "kind": "standardize",
             "mean": list(self.mean) if isinstance(self.mean, tuple) else self.mean,
             "std": list(self.std) if isinstance(self.std, tuple) else self.std,
             "input_shape": list(self.input_shape),
@@ -131,10 +138,12 @@ class Standardize:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Raises ``ModelFileError`` where the data are not what :meth:`to_json` writes."""
-        if not isinstance(data, Mapping) or set(data) != {"mean", "std", "input_shape"}:
+        if not isinstance(data, Mapping) or set(data) != {"kind", "mean", "std", "input_shape"}:
             raise ModelFileError(
                 "preprocessing: mean, std and input_shape expected; export the model again"
             )
+        if data["kind"] != "standardize":
+            raise ModelFileError("preprocessing.kind: is unknown; a newer Cotune may read it")
         shape = data["input_shape"]
         if (
             not isinstance(shape, list)
@@ -155,10 +164,20 @@ class Standardize:
         return cls(mean, std, tuple(shape))
 
 
+Preprocessing = Standardize | TablePreprocessing
+"""What is done to the rows: of a table with named columns, or of other arrays."""
+
+
+def preprocessing_from_json(data: Mapping[str, Any]) -> Preprocessing:
+    """Raises ``ModelFileError`` where the data are not what a ``to_json`` writes."""
+    is_table = isinstance(data, Mapping) and data.get("kind") == "table"
+    return TablePreprocessing.from_json(data) if is_table else Standardize.from_json(data)
+
+
 def prepare(
     dataset: Dataset, *, validation: float = 0.2, seed: int
-) -> tuple[TrainingData, Standardize]:
-    """Split a dataset, standardize it by its training part, and lay it out for engines.
+) -> tuple[TrainingData, Preprocessing]:
+    """Split a dataset, preprocess it by its training part, and lay it out for engines.
 
     Args:
         dataset: What to tune on; its test set is not opened.
@@ -177,17 +196,21 @@ def prepare(
     train, held_out = stratified_split(
         dataset.labels, validation, seed, classes=dataset.classes, name=dataset.name
     )
-    standardize = Standardize.fit(dataset.inputs, train)
+    preprocessing: Preprocessing
+    if dataset.columns:
+        preprocessing = TablePreprocessing.fit(dataset.inputs, train, dataset.columns)
+    else:
+        preprocessing = Standardize.fit(dataset.inputs, train)
     order = np.concatenate((train, held_out))
     return TrainingData(
-        inputs=standardize.apply(dataset.inputs, order),
+        inputs=preprocessing.apply(dataset.inputs, order),
         labels=dataset.labels[order],
         n_train=len(train),
         n_classes=len(dataset.classes),
-        input_shape=dataset.input_shape,
+        input_shape=preprocessing.input_shape,
         fold_of=further_folds(dataset.labels[train], len(held_out), seed),
         order=order,
-    ), standardize
+    ), preprocessing
 
 
 def _chunks(
