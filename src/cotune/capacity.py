@@ -68,7 +68,7 @@ def measure_lanes(data: DeviceData) -> int:
     step at least 15 % cheaper: differences smaller than that are noise, and a number that changed
     from run to run would change which trials meet.
     """
-    device = data.inputs.device
+    device = data.device
     costs: dict[int, float] = {}
 
     def cost(lanes: int) -> float:
@@ -91,7 +91,7 @@ def measure_lanes(data: DeviceData) -> int:
 
 def _seconds_per_lane(lanes: int, data: DeviceData) -> float:
     """The fastest of a few steps, divided by the lanes; infinite where they do not fit."""
-    device, dtype = data.inputs.device, data.inputs.dtype
+    device, dtype = data.device, data.inputs.dtype
     seconds = []
     with Attempt():
         cohort = make_cohort(
@@ -102,7 +102,7 @@ def _seconds_per_lane(lanes: int, data: DeviceData) -> float:
             data,
         )
         batch = min(int(_SMALL["batch_size"]), data.n_train)
-        rows, labels = data.inputs[:batch], data.labels[:batch]
+        rows, labels = data.inputs[:batch].to(device), data.labels[:batch]
         for _ in range(_STEPS):
             began = time.perf_counter()
             losses, _ = cohort.step(rows, labels, [1.0] * lanes)

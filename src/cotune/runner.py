@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,14 +21,16 @@ from cotune.schedules import factor
 
 @dataclass(frozen=True)
 class DeviceData:
-    """The dataset on the device.
+    """The dataset on the device, or beside it where it is too large: then minibatches come over.
 
     Attributes:
-        inputs: ``[rows, features]``, the training part first.
+        inputs: ``[rows, features]``, the training part first; in the host's memory, or in a file
+            that is mapped into it, where the device has no room for them.
         labels: ``[rows]``.
         n_train: Rows of the training part.
         input_shape: Of one row before it was flattened.
         fold_of: ``[n_train]``; see ``TrainingData``.
+        is_streamed: The inputs are beside the device.
     """
 
     inputs: Tensor
@@ -36,10 +39,28 @@ class DeviceData:
     n_classes: int
     input_shape: tuple[int, ...]
     fold_of: Tensor | None = None
+    is_streamed: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything is computed."""
+        return self.labels.device
+
+    def take(self, index: Tensor, out: Tensor | None = None) -> Tensor:
+        """The inputs of these rows, on the device.
+
+        Args:
+            index: ``[some]``.
+            out: ``[some, features]``, what to fill.
+        """
+        if not self.is_streamed:
+            return torch.index_select(self.inputs, 0, index, out=out)
+        rows = self.inputs.index_select(0, index.to(self.inputs.device))
+        return rows.to(self.device) if out is None else out.copy_(rows)
 
     def training_rows(self, key: CohortKey) -> Tensor:
         """Indices of the rows that are trained on."""
-        everything = torch.arange(len(self.inputs), device=self.inputs.device)
+        everything = torch.arange(len(self.inputs), device=self.device)
         if key.part == "all":
             return everything
         if key.fold == 0:
@@ -50,7 +71,7 @@ class DeviceData:
     def held_out_rows(self, key: CohortKey) -> Tensor:
         """Indices of the rows that scores are of."""
         if key.fold == 0:
-            return torch.arange(self.n_train, len(self.inputs), device=self.inputs.device)
+            return torch.arange(self.n_train, len(self.inputs), device=self.device)
         return (self._folds == key.fold).nonzero()[:, 0]
 
     @property
@@ -60,12 +81,28 @@ class DeviceData:
         return self.fold_of
 
     @classmethod
-    def load(cls, data: TrainingData, device: torch.device) -> DeviceData:
-        """Shares the arrays' memory on the CPU, copies them to another device."""
-        inputs = torch.from_numpy(data.inputs).to(device)
+    def load(
+        cls, data: TrainingData, device: torch.device, most: float | None = None
+    ) -> DeviceData:
+        """Shares the arrays' memory on the CPU, copies them to another device.
+
+        Args:
+            data: The dataset.
+            device: Where it is trained.
+            most: Bytes of inputs that the device takes in: by default half of what is free on a
+                GPU, and all on a CPU. Where there are more, they stay where they are.
+        """
+        inputs = torch.from_numpy(data.inputs)
+        if most is None:
+            most = math.inf if device.type == "cpu" else torch.cuda.mem_get_info(device)[0] / 2
+        is_streamed = inputs.nbytes > most
+        if not is_streamed:
+            inputs = inputs.to(device)
         labels = torch.from_numpy(data.labels).to(device)
         folds = None if data.fold_of is None else torch.from_numpy(data.fold_of).to(device)
-        return cls(inputs, labels, data.n_train, data.n_classes, data.input_shape, folds)
+        return cls(
+            inputs, labels, data.n_train, data.n_classes, data.input_shape, folds, is_streamed
+        )
 
 
 def make_cohort(lanes: Sequence[Lane], data: DeviceData, bfloat16: bool = False) -> Cohort:
@@ -112,14 +149,16 @@ def train_epoch(
     key, epoch = cohort.lanes[0].key, cohort.lanes[0].epoch
     batch_size, n_steps = steps_per_epoch(key, data)
     trained_on = data.training_rows(key)
-    order = row_order(len(trained_on), seed, epoch).to(data.inputs.device)
+    order = row_order(len(trained_on), seed, epoch).to(data.device)
     order = trained_on[order[: n_steps * batch_size]]
     labels = data.labels[order].view(n_steps, batch_size)
-    loss_sum = torch.zeros(len(cohort.lanes), device=data.inputs.device, dtype=torch.float64)
-    correct = torch.zeros(len(cohort.lanes), device=data.inputs.device, dtype=torch.int64)
+    if data.is_streamed:
+        order = order.to(data.inputs.device)  # once, or the device would be waited for every step
+    loss_sum = torch.zeros(len(cohort.lanes), device=data.device, dtype=torch.float64)
+    correct = torch.zeros(len(cohort.lanes), device=data.device, dtype=torch.int64)
     averaged = [lane for lane in cohort.lanes if lane.average]
-    rows = data.inputs.new_empty(batch_size, data.inputs.shape[1])
-    drawn = key.augmentation.draw(n_steps * batch_size, seed, epoch).to(data.inputs.device)
+    rows = data.inputs.new_empty(batch_size, data.inputs.shape[1], device=data.device)
+    drawn = key.augmentation.draw(n_steps * batch_size, seed, epoch).to(data.device)
     moves = drawn.view(n_steps, batch_size, -1)
     schedules = [
         (str(lane.spec.params.get("schedule", "constant")), lane.spec.epochs * n_steps)
@@ -133,7 +172,7 @@ def train_epoch(
         if cohort.captured is not None:
             losses, hits = cohort.captured(cohort, index, moves[i], factors)
         else:
-            torch.index_select(data.inputs, 0, index, out=rows)
+            data.take(index, rows)
             seen = rows
             if key.augmentation:
                 seen = key.augmentation.apply(rows, moves[i], data.input_shape)
@@ -176,7 +215,7 @@ def evaluate(cohort: Cohort, data: DeviceData) -> dict[str, Tensor]:
     confusion = torch.zeros(lanes * n_classes**2, dtype=torch.int64, device=held_out.device)
     lane_offset = torch.arange(lanes, device=held_out.device) * n_classes * n_classes
     for index in held_out.split(cohort.evaluation_rows):
-        rows, truth = data.inputs.index_select(0, index), data.labels[index]
+        rows, truth = data.take(index), data.labels[index]
         logits = cohort.logits(rows)
         loss_sum += _cross_entropy(logits, truth) * len(rows)
         cells = lane_offset + truth[:, None] * n_classes + logits.argmax(-1)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cotune.data.checks import check_learnable
 from cotune.data.dataset import Column, Dataset, TrainingData
+from cotune.data.memory import new_array
 from cotune.data.splits import further_folds, stratified_split
 from cotune.data.table_preprocess import TablePreprocessing
 from cotune.exceptions import DataError, ModelFileError
@@ -90,13 +91,17 @@ class Standardize:
         return cls(tuple(np.atleast_1d(mean).tolist()), tuple(std.tolist()), shape)
 
     def apply(
-        self, inputs: NDArray[np.generic], rows: NDArray[np.int64] | None = None
+        self,
+        inputs: NDArray[np.generic],
+        rows: NDArray[np.int64] | None = None,
+        most: float | None = None,
     ) -> NDArray[np.float32]:
         """Standardized inputs, ``float32 [rows, features]``, contiguous.
 
         Args:
             inputs: ``[rows, *input_shape]``.
             rows: Take these rows in this order; without it, all.
+            most: Bytes of the result in memory; see :func:`new_array`.
 
         Raises:
             DataError: The rows have another shape than the ones it was fitted on, hold no
@@ -110,7 +115,9 @@ class Standardize:
         if inputs.dtype.kind not in "buif":
             raise DataError(f"the inputs are of type {inputs.dtype}; give an array of numbers")
         mean, std = np.asarray(self.mean), np.asarray(self.std)
-        out = np.empty((len(inputs) if rows is None else len(rows), self.features), np.float32)
+        out = new_array(
+            (len(inputs) if rows is None else len(rows), self.features), np.float32, most
+        )
         start = 0
         for chunk in _chunks(inputs, rows):
             chunk -= mean
@@ -175,7 +182,7 @@ def preprocessing_from_json(data: Mapping[str, Any]) -> Preprocessing:
 
 
 def prepare(
-    dataset: Dataset, *, validation: float = 0.2, seed: int
+    dataset: Dataset, *, validation: float = 0.2, seed: int, most: float | None = None
 ) -> tuple[TrainingData, Preprocessing]:
     """Split a dataset, preprocess it by its training part, and lay it out for engines.
 
@@ -183,6 +190,7 @@ def prepare(
         dataset: What to tune on; its test set is not opened.
         validation: Share of the rows in the validation part, which is stratified by class.
         seed: Decides the split.
+        most: Bytes of inputs in memory; more are in a file that is mapped into it.
 
     Returns:
         Rows with the training part first, each part in the dataset's order; and what was done to
@@ -203,7 +211,7 @@ def prepare(
         preprocessing = Standardize.fit(dataset.inputs, train)
     order = np.concatenate((train, held_out))
     return TrainingData(
-        inputs=preprocessing.apply(dataset.inputs, order),
+        inputs=preprocessing.apply(dataset.inputs, order, most),
         labels=dataset.labels[order],
         n_train=len(train),
         n_classes=len(dataset.classes),

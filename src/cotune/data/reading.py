@@ -76,7 +76,8 @@ def read_data(source: Data, *, target: str | int | None = None, test: Data = Non
     if isinstance(source, Dataset) or (isinstance(source, str) and _is_named(source)):
         for option, value in (("target", target), ("test", test)):
             if value is not None:
-                raise UsageError(f"{option}: the dataset has one already; leave it out")
+                has = source.name if isinstance(source, Dataset) else source
+                raise UsageError(f"{option}: {has} comes with its own; leave it out")
         return source if isinstance(source, Dataset) else load(source)
     path = _path(source)
     test_path = _path(test)

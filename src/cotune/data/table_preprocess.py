@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cotune.data.dataset import Column
+from cotune.data.memory import new_array
 from cotune.exceptions import DataError, ModelFileError
 
 BOUND: Final = 3.0
@@ -164,13 +165,17 @@ class TablePreprocessing:
         return fitted
 
     def apply(
-        self, inputs: NDArray[np.generic], rows: NDArray[np.int64] | None = None
+        self,
+        inputs: NDArray[np.generic],
+        rows: NDArray[np.int64] | None = None,
+        most: float | None = None,
     ) -> NDArray[np.float32]:
         """The features, ``float32 [rows, features]``, contiguous.
 
         Args:
             inputs: ``float64 [rows, columns]``, NaN where a cell is missing.
             rows: Take these rows in this order; without it, all.
+            most: Bytes of the result in memory; see :func:`new_array`.
 
         Raises:
             DataError: Another number of columns, another type, or an infinite cell.
@@ -183,7 +188,10 @@ class TablePreprocessing:
         if inputs.dtype.kind not in "buif":
             raise DataError(f"the inputs are of type {inputs.dtype}; give an array of numbers")
         numbers, slots = self.numbers(), self.slots()
-        out = np.zeros((len(inputs) if rows is None else len(rows), self.features), np.float32)
+        out = new_array(
+            (len(inputs) if rows is None else len(rows), self.features), np.float32, most
+        )
+        out[:] = 0.0
         start = 0
         for cells in _chunks(inputs, rows):
             if np.isinf(cells).any():
