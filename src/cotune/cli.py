@@ -474,8 +474,8 @@ def predict_new(
     predictions.write_csv(text, proba)
     content = text.getvalue().encode("utf-8", "surrogateescape")
     with writing(output):
-        if output.exists() and not output.is_file():
-            output.write_bytes(content)  # a device or a pipe; of a folder it says that it is one
+        if output.is_symlink() or (output.exists() and not output.is_file()):
+            output.write_bytes(content)  # a link, device or pipe stays what it is
         else:
             write_files(output.parent, {output.name: content})
 

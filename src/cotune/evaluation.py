@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cotune.data.reading import Data
 from cotune.exceptions import DataError
-from cotune.predictions import load_predictor, predict_rows
+from cotune.predictions import load_predictor, predict_rows, run_of
 from cotune.recorded_data import recorded_source
 from cotune.rundir import RunDirectory
 from cotune.scoring import wilson_interval
@@ -113,7 +113,7 @@ def evaluate(
         StorageError: The reading cannot be recorded.
     """
     model = load_predictor(path, ensemble)
-    run = _run_of(path)
+    run = run_of(path)
     source = recorded_source(run) if run else None
     if target is None and source is not None:
         target = source.target
@@ -202,14 +202,6 @@ def _scores(
 
 def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
-
-
-def _run_of(path: str | Path) -> RunDirectory | None:
-    """The run that a model is of, given its directory or a folder in it."""
-    for folder in (Path(path).absolute(), Path(path).absolute().parent):
-        if (folder / "config.yaml").is_file():
-            return RunDirectory.open(folder)
-    return None
 
 
 def _parts(run: RunDirectory, data: Data, n_rows: int) -> dict[str, NDArray[np.bool_]]:

@@ -17,7 +17,7 @@ import tempfile
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,11 +26,12 @@ import torch
 from torch import Tensor, nn
 
 from cotune.arguments import named
-from cotune.data import Standardize
+from cotune.data.preprocess import Preprocessing, Standardize
 from cotune.ensemble import Ensemble, ensemble_folder
 from cotune.exceptions import CotuneError, UsageError, writing
 from cotune.modelfile import model_folder, read_card
-from cotune.predictions import Predictor, load_predictor
+from cotune.predictions import Predictor, load_predictor, rows_shape, run_of
+from cotune.recorded_data import recorded_source
 from cotune.version import VERSION
 
 TOLERANCE: Final = 1e-4
@@ -38,6 +39,7 @@ TOLERANCE: Final = 1e-4
 
 _BATCHES: Final = (1, 7)  # rows that a file is tried with
 _TRACED: Final = 3  # rows of the example that a graph is made with
+_MISSING: Final = 0.2  # share of the cells of a table that it is tried with
 _KEY: Final = "cotune"  # what the description is called in the file
 
 Outputs = tuple[Tensor, Tensor]
@@ -232,6 +234,10 @@ def export(
     place = Path(path) / "export" / name if output is None else Path(output)
     if place.is_dir():
         place /= name
+    if place.is_symlink():
+        place = place.resolve()  # what it leads to is replaced, not the link
+    if place.exists() and not place.is_file():
+        raise UsageError(f"{place}: is no file; choose another -o FILE")
     if place.suffix == ".safetensors" and (place.parent / "model.json").exists():
         raise UsageError(f"{place}: is a model's own file; choose another -o FILE")
     return write_checked(model, format, place, json.dumps(_description(path, model)))
@@ -316,23 +322,33 @@ def _difference(ours: Outputs, theirs: Outputs) -> Tensor:
     return torch.maximum(logits / ours[0].abs().max().clamp(min=1.0), probabilities)
 
 
-def _sample(preprocessing: Standardize, n_rows: int) -> Tensor:
-    """Random rows in the training data's range."""
+def _sample(preprocessing: Preprocessing, n_rows: int) -> Tensor:
+    """Random rows in the training data's range; of a table, some cells are missing."""
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(n_rows, preprocessing.features, generator=generator)
-    rows = torch.tensor(preprocessing.mean) + torch.tensor(preprocessing.std) * noise
-    return rows.view(n_rows, *preprocessing.input_shape)
+    noise = torch.randn(n_rows, *rows_shape(preprocessing), generator=generator)
+    if isinstance(preprocessing, Standardize):
+        flat = torch.tensor(preprocessing.mean) + torch.tensor(preprocessing.std) * noise.flatten(1)
+        return flat.view_as(noise)
+    cells = noise.double()
+    for place, part in preprocessing.numbers():
+        cells[:, place] = part.center + cells[:, place] / (part.scale or 1.0)
+    for place, _, _ in preprocessing.slots():
+        n_categories = len(preprocessing.columns[place].categories)
+        cells[:, place] = torch.randint(n_categories, (n_rows,), generator=generator).double()
+    cells[torch.rand(cells.shape, generator=generator) < _MISSING] = torch.nan
+    return cells
 
 
 def _description(path: str | Path, model: Predictor) -> dict[str, Any]:
     """What one has to know to use the file."""
-    return {
+    columns = model.preprocessing.columns
+    described: dict[str, Any] = {
         "cotune": VERSION,
         "classes": list(model.classes),
         "input": {
             "name": "rows",
-            "dtype": "float32",
-            "shape": ["batch", *model.preprocessing.input_shape],
+            "dtype": "float64" if columns else "float32",
+            "shape": ["batch", *rows_shape(model.preprocessing)],
         },
         "outputs": ["logits", "probabilities"],
         "networks": [
@@ -340,6 +356,12 @@ def _description(path: str | Path, model: Predictor) -> dict[str, Any]:
             for card in map(read_card, _folders(path, model))
         ],
     }
+    if columns:
+        run = run_of(path)
+        source = recorded_source(run) if run else None
+        described["columns"] = [asdict(column) for column in columns]
+        described["target"] = source.target if source else None
+    return described
 
 
 def _folders(path: str | Path, model: Predictor) -> list[Path]:

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cotune.arguments import read_device
+from cotune.data.preprocess import Preprocessing
 from cotune.data.reading import Data, read_inputs
 from cotune.ensemble import Ensemble, load_ensemble
 from cotune.exceptions import DataError
 from cotune.modelfile import Classifier, load_model
+from cotune.rundir import RunDirectory
 from cotune.scoring import probabilities
 
 Predictor = Classifier | Ensemble
@@ -73,6 +75,20 @@ def load_predictor(path: str | Path, ensemble: bool = False) -> Predictor:
     return load_ensemble(path) if ensemble else load_model(path)
 
 
+def run_of(path: str | Path) -> RunDirectory | None:
+    """The run that a model is of, given its directory or a folder in it; None for a copy."""
+    for folder in (Path(path).absolute(), Path(path).absolute().parent):
+        if (folder / "config.yaml").is_file():
+            return RunDirectory.open(folder)
+    return None
+
+
+def rows_shape(preprocessing: Preprocessing) -> tuple[int, ...]:
+    """Shape of one row as a model takes it."""
+    columns = len(preprocessing.columns)
+    return (columns,) if columns else preprocessing.input_shape
+
+
 def predict(
     path: str | Path,
     data: Data,
@@ -115,7 +131,7 @@ def predict_rows(
     source = Path(data) if isinstance(data, str) else data
     inputs, labels, files = read_inputs(source, model.preprocessing, target=target)
     what = str(data) if isinstance(data, str | Path) else "data"
-    shape = model.preprocessing.input_shape
+    shape = rows_shape(model.preprocessing)
     if inputs.shape[1:] != shape:
         raise DataError(
             f"{what}: its rows have shape {inputs.shape[1:]}, the model was trained on {shape}; "
