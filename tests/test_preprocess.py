@@ -162,7 +162,10 @@ GOOD = {"kind": "standardize", "mean": [0.0, 1.0], "std": [1.0, 2.0], "input_sha
     ],
 )
 def test_json_refused(change):
-    with pytest.raises(ModelFileError, match=r"^preprocessing.*; (export the model again|a newer Cotune may read it)$"):
+    with pytest.raises(
+        ModelFileError,
+        match=r"^preprocessing.*; (export the model again|a newer Cotune may read it)$",
+    ):
         Standardize.from_json(GOOD | change)
 
 

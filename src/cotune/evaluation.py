@@ -14,7 +14,7 @@ from cotune.data.reading import Data
 from cotune.exceptions import DataError
 from cotune.predictions import load_predictor, predict_rows, run_of
 from cotune.recorded_data import recorded_source
-from cotune.rundir import RunDirectory
+from cotune.rundir import PARTS, RunDirectory
 from cotune.scoring import wilson_interval
 
 _SHOWN = 5  # labels in a message
@@ -120,7 +120,8 @@ def evaluate(
     found = predict_rows(model, data, target=target, device=device)
     what = str(data) if isinstance(data, str | Path) else "data"
     if found.labels is None:
-        raise DataError(f"{what}: has no labels; name what holds them with --target")
+        where = "" if target is None else f" in {str(target)[:_MAX_NAME]!r}"
+        raise DataError(f"{what}: has no labels{where}; name what holds them with --target")
     labels = class_indices(found.labels, found.classes, what)
     right = found.indices == labels
     result = _scores(labels, found.probabilities, found.classes)
@@ -216,7 +217,7 @@ def _parts(run: RunDirectory, data: Data, n_rows: int) -> dict[str, NDArray[np.b
         return {}
     parts = np.array(run.splits())
     if len(parts) == n_rows:
-        return {str(name): parts == name for name in np.unique(parts)}
+        return {name: parts == name for name in PARTS if name in parts}
     # Of a folder or NPZ file that has a test set of its own, that is what is read.
     return everything if n_rows == run.config()["dataset"]["rows"]["test"] else {}
 

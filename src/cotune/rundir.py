@@ -37,6 +37,9 @@ import yaml
 from cotune.exceptions import StorageError, UsageError, writing
 from cotune.results import COSTS, FinalResult, Report, Summary, TrialResult
 
+PARTS = ("train", "validation", "test")
+"""What ``splits.csv`` says that a row is in."""
+
 _TRIAL_COLUMNS = ("number", "state", "value", "epochs_trained", "seconds", "reason")
 _CURVE_COLUMNS = (
     "number",
@@ -412,8 +415,7 @@ class RunDirectory:
             heading, *lines = self.splits_path.read_text(encoding="utf-8").splitlines()
             rows = [line.split(",") for line in lines]
             if heading != "row,part" or any(
-                row != str(i) or part not in ("train", "validation", "test")
-                for i, (row, part) in enumerate(rows)
+                row != str(i) or part not in PARTS for i, (row, part) in enumerate(rows)
             ):
                 raise ValueError(heading)
         except (OSError, ValueError) as error:
