@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import warnings
+import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -76,7 +78,7 @@ def read_header(file: IO[bytes], what: str) -> tuple[np.dtype[Any], tuple[int, .
             version = npy.read_magic(file)
             if version in readers:
                 shape, is_fortran, dtype = readers[version](file)
-    except OSError:
+    except (OSError, zipfile.BadZipFile, zlib.error):  # of the file or archive that it is in
         raise
     except Exception as error:  # NumPy lets those of Python's parser and tokenizer through
         raise DataError(f"{what}: is no NPY file, or its header is damaged") from error

@@ -79,29 +79,25 @@ def read_data(source: Data, *, target: str | int | None = None, test: Data = Non
                 has = source.name if isinstance(source, Dataset) else source
                 raise UsageError(f"{option}: {has} comes with its own; leave it out")
         return source if isinstance(source, Dataset) else load(source)
-    path = _path(source)
-    test_path = _path(test)
+    path, test_path = _path(source), _path(test)
+    if path is not None:
+        check_path(path if isinstance(source, os.PathLike) else source)
     if _is_table(source):
         from cotune.data.tables import read_table
 
-        dataset = read_table(
-            path or source,
-            target=None if target is None else str(target),
-            test=test_path or test,
-            **({} if path is None else {"name": str(path)}),
-        )
-    else:
-        dataset = _assemble(source, target, test)
-    if path is None:
+        if test is not None and not _is_table(test):
+            raise UsageError("test: give a table as the training data are, CSV, TSV or Parquet")
+        column = None if target is None else str(target)
+        return read_table(path or source, target=column, test=test_path or test)
+    dataset = _assemble(source, target, test)
+    if path is None or (test is not None and test_path is None):
         return dataset
-    whole_test = None if test_path is None else os.path.abspath(test_path)
-    return replace(
-        dataset,
-        name=_stem(path),
-        source=Source(os.path.abspath(path), None if target is None else str(target), whole_test)
-        if test is None or test_path is not None
-        else None,
+    origin = Source(
+        os.path.abspath(path),
+        None if target is None else str(target),
+        None if test_path is None else os.path.abspath(test_path),
     )
+    return replace(dataset, source=origin)
 
 
 def read_inputs(
@@ -133,11 +129,12 @@ def read_inputs(
     if isinstance(source, Dataset):
         return source.inputs, np.array(source.classes)[source.labels], None
     if _is_table(source):
-        from cotune.data.tables import read_cells
+        from cotune.data.tables import read_cells, read_pixels
 
-        column = None if target is None else str(target)
-        cells, column_labels = read_cells(_path(source) or source, columns, column)
-        return cells.reshape(len(cells), *shape), column_labels, None
+        table, column = _path(source) or source, None if target is None else str(target)
+        if columns:
+            return *read_cells(table, columns, column), None
+        return *read_pixels(table, shape, column), None
     path = _path(source)
     inputs: Any
     names: list[str] | None = None
@@ -204,7 +201,11 @@ def _assemble(source: Data, target: str | int | None, test: Data) -> Dataset:
     dataset = from_arrays(
         inputs, labels, test=pair, classes=rows.classes, name=name, by_content=True
     )
-    return replace(dataset, remarks=(*rows.remarks, *remarks))
+    return replace(
+        dataset,
+        name="arrays" if path is None else _stem(path),
+        remarks=(*rows.remarks, *remarks),
+    )
 
 
 def _read(
@@ -315,7 +316,7 @@ def _with_test(rows: named_arrays.Labelled, test: named_arrays.Labelled | None) 
 def _stem(path: Path) -> str:
     """What a file or folder is called: its name without what says of which kind it is."""
     name = path.absolute().name
-    for suffix in (".gz", *_TABLES, ".npz", ".npy", "-ubyte"):
+    for suffix in (".gz", ".npz", ".npy", "-ubyte"):
         name = name.removesuffix(suffix)
     return name or "data"
 
