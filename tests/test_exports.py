@@ -18,15 +18,17 @@ from torch import Tensor, nn
 
 import cotune
 from cotune.data import Standardize
+from cotune.data.tables import read_cells
 from cotune.exceptions import CotuneError, ModelFileError, StorageError, UsageError
 from cotune.exports import FORMATS, TOLERANCE, write_checked
 from cotune.modelfile import Classifier
 from cotune.predictions import Predictor
 from tests.test_cli import cotune as command
+from tests.test_predictions import wine
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated:DeprecationWarning")
 
-KINDS = ("mlp", "cnn", "colour", "ensemble")
+KINDS = ("mlp", "cnn", "colour", "table", "ensemble")
 
 
 def colour_images() -> tuple[np.ndarray, np.ndarray]:
@@ -44,16 +46,21 @@ def runs(tmp_path_factory) -> dict[str, Path]:
     cotune.run("digits", n_trials=2, workers=1, ensemble=2, out=folder / "mlp")
     cotune.run("digits", model="cnn", n_trials=1, workers=1, out=folder / "cnn")
     cotune.run(colour_images(), model="cnn", n_trials=1, workers=1, out=folder / "colour")
-    return {kind: folder / kind for kind in KINDS[:3]} | {"ensemble": folder / "mlp"}
+    cotune.run(wine(), target="kind", n_trials=1, workers=1, out=folder / "table")
+    return {kind: folder / kind for kind in KINDS[:-1]} | {"ensemble": folder / "mlp"}
 
 
 def load(kind: str, runs: dict[str, Path]) -> Predictor:
     return cotune.load_ensemble(runs[kind]) if kind == "ensemble" else cotune.load(runs[kind])
 
 
-def some_rows(kind: str, n: int) -> Tensor:
+def some_rows(kind: str, runs: dict[str, Path], n: int) -> Tensor:
     if kind == "colour":
         return torch.from_numpy(colour_images()[0][:n]).float()
+    if kind == "table":
+        return torch.from_numpy(
+            read_cells(wine(), load("table", runs).preprocessing.columns)[0][:n]
+        )
     return torch.rand(n, 8, 8, generator=torch.Generator().manual_seed(n)) * 16
 
 
@@ -84,7 +91,7 @@ class TestFiles:
         assert done.size == done.path.stat().st_size
         assert done.difference <= TOLERANCE
         for n in (1, 7, 50):
-            rows = some_rows(kind, n)
+            rows = some_rows(kind, runs, n)
             logits, probabilities, about = run_file(done.path, format, rows)
             with torch.no_grad():
                 expected = model(rows)
@@ -92,7 +99,15 @@ class TestFiles:
             torch.testing.assert_close(probabilities, expected.softmax(-1), rtol=0, atol=1e-4)
         assert about["classes"] == list(model.classes)
         assert about["input"]["shape"] == ["batch", *rows.shape[1:]]
+        assert about["input"]["dtype"] == str(rows.dtype).removeprefix("torch.")
         assert [path.name for path in tmp_path.iterdir()] == ["net"]
+        if kind == "table":
+            assert about["target"] is None  # a DataFrame leaves no trace
+            assert about["columns"][-2] == {
+                "name": "shade",
+                "kind": "category",
+                "categories": ["deep", "pale", "rosé"],
+            }
 
     def test_the_tensors_and_their_description_are_enough(self, runs, tmp_path):
         done = cotune.export(runs["mlp"], "safetensors", tmp_path)
@@ -101,7 +116,9 @@ class TestFiles:
         with safetensors.safe_open(done.path, "pt") as file:
             about = json.loads(file.metadata()["cotune"])
         layers = about["networks"][0]["architecture"]["widths"]
-        hidden = (some_rows("mlp", 20).flatten(1) - tensors["mean"]) / tensors["std"]
+        hidden = (some_rows("mlp", runs, 20).flatten(1) - tensors["to_features.mean"]) / tensors[
+            "to_features.std"
+        ]
         for i in range(len(layers)):
             mean, var, weight, bias = (
                 tensors[f"network.norm.{i}.{name}"]
@@ -111,7 +128,7 @@ class TestFiles:
             hidden = nn.functional.batch_norm(hidden, mean, var, weight, bias).relu()
         logits = hidden @ tensors["network.head.weight"].T + tensors["network.head.bias"]
         with torch.no_grad():
-            expected = cotune.load(runs["mlp"])(some_rows("mlp", 20))
+            expected = cotune.load(runs["mlp"])(some_rows("mlp", runs, 20))
         torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4)
 
     def test_an_ensembles_tensors(self, runs, tmp_path):

@@ -472,7 +472,7 @@ def predict_new(
         return
     text = io.StringIO()
     predictions.write_csv(text, proba)
-    content = text.getvalue().encode("utf-8", "surrogateescape")
+    content = text.getvalue().encode("utf-8", "backslashreplace")
     with writing(output):
         if output.is_symlink() or (output.exists() and not output.is_file()):
             output.write_bytes(content)  # a link, device or pipe stays what it is
