@@ -14,6 +14,7 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
+from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 import cotune
@@ -28,7 +29,7 @@ from tests.test_predictions import wine
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated:DeprecationWarning")
 
-KINDS = ("mlp", "cnn", "colour", "table", "ensemble")
+KINDS = ("mlp", "colour", "table", "ensemble")
 
 
 def colour_images() -> tuple[np.ndarray, np.ndarray]:
@@ -43,8 +44,9 @@ def colour_images() -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
-    cotune.run("digits", n_trials=2, workers=1, ensemble=2, out=folder / "mlp")
-    cotune.run("digits", model="cnn", n_trials=1, workers=1, out=folder / "cnn")
+    digits = load_digits()
+    images = digits.images[:300].astype(np.float32), digits.target[:300]
+    cotune.run(images, n_trials=2, workers=1, ensemble=2, out=folder / "mlp")
     cotune.run(colour_images(), model="cnn", n_trials=1, workers=1, out=folder / "colour")
     cotune.run(wine(), target="kind", n_trials=1, workers=1, out=folder / "table")
     return {kind: folder / kind for kind in KINDS[:-1]} | {"ensemble": folder / "mlp"}
@@ -277,9 +279,6 @@ class TestCommandLine:
         assert (runs["mlp"] / "export" / "ensemble.safetensors").is_file()
 
     def test_errors(self, runs, tmp_path):
-        outcome = command("export", runs["mlp"], "--format", "onnxx")
-        assert outcome.code == 2
-        assert outcome.error == "format: 'onnxx' is unknown; did you mean onnx?"
         outcome = command("export", tmp_path, "--format", "torchscript")
         assert outcome.code == 3
         assert outcome.error == f"{tmp_path}: no model is there (no model.json)"

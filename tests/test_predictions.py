@@ -59,8 +59,8 @@ class Runs:
             self.table, target="kind", out=self.table_run, ensemble=2, **options
         )
         self.train, self.test = folder / "train.npz", folder / "test.npz"
-        np.savez(self.train, X=IMAGES[:1200], y=DIGITS.target[:1200])
-        np.savez(self.test, X=IMAGES[1200:], y=DIGITS.target[1200:])
+        np.savez(self.train, X=IMAGES[:400], y=DIGITS.target[:400])
+        np.savez(self.test, X=IMAGES[400:700], y=DIGITS.target[400:700])
         self.images_run = folder / "images"
         self.images_result = cotune.run(
             self.train, test=self.test, model="cnn", out=self.images_run, **options
