@@ -7,6 +7,8 @@ from pathlib import Path
 
 from cotune.checkpoint import saved_specs
 from cotune.data.idx import read_idx
+from cotune.data.npy import read_npy
+from cotune.data.reading import read_data
 from cotune.enqueue import read_configurations
 from cotune.generations import Generations
 from cotune.modelfile import load_model
@@ -45,9 +47,24 @@ def _manifest(path: Path) -> None:
     Generations(folder.parent).latest()
 
 
+def _data(name: str) -> Callable[[Path], object]:
+    """A file of that name, alone in a folder of a class in a folder of data."""
+
+    def target(path: Path) -> None:
+        folder = path.parent / "data" / "class"
+        folder.mkdir(parents=True, exist_ok=True)
+        path.replace(folder / name)
+        read_data(folder.parent if name.endswith(".png") else folder / name)
+
+    return target
+
+
 READERS: dict[str, Callable[[Path], object]] = {
     "space": read_space,
     "idx": read_idx,
+    "npz": _data("x.npz"),
+    "npy": read_npy,
+    "png": _data("x.png"),
     "enqueue": lambda path: read_configurations(path, _SPACE),
     "model": _model,
     "config": _run_file("config.yaml", lambda run: run.config()),

@@ -39,6 +39,7 @@ class TestReading:
         assert test is None
         np.testing.assert_array_equal(rows.inputs, np.stack([GREY, GREY + 1, GREY + 2] * 2))
         assert rows.inputs.dtype == np.uint8
+        assert rows.labels is not None
         assert rows.labels.tolist() == ["cat"] * 3 + ["dog"] * 3
         assert rows.remarks == ()
 
@@ -57,10 +58,12 @@ class TestReading:
                 for i in range(count):
                     save(folder / "set" / part / name / f"{i}.png")
         rows, test = read_image_folder(folder / "set")
+        assert test is not None
         assert (len(rows.inputs), len(test.inputs)) == (10, 2)
         assert rows.remarks == ("val/ is taken into the training set",)
         os.rename(folder / "set" / "test", folder / "set" / ".test")  # hidden
         rows, test = read_image_folder(folder / "set")
+        assert test is not None
         assert (len(rows.inputs), len(test.inputs)) == (6, 4)
         assert test.remarks == ("val/ is taken as the test set",)
 
@@ -68,6 +71,7 @@ class TestReading:
         for name in ("train", "test"):
             save(tmp_path / name / "x.png")
         rows, test = read_image_folder(tmp_path)
+        assert rows.labels is not None
         assert rows.labels.tolist() == ["test", "train"]
         assert test is None
 
@@ -123,6 +127,7 @@ class TestMixed:
         save(tmp_path / "train" / "a" / "x.png")
         save(tmp_path / "test" / "a" / "x.png", np.zeros((4, 4, 3), np.uint8))
         rows, test = read_image_folder(tmp_path)
+        assert test is not None
         assert rows.inputs.shape[1:] == test.inputs.shape[1:] == (8, 8)
         assert len(test.remarks) == 2
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -104,6 +105,7 @@ def describe_run(
                 "test": dataset.n_test,
             },
             "input_shape": list(dataset.input_shape),
+            "columns": dict(Counter(column.kind for column in dataset.columns)),
             "classes": list(dataset.classes),
             "source": None if dataset.source is None else asdict(dataset.source),
             "remarks": list(dataset.remarks),

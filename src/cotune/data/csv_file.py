@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from cotune.data.files import open_regular
-from cotune.data.raw_table import MAX_BYTES, RawTable, one_line, place_columns
+from cotune.data.raw_table import MAX_BYTES, NO_ROWS, RawTable, one_line, place_columns
 from cotune.exceptions import DataError
 
 MISSING: Final = (
@@ -103,17 +103,17 @@ def _text_of(path: Path) -> bytes:
             )
         content = file.read(size)
     for start, end in _pieces(content):
-        nul = content.find(b"\0", start, end)
-        if nul >= 0:
-            raise DataError(f"{path}: byte {nul} (counted from 0) is NUL; {_GIVE_TEXT}")
         try:
-            codecs.utf_8_decode(content[start:end], "strict", True)
+            text, _ = codecs.utf_8_decode(content[start:end], "strict", True)
         except UnicodeDecodeError as error:
             offset = start + error.start
             raise DataError(
                 f"{path}: byte {offset} (counted from 0) is {content[offset]:#04x}, which is no "
                 f"UTF-8; {_GIVE_TEXT}"
             ) from error
+        if "\0" in text:
+            offset = content.index(b"\0", start)
+            raise DataError(f"{path}: byte {offset} (counted from 0) is NUL; {_GIVE_TEXT}")
     if not content.removeprefix(codecs.BOM_UTF8).strip():
         raise DataError(f"{path}: the file is empty; give a file with a header and rows")
     return content
@@ -192,7 +192,7 @@ def _is_data(header: list[str]) -> bool:
 
 
 def _check_rows(path: Path, content: bytes, delimiter: str, expected: int) -> None:
-    """Raise if a quote is never closed, or a row has other than the header's number of cells."""
+    """Raise if a quote is never closed, a row has not as many cells as the header, or is none."""
     line = 0
     try:
         for began, _ in _records(content, delimiter, strict=True):
@@ -200,15 +200,19 @@ def _check_rows(path: Path, content: bytes, delimiter: str, expected: int) -> No
     except csv.Error as error:
         if "unexpected end of data" in str(error):
             raise DataError(
-                f"{path}: a quote that is opened after line {line} is never closed; close it"
+                f"{path}: a quote in line {line + 1} or a later one is never closed; close it"
             ) from error
+    count = 0
     with contextlib.suppress(csv.Error):  # a cell too long for Python's reader
         for line, cells in _records(content, delimiter):
+            count += 1
             if len(cells) != expected:
                 raise DataError(
                     f"{path}:{line}: {len(cells)} cells where the header has {expected}; "
                     "mend the row, or put quotes around a cell with the delimiter in it"
                 )
+        if count == 1:
+            raise DataError(f"{path}: {NO_ROWS}")
 
 
 def _line_of(content: bytes, delimiter: str, row: int) -> int:

@@ -75,6 +75,8 @@ def tidy_labels(values: Any, what: str) -> NDArray[Any]:
     array = to_array(values, what)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
+    if array.dtype.kind in "biu":
+        return array.astype(np.int64)
     if array.dtype.kind == "S":
         try:
             array = np.char.decode(array, "utf-8")

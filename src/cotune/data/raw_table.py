@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 4 * 2**30
 """The most that a table may take: its file, and its cells at 8 bytes each."""
 
+NO_ROWS: Final = "has a header but no rows; give a file with rows"
+
 _SHOWN: Final = 8  # names in a message
 _MAX_SHOWN: Final = 40  # characters of a name or value shown in a message
 _INDEX: Final = re.compile(r"__index_level_\d+__")  # what pandas calls an index without a name

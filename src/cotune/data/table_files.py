@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from cotune.data.csv_file import read_csv
 from cotune.data.files import open_regular
-from cotune.data.raw_table import MAX_BYTES, RawTable, is_text, one_line, place_columns, shorten
+from cotune.data.raw_table import (
+    MAX_BYTES,
+    NO_ROWS,
+    RawTable,
+    is_text,
+    one_line,
+    place_columns,
+    shorten,
+)
 from cotune.exceptions import DataError
 
 if TYPE_CHECKING:
@@ -45,7 +53,7 @@ def read_raw(source: Any, name: str, texts: Collection[str] = ()) -> RawTable:
     if not raw.columns:
         raise DataError(f"{path}: has no columns; give a table with named columns")
     if len(raw) == 0:
-        raise DataError(f"{path}: has a header but no rows; give a file with rows")
+        raise DataError(f"{path}: {NO_ROWS}")
     return raw
 
 
@@ -62,10 +70,9 @@ def _read_parquet(path: Path) -> RawTable:
             schema, size = file.schema_arrow, file.metadata
             names, positions, remarks = place_columns(schema.names, str(path), _index_of(schema))
             _check_types(str(path), schema)
+            # not its columns: pyarrow 26 aborts the process where their description is damaged
             stored = sum(
-                size.row_group(group).column(i).total_uncompressed_size
-                for group in range(size.num_row_groups)
-                for i in range(size.num_columns)
+                size.row_group(group).total_byte_size for group in range(size.num_row_groups)
             )
             needed = max(stored, size.num_rows * len(schema.names) * 8)
             if not 0 <= needed <= MAX_BYTES:

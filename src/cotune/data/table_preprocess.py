@@ -188,10 +188,9 @@ class TablePreprocessing:
         if inputs.dtype.kind not in "buif":
             raise DataError(f"the inputs are of type {inputs.dtype}; give an array of numbers")
         numbers, slots = self.numbers(), self.slots()
-        out = new_array(
-            (len(inputs) if rows is None else len(rows), self.features), np.float32, most
-        )
-        out[:] = 0.0
+        count = len(inputs) if rows is None else len(rows)
+        out = new_array((count, self.features), np.float32, most)
+        out.fill(0.0)
         start = 0
         for cells in _chunks(inputs, rows):
             if np.isinf(cells).any():

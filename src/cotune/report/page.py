@@ -273,6 +273,7 @@ def _settings(contents: Contents) -> list[tuple[str, str]]:
     """How it was run, as label and value; what the configuration does not say is left out."""
     config, dataset = contents.config, _dataset(contents)
     rows, versions = dataset.get("rows"), config.get("versions")
+    kinds = dataset.get("columns")
     names = contents.classes
     listed = ", ".join(names[:MOST_CLASS_NAMES])
     if len(names) > MOST_CLASS_NAMES:
@@ -283,6 +284,7 @@ def _settings(contents: Contents) -> list[tuple[str, str]]:
         ("Fingerprint of the data", dataset.get("fingerprint")),
         ("Rows", _counts(rows) if isinstance(rows, dict) else rows),
         ("Shape of an input", text.value(dataset.get("input_shape") or "")),
+        ("Kinds of columns", _counts(kinds) if isinstance(kinds, dict) else None),
         (f"Classes ({len(names)})", listed),
         ("Metric", METRICS[contents.metric]),
         ("Sampler", config.get("sampler")),
