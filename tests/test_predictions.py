@@ -324,9 +324,22 @@ class TestErrors:
         with pytest.raises(DataError, match="has no labels in 'kind'"):
             cotune.evaluate(runs.table_run, wine().drop(columns="kind"))
 
-    def test_values_beyond_float32(self, runs):
+    @pytest.mark.parametrize(
+        ("labels", "problem"),
+        [
+            ([1, 2], "data: 3 rows but 2 labels"),
+            (["1", None, "2"], r"data: labels\[1\] is missing"),
+            ([1.5, 1, 2], "data: labels are of type float64"),
+        ],
+    )
+    def test_labels_that_are_none(self, runs, labels, problem):
+        with pytest.raises(DataError, match=problem):
+            cotune.evaluate(runs.images_run, (IMAGES[:3], labels))
+
+    @pytest.mark.parametrize("value", [1e300, np.nan])
+    def test_values_beyond_float32(self, runs, value):
         rows = IMAGES[:3].astype(np.float64)
-        rows[1, 0, 0] = 1e300
+        rows[1, 0, 0] = value
         with pytest.raises(DataError, match=r"row 1 \(counted from 0\): .* too large"):
             cotune.predict(runs.images_run, rows)
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cotune.data.arrays import as_labels
+from cotune.data.checks import check_same_length
 from cotune.data.reading import Data
 from cotune.exceptions import DataError
 from cotune.predictions import load_predictor, predict_rows, run_of
@@ -122,7 +124,9 @@ def evaluate(
     if found.labels is None:
         where = "" if target is None else f" in {str(target)[:_MAX_NAME]!r}"
         raise DataError(f"{what}: has no labels{where}; name what holds them with --target")
-    labels = class_indices(found.labels, found.classes, what)
+    given = as_labels(found.labels, f"{what}: labels")
+    check_same_length(found.probabilities, given, what)
+    labels = class_indices(given, found.classes, what)
     right = found.indices == labels
     result = _scores(labels, found.probabilities, found.classes)
     if run is None:

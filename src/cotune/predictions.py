@@ -142,8 +142,9 @@ def predict_rows(
     shares = probabilities(model, inputs, read_device(device))
     wrong = np.flatnonzero(~np.isfinite(shares).all(1))
     if len(wrong):
-        row = wrong[0] if files is None else files[wrong[0]]
+        row = f"row {wrong[0]} (counted from 0)" if files is None else files[wrong[0]]
         raise DataError(
-            f"{what}: row {row} (counted from 0): its values are too large for the model; mend it"
+            f"{what}: {row}: some values are no numbers, or too large for the model; mend or drop "
+            "the row"
         )
     return Predictions(model.classes, shares, files, labels)
