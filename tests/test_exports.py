@@ -251,9 +251,10 @@ class TestErrors:
             cotune.export(runs["mlp"], "onnx")
 
     def test_the_models_own_file_is_not_replaced(self, runs):
-        own = runs["mlp"] / "best" / "model.safetensors"
-        with pytest.raises(UsageError, match="a model's own file"):
-            cotune.export(runs["mlp"], "safetensors", own)
+        best = runs["mlp"] / "best"
+        for own in (best, best / "model.safetensors", best / "model.json"):
+            with pytest.raises(UsageError, match="a model's own file"):
+                cotune.export(runs["mlp"], "safetensors", own)
         cotune.load(runs["mlp"])
 
     def test_it_cannot_be_written(self, runs, tmp_path):

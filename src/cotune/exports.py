@@ -40,6 +40,7 @@ TOLERANCE: Final = 1e-4
 _BATCHES: Final = (1, 7)  # rows that a file is tried with
 _TRACED: Final = 3  # rows of the example that a graph is made with
 _MISSING: Final = 0.2  # share of the cells of a table that it is tried with
+_OWN_FILES: Final = ("model.json", "model.safetensors")
 _KEY: Final = "cotune"  # what the description is called in the file
 
 Outputs = tuple[Tensor, Tensor]
@@ -238,7 +239,7 @@ def export(
         place = place.resolve()  # what it leads to is replaced, not the link
     if place.exists() and not place.is_file():
         raise UsageError(f"{place}: is no file; choose another -o FILE")
-    if place.suffix == ".safetensors" and (place.parent / "model.json").exists():
+    if place.name in _OWN_FILES and (place.parent / "model.json").exists():
         raise UsageError(f"{place}: is a model's own file; choose another -o FILE")
     return write_checked(model, format, place, json.dumps(_description(path, model)))
 
