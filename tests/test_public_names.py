@@ -18,9 +18,12 @@ PUBLIC = [
     "UsageError",
     "__version__",
     "compare",
+    "evaluate",
+    "export",
     "load",
     "load_ensemble",
     "open_run",
+    "predict",
     "resume",
     "run",
 ]

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from cotune.api import RunResult, load, load_ensemble, open_run, run
     from cotune.compare_samplers import compare
     from cotune.estimator import CotuneClassifier
+    from cotune.evaluation import evaluate
+    from cotune.exports import export
+    from cotune.predictions import predict
     from cotune.resume import resume
 
 __all__ = [
@@ -39,9 +42,12 @@ __all__ = [
     "UsageError",
     "__version__",
     "compare",
+    "evaluate",
+    "export",
     "load",
     "load_ensemble",
     "open_run",
+    "predict",
     "resume",
     "run",
 ]
@@ -53,7 +59,10 @@ _LAZY = {
     "compare": ("cotune.compare_samplers", "compare"),
     "load": ("cotune.api", "load"),
     "load_ensemble": ("cotune.api", "load_ensemble"),
+    "evaluate": ("cotune.evaluation", "evaluate"),
+    "export": ("cotune.exports", "export"),
     "open_run": ("cotune.api", "open_run"),
+    "predict": ("cotune.predictions", "predict"),
     "resume": ("cotune.resume", "resume"),
     "run": ("cotune.api", "run"),
 }

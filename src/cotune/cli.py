@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from cotune.exceptions import CotuneError, StorageError, UsageError
+from cotune.exceptions import CotuneError, StorageError, UsageError, writing
 from cotune.version import VERSION
 
 _BEGAN = time.monotonic()  # before PyTorch is imported: --timeout is wall clock of everything
@@ -440,6 +440,151 @@ def report(run_directory: Path) -> None:
     from cotune.rundir import RunDirectory
 
     click.echo(build_report(RunDirectory.open(run_directory)))
+
+
+_OF_A_MODEL = (
+    click.option("--ensemble", is_flag=True, help="The run's ensemble, not its final model."),
+    _OWN_MODEL,
+    click.option(
+        "--device",
+        default="cpu",
+        show_default=True,
+        metavar="NAME",
+        help="auto (a GPU when there is one), cpu or cuda.",
+    ),
+)
+"""What `predict` and `evaluate` have in common."""
+
+
+def _of_a_model(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_OF_A_MODEL):
+        command = option(command)
+    return command
+
+
+def _check_model_options(data: Path, device: str) -> None:
+    """Say what is plainly wrong before the seconds that importing PyTorch takes."""
+    from cotune.arguments import DEVICES, named
+    from cotune.data.reading import check_path
+
+    named(device, DEVICES, "device")
+    check_path(data)
+
+
+@cotune.command("predict")
+@click.argument("run_directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("new_data", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    help="Where the predictions go; a file that is there is replaced.  [default: the terminal]",
+)
+@click.option("--proba", is_flag=True, help="The probability of each class as well.")
+@_of_a_model
+def predict_new(
+    run_directory: Path,
+    new_data: Path,
+    output: Path | None,
+    proba: bool,
+    ensemble: bool,
+    model: str | None,
+    device: str,
+) -> None:
+    """Predict the class of each row of NEW_DATA, as CSV.
+
+    NEW_DATA is a file or folder as in training, with labels or without, or a folder of images.
+    """
+    _check_model_options(new_data, device)
+    if output is not None and output.is_file() and output.samefile(new_data):
+        raise UsageError(f"{output}: is the data itself; choose another -o FILE.csv")
+
+    from cotune.modelfile import write_files
+    from cotune.predictions import load_predictor, predict_rows
+
+    predictor = load_predictor(run_directory, ensemble, model)
+    predictions = predict_rows(predictor, new_data, device=device)
+    if output is None:
+        predictions.write_csv(sys.stdout, proba)
+        return
+    text = io.StringIO()
+    predictions.write_csv(text, proba)
+    content = text.getvalue().encode("utf-8", "backslashreplace")
+    with writing(output):
+        if output.is_symlink() or (output.exists() and not output.is_file()):
+            output.write_bytes(content)  # a link, device or pipe stays what it is
+        else:
+            write_files(output.parent, {output.name: content})
+
+
+@cotune.command("evaluate")
+@click.argument("run_directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--target", metavar="COLUMN", help="What holds the labels.  [default: what did in training]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_of_a_model
+def evaluate_model(run_directory: Path, data: Path, as_json: bool, **options: Any) -> None:
+    """Score a run's final model on labelled DATA.
+
+    Where DATA has the run's own sealed test set, that is recorded in readings.jsonl.
+    """
+    _check_model_options(data, options["device"])
+
+    from cotune.evaluation import evaluate
+
+    result = evaluate(run_directory, data, **options)
+    if as_json:
+        click.echo(json.dumps(result.to_json(), indent=1))
+    else:
+        from cotune.terminal_evaluation import print_evaluation
+
+        print_evaluation(result)
+
+
+@cotune.command("export")
+@click.argument("run_directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "formats",
+    required=True,
+    multiple=True,
+    metavar="NAME",
+    help="onnx, torch-export, safetensors or torchscript; can be given several times.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The file, or a folder for it; with several formats a folder.  [default: DIR/export]",
+)
+@click.option("--ensemble", is_flag=True, help="The run's ensemble, not its final model.")
+@_OWN_MODEL
+def export_model(
+    run_directory: Path,
+    formats: tuple[str, ...],
+    output: Path | None,
+    ensemble: bool,
+    model: str | None,
+) -> None:
+    """Write a run's final model, preprocessing included, for other programs.
+
+    Each file is read back by the program that it is for, and has to give what PyTorch gives.
+    """
+    from cotune.exports import check_format, export
+
+    for name in formats:
+        check_format(name)
+    if output is not None and len(formats) > 1:
+        with writing(output):
+            output.mkdir(parents=True, exist_ok=True)
+    for name in dict.fromkeys(formats):
+        done = export(run_directory, name, output, ensemble=ensemble, model=model)
+        difference = f"differs from PyTorch by {done.difference:.1g} at most"
+        click.echo(f"{done.path}  {done.size:,} bytes, {difference}")
 
 
 @cotune.group(invoke_without_command=True)

@@ -39,6 +39,7 @@ class Ensemble(nn.Module):
     Attributes:
         classes: Class names, in the order of the logits.
         members: The classifiers.
+        preprocessing: What was done to their rows in training.
 
     Args:
         members: Of the same classes.
@@ -51,6 +52,7 @@ class Ensemble(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(members)
         self.classes = members[0].classes
+        self.preprocessing = members[0].preprocessing
         shares = torch.tensor(weights, dtype=torch.float32)
         self.register_buffer("shares", shares / shares.sum(), persistent=False)
 
@@ -186,9 +188,7 @@ def load_ensemble(folder: str | Path, own: OwnNetwork | None = None) -> Ensemble
     Raises:
         ModelFileError: There is none, or it is damaged, altered or of another version.
     """
-    folder = Path(folder)
-    if (folder / "ensemble").is_dir():
-        folder = folder / "ensemble"
+    folder = ensemble_folder(folder)
     path = folder / "ensemble.json"
     card = read_json(path, "cotune-ensemble", _VERSION)
     shares = card.get("shares")
@@ -202,6 +202,12 @@ def load_ensemble(folder: str | Path, own: OwnNetwork | None = None) -> Ensemble
     if len({_rows_and_classes(member) for member in members}) > 1:
         raise ModelFileError(f"{path}: its members are for different data")
     return Ensemble(members, shares).eval()
+
+
+def ensemble_folder(folder: str | Path) -> Path:
+    """The folder that holds ``ensemble.json``, given that or its run directory."""
+    folder = Path(folder)
+    return folder / "ensemble" if (folder / "ensemble").is_dir() else folder
 
 
 def _rows_and_classes(model: Classifier) -> tuple[object, ...]:

@@ -20,9 +20,9 @@ from cotune.modelfile import Classifier, trained_network
 from cotune.models import OwnNetwork
 from cotune.results import EnsembleResult, Finalist, FinalResult, TrialSpec, Value
 from cotune.retrain import Training
+from cotune.scoring import probabilities, wilson_interval
 
 DEFAULT_NUMBER = -2
-_TEST_ROWS = 2048
 _MISTAKES = 16
 
 
@@ -94,28 +94,18 @@ def read_test_set(models: Sequence[Classifier | Ensemble], dataset: Dataset) -> 
 def _score(
     model: Classifier | Ensemble, inputs: NDArray[np.generic], labels: NDArray[np.int64]
 ) -> TestReading:
-    from scipy.stats import binomtest
     from sklearn.metrics import confusion_matrix
 
-    with torch.no_grad():
-        logits = torch.cat(
-            [
-                model(torch.from_numpy(inputs[i : i + _TEST_ROWS]))
-                for i in range(0, len(inputs), _TEST_ROWS)
-            ]
-        )
-    probabilities = logits.softmax(-1).numpy()
-    predicted = probabilities.argmax(1)
+    sure = probabilities(model, inputs)
+    predicted = sure.argmax(1)
     confusion = confusion_matrix(labels, predicted, labels=range(len(model.classes)))
     hits = int((predicted == labels).sum())
-    # Wilson's interval (Wilson 1927, eq. 4) keeps to 0-1 and holds for shares near 1.
-    interval = binomtest(hits, len(labels)).proportion_ci(0.95, method="wilson")
-    sureness = np.where(predicted == labels, -1.0, probabilities.max(1))
+    sureness = np.where(predicted == labels, -1.0, sure.max(1))
     worst = [int(row) for row in np.argsort(-sureness, kind="stable")[:_MISTAKES]]
     worst = [row for row in worst if sureness[row] >= 0]
     return TestReading(
         accuracy=hits / len(labels),
-        ci95=(float(interval.low), float(interval.high)),
+        ci95=wilson_interval(hits, len(labels)),
         confusion=confusion.tolist(),
         mistakes=[
             {
@@ -128,17 +118,19 @@ def _score(
         ],
         images=inputs[worst],
         right=predicted == labels,
-        scores=_scores(logits.double(), torch.from_numpy(labels), torch.from_numpy(confusion)),
+        scores=_scores(
+            torch.from_numpy(sure), torch.from_numpy(labels), torch.from_numpy(confusion)
+        ),
     )
 
 
-def _scores(logits: Tensor, labels: Tensor, confusion: Tensor) -> dict[str, float]:
+def _scores(sure: Tensor, labels: Tensor, confusion: Tensor) -> dict[str, float]:
     scores = {
-        "accuracy": (logits.argmax(1) == labels).double().mean(),
+        "accuracy": (sure.argmax(1) == labels).double().mean(),
         "balanced-accuracy": balanced_accuracy(confusion[None]),
         "f1": macro_f1(confusion[None]),
-        "auc": macro_auc(logits.softmax(-1)[:, None], labels),
-        "loss": F.cross_entropy(logits, labels),
+        "auc": macro_auc(sure[:, None], labels),
+        "loss": F.nll_loss(sure.clamp_min(torch.finfo(sure.dtype).tiny).log(), labels),
     }
     return {name: float(value) for name, value in scores.items()}
 

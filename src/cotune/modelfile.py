@@ -146,10 +146,8 @@ def load_model(folder: str | Path, own: OwnNetwork | None = None) -> Classifier:
         ModelFileError: There is none, or it is damaged, altered or of another version.
         UsageError: It is one of the user's own networks, and ``own`` is not given.
     """
-    folder = Path(folder)
-    if not os.path.exists(folder / "model.json") and os.path.exists(folder / "best"):
-        folder = folder / "best"
-    card = read_json(folder / "model.json", "cotune-model", _VERSION)
+    folder = model_folder(folder)
+    card = read_card(folder)
     try:
         shape, dropout = _architecture(card, own)
         classes = _class_names(card["classes"])
@@ -172,6 +170,23 @@ def load_model(folder: str | Path, own: OwnNetwork | None = None) -> Classifier:
             f"{folder / 'model.safetensors'}: the weights do not fit the architecture"
         ) from error
     return Classifier(network, preprocessing, classes).eval()
+
+
+def model_folder(folder: str | Path) -> Path:
+    """The folder that holds ``model.json``, given that or its run directory."""
+    folder = Path(folder)
+    if not os.path.exists(folder / "model.json") and os.path.exists(folder / "best"):
+        return folder / "best"
+    return folder
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """What ``model.json`` says, not checked yet.
+
+    Raises:
+        ModelFileError: It is not there, or is something else.
+    """
+    return read_json(folder / "model.json", "cotune-model", _VERSION)
 
 
 def _load(shape: Shape, dropout: list[float], state: dict[str, Tensor]) -> Network:

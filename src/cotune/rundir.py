@@ -37,6 +37,9 @@ import yaml
 from cotune.exceptions import StorageError, UsageError, writing
 from cotune.results import COSTS, DIRECTIONS, FinalResult, Report, Summary, TrialResult
 
+PARTS = ("train", "validation", "test")
+"""What ``splits.csv`` says that a row is in."""
+
 _TRIAL_COLUMNS = ("number", "state", "value", "epochs_trained", "seconds", "reason")
 _CURVE_COLUMNS = (
     "number",
@@ -414,6 +417,25 @@ class RunDirectory:
         for reading in readings:
             _check(reading, {"when": str, "accuracy": float}, self.readings_path)
         return readings
+
+    def splits(self) -> list[str]:
+        """The part of each row of the run's file; nothing where none are known.
+
+        Raises:
+            StorageError: The table is damaged.
+        """
+        if not self.splits_path.exists():
+            return []
+        try:
+            heading, *lines = self.splits_path.read_text(encoding="utf-8").splitlines()
+            rows = [line.split(",") for line in lines]
+            if heading != "row,part" or any(
+                row != str(i) or part not in PARTS for i, (row, part) in enumerate(rows)
+            ):
+                raise ValueError(heading)
+        except (OSError, ValueError) as error:
+            raise StorageError(f"{self.splits_path}: cannot be read: {_line(error)}") from error
+        return [part for _, part in rows]
 
     def trials(self) -> list[TrialResult]:
         """Finished trials in the order in which they ended, without their hyperparameters.

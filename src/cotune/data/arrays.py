@@ -62,7 +62,7 @@ def from_arrays(
     rows = _numbers(inputs, f"{name}: inputs", missing=bool(columns))
     if len(rows) == 0:
         raise DataError(f"{name}: no rows; give data with at least two rows of each class")
-    raw = _labels(labels, f"{name}: labels")
+    raw = as_labels(labels, f"{name}: labels")
     check_same_length(rows, raw, name)
     if classes is None:
         known = np.unique(raw)
@@ -87,7 +87,7 @@ def from_arrays(
         test_rows = _numbers(test[0], f"{name}: test inputs", missing=bool(columns))
         if len(test_rows) == 0:
             raise DataError(f"{name}: the test set has no rows; give some, or no test set at all")
-        test_raw = _labels(test[1], f"{name}: test labels")
+        test_raw = as_labels(test[1], f"{name}: test labels")
         check_same_length(test_rows, test_raw, f"{name}: test set")
         if test_rows.shape[1:] != rows.shape[1:]:
             raise DataError(
@@ -186,8 +186,12 @@ def _numbers(inputs: ArrayLike, what: str, missing: bool) -> NDArray[np.generic]
     return array
 
 
-def _labels(labels: ArrayLike, what: str) -> NDArray[Any]:
-    """Labels as ``int64`` or as strings, ``[rows]``."""
+def as_labels(labels: ArrayLike, what: str) -> NDArray[Any]:
+    """Labels as ``int64`` or as strings, ``[rows]``.
+
+    Raises:
+        DataError: One is missing, or they are something else; the message begins with ``what``.
+    """
     array = _as_array(labels, what)
     if array.ndim != 1:
         raise DataError(f"{what} have shape {array.shape}; give one label a row")

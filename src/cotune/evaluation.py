@@ -1,0 +1,233 @@
+"""How good a run's final model is on labelled data."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cotune.arguments import ModelLike
+from cotune.data.arrays import as_labels
+from cotune.data.checks import check_same_length
+from cotune.data.reading import Data
+from cotune.exceptions import DataError
+from cotune.predictions import load_predictor, predict_rows, run_of
+from cotune.recorded_data import recorded_source
+from cotune.rundir import PARTS, RunDirectory
+from cotune.scoring import wilson_interval
+
+_SHOWN = 5  # labels in a message
+_MAX_NAME = 40  # characters of one
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class.
+
+    Attributes:
+        rows: Rows of the data that are of this class.
+        recall: Share of these that are predicted as such, 0-1; None where there are none.
+        precision: Share of the rows predicted as such that are, 0-1; None where there are none.
+    """
+
+    name: str
+    rows: int
+    recall: float | None
+    precision: float | None
+
+
+@dataclass(frozen=True)
+class PartScore:
+    """The rows of the data that were in one part of the run's.
+
+    Attributes:
+        accuracy: Share of them classified right, 0-1.
+    """
+
+    rows: int
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model's scores on labelled data.
+
+    Attributes:
+        rows: How many there are.
+        accuracy: Share of them classified right, 0-1.
+        ci95: Its Wilson 95 % interval.
+        balanced_accuracy: Mean recall of the classes that occur.
+        f1: Mean F1 of the classes that occur or are predicted.
+        auc: Area under the ROC curve: the second class's where there are two; else the mean over
+            the classes that occur, each against the rest. None where there is one only.
+        log_loss: Mean cross-entropy.
+        classes: Each class.
+        confusion: ``[classes][classes]`` counts, true class by row.
+        parts: Where the data is what the run was on: ``train``, ``validation``, ``test``. The
+            model was trained on the first two.
+        readings: How often the run's sealed test set was read, this time included; None where the
+            data has none of it.
+    """
+
+    rows: int
+    accuracy: float
+    ci95: tuple[float, float]
+    balanced_accuracy: float
+    f1: float
+    auc: float | None
+    log_loss: float
+    classes: list[ClassScore]
+    confusion: list[list[int]]
+    parts: dict[str, PartScore] = field(default_factory=dict)
+    readings: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Numbers, lists and dictionaries."""
+        return asdict(self)
+
+
+def evaluate(
+    path: str | Path,
+    data: Data,
+    *,
+    target: str | int | None = None,
+    ensemble: bool = False,
+    model: ModelLike = None,
+    device: str = "cpu",
+) -> Evaluation:
+    """Score a run's final model on labelled data.
+
+    A reading of the run's own sealed test set is recorded in ``readings.jsonl``.
+
+    Args:
+        path: A run directory, or the folder that holds ``model.json``.
+        data: A file or folder as in training; or a DataFrame, or a pair of arrays.
+        target: What holds the labels; by default what did in training.
+        ensemble: The run's ensemble instead of its final model.
+        model: What makes the network, where it is one of your own; as for :func:`cotune.run`.
+        device: ``cpu``, ``cuda`` or ``auto``.
+
+    Raises:
+        ModelFileError: There is no model, or it is damaged or altered.
+        DataError: The data cannot be read, are not of the model's columns or shape, or have no
+            labels or ones that the model does not know.
+        StorageError: The reading cannot be recorded.
+    """
+    predictor = load_predictor(path, ensemble, model)
+    run = run_of(path)
+    source = recorded_source(run) if run else None
+    if target is None and source is not None:
+        target = source.target
+    found = predict_rows(predictor, data, target=target, device=device)
+    what = str(data) if isinstance(data, str | Path) else "data"
+    if found.labels is None:
+        where = "" if target is None else f" in {str(target)[:_MAX_NAME]!r}"
+        raise DataError(f"{what}: has no labels{where}; name what holds them with --target")
+    given = as_labels(found.labels, f"{what}: labels")
+    check_same_length(found.probabilities, given, what)
+    labels = class_indices(given, found.classes, what)
+    right = found.indices == labels
+    result = _scores(labels, found.probabilities, found.classes)
+    if run is None:
+        return result
+    parts = {
+        name: PartScore(int(rows.sum()), float(right[rows].mean()))
+        for name, rows in _parts(run, data, len(labels)).items()
+    }
+    readings = None
+    if "test" in parts:
+        run.append_reading(parts["test"].accuracy)
+        readings = len(run.readings())
+    return Evaluation(**{**vars(result), "parts": parts, "readings": readings})
+
+
+def class_indices(labels: NDArray[Any], classes: tuple[str, ...], what: str) -> NDArray[np.int64]:
+    """Labels as indices into a model's classes.
+
+    Args:
+        labels: ``[rows]``: names of classes; or whole numbers, which are indices where no class
+            is called by a number.
+        what: What a message begins with.
+
+    Raises:
+        DataError: Some are no class of the model; they are named.
+    """
+    distinct, codes = np.unique(labels, return_inverse=True)
+    known = {name: index for index, name in enumerate(classes)}
+    if distinct.dtype.kind in "iu" and not any(name.lstrip("-").isdecimal() for name in classes):
+        known = {str(index): index for index in range(len(classes))}
+    unknown = [name for name in map(str, distinct) if name not in known]
+    if unknown:
+        raise DataError(
+            f"{what}: labels {_listed(unknown)} are no classes of the model; it knows "
+            f"{_listed(list(known))}"
+        )
+    indices: NDArray[np.int64] = np.array([known[str(name)] for name in distinct])[codes]
+    return indices
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(repr(name[:_MAX_NAME]) for name in names[:_SHOWN])
+    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _scores(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64], classes: tuple[str, ...]
+) -> Evaluation:
+    from sklearn import metrics
+
+    every = range(len(classes))
+    predicted = probabilities.argmax(1)
+    hits = int((predicted == labels).sum())
+    precision, recall, _, rows = metrics.precision_recall_fscore_support(
+        labels, predicted, labels=every, zero_division=np.nan
+    )
+    occurring = np.unique(labels)
+    areas = [
+        metrics.roc_auc_score(labels == index, probabilities[:, index])
+        for index in ((1,) if len(classes) == 2 else occurring)
+        if len(occurring) > 1
+    ]
+    return Evaluation(
+        rows=len(labels),
+        accuracy=hits / len(labels),
+        ci95=wilson_interval(hits, len(labels)),
+        balanced_accuracy=float(np.mean(recall[rows > 0])),
+        f1=float(metrics.f1_score(labels, predicted, average="macro")),
+        auc=float(np.mean(areas)) if areas else None,
+        log_loss=float(metrics.log_loss(labels, probabilities, labels=every)),
+        classes=[
+            ClassScore(name, int(rows[i]), _number(recall[i]), _number(precision[i]))
+            for i, name in enumerate(classes)
+        ],
+        confusion=metrics.confusion_matrix(labels, predicted, labels=every).tolist(),
+    )
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _parts(run: RunDirectory, data: Data, n_rows: int) -> dict[str, NDArray[np.bool_]]:
+    """Which rows are in which part of the run's data; nothing where they are other data."""
+    source = recorded_source(run)
+    if source is None or not isinstance(data, str | Path):
+        return {}
+    everything = {"test": np.ones(n_rows, bool)}
+    if source.test is not None and _is_same(data, source.test):
+        return everything
+    if not _is_same(data, source.path):
+        return {}
+    parts = np.array(run.splits())
+    if len(parts) == n_rows:
+        return {name: parts == name for name in PARTS if name in parts}
+    # Of a folder or NPZ file that has a test set of its own, that is what is read.
+    return everything if n_rows == run.config()["dataset"]["rows"]["test"] else {}
+
+
+def _is_same(one: str | Path, other: str) -> bool:
+    return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)

@@ -1,0 +1,157 @@
+"""A run's final model on new data: what each row is predicted to be."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cotune.arguments import ModelLike, read_device, read_own
+from cotune.data.preprocess import Preprocessing
+from cotune.data.reading import Data, read_inputs
+from cotune.ensemble import Ensemble, load_ensemble
+from cotune.exceptions import DataError
+from cotune.modelfile import Classifier, load_model
+from cotune.rundir import RunDirectory
+from cotune.scoring import probabilities
+
+Predictor = Classifier | Ensemble
+
+
+class _Writer(Protocol):
+    def write(self, text: str, /) -> object: ...
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the rows of new data are predicted to be.
+
+    Attributes:
+        classes: Class names.
+        probabilities: ``[rows, classes]``.
+        files: What each row was read from, where every one has a file of its own.
+        labels: What the data say that the rows are, texts or whole numbers; None where they say
+            nothing.
+    """
+
+    classes: tuple[str, ...]
+    probabilities: NDArray[np.float64]
+    files: list[str] | None
+    labels: NDArray[Any] | None
+
+    @property
+    def indices(self) -> NDArray[np.int64]:
+        """Index of each row's most probable class, ``[rows]``."""
+        best: NDArray[np.int64] = self.probabilities.argmax(1)
+        return best
+
+    def write_csv(self, file: _Writer, proba: bool = False) -> None:
+        """One line a row: its place from 0, or its file, and its class.
+
+        Args:
+            proba: Add a column for the probability of each class.
+        """
+        writer = csv.writer(file, lineterminator="\n")
+        names = [f"p_{name}" for name in self.classes] if proba else []
+        writer.writerow(["row" if self.files is None else "file", "predicted", *names])
+        rows: Iterable[int | str] = range(len(self.probabilities))
+        for row, index, shares in zip(
+            rows if self.files is None else self.files,
+            self.indices.tolist(),
+            # What is written is what a float32 holds, as the network gives no more.
+            self.probabilities.astype(np.float32) if proba else self.probabilities[:, :0],
+            strict=True,
+        ):
+            writer.writerow([row, self.classes[index], *map(str, shares)])
+
+
+def load_predictor(path: str | Path, ensemble: bool = False, model: ModelLike = None) -> Predictor:
+    """A run's final model, or its ensemble.
+
+    Args:
+        model: What makes the network, where it is one of the user's own.
+    """
+    own = read_own(model)
+    return load_ensemble(path, own) if ensemble else load_model(path, own)
+
+
+def run_of(path: str | Path) -> RunDirectory | None:
+    """The run that a model is of, given its directory or a folder in it; None for a copy."""
+    for folder in (Path(path).absolute(), Path(path).absolute().parent):
+        if (folder / "config.yaml").is_file():
+            return RunDirectory.open(folder)
+    return None
+
+
+def rows_shape(preprocessing: Preprocessing) -> tuple[int, ...]:
+    """Shape of one row as a model takes it."""
+    columns = len(preprocessing.columns)
+    return (columns,) if columns else preprocessing.input_shape
+
+
+def predict(
+    path: str | Path,
+    data: Data,
+    *,
+    proba: bool = False,
+    ensemble: bool = False,
+    model: ModelLike = None,
+    device: str = "cpu",
+) -> NDArray[Any]:
+    """What a run's final model makes of new data.
+
+    Args:
+        path: A run directory, or the folder that holds ``model.json``.
+        data: A file or folder as in training, with labels or without; or a DataFrame, an array or
+            a tensor of rows.
+        proba: Give probabilities.
+        ensemble: The run's ensemble instead of its final model.
+        model: What makes the network, where it is one of your own; as for :func:`cotune.run`.
+        device: ``cpu``, ``cuda`` or ``auto``.
+
+    Returns:
+        Class names ``[rows]``; with ``proba`` ``float64 [rows, classes]``, in the order of
+        ``cotune.load(path).classes``.
+
+    Raises:
+        ModelFileError: There is no model, or it is damaged or altered.
+        DataError: The data cannot be read, or are not of the model's columns or shape.
+    """
+    found = predict_rows(load_predictor(path, ensemble, model), data, device=device)
+    return found.probabilities if proba else np.array(found.classes)[found.indices]
+
+
+def predict_rows(
+    model: Predictor, data: Data, *, target: str | int | None = None, device: str = "cpu"
+) -> Predictions:
+    """The same with all that is known of the rows.
+
+    Args:
+        target: Where the labels are; without it they are found where their place is usual.
+    """
+    # A text is a path here: the named datasets are for training.
+    source = Path(data) if isinstance(data, str) else data
+    inputs, labels, files = read_inputs(source, model.preprocessing, target=target)
+    what = str(data) if isinstance(data, str | Path) else "data"
+    shape = rows_shape(model.preprocessing)
+    if inputs.shape[1:] != shape:
+        raise DataError(
+            f"{what}: its rows have shape {inputs.shape[1:]}, the model was trained on {shape}; "
+            "give rows of that shape"
+        )
+    if len(inputs) == 0:
+        raise DataError(f"{what}: has no rows; give at least one")
+    shares = probabilities(model, inputs, read_device(device))
+    wrong = np.flatnonzero(~np.isfinite(shares).all(1))
+    if len(wrong):
+        row = f"row {wrong[0]} (counted from 0)" if files is None else files[wrong[0]]
+        raise DataError(
+            f"{what}: {row}: some values are no numbers, or too large for the model; mend or drop "
+            "the row"
+        )
+    return Predictions(model.classes, shares, files, labels)
