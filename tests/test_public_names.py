@@ -20,6 +20,7 @@ PUBLIC = [
     "load",
     "load_ensemble",
     "open_run",
+    "optimize",
     "resume",
     "run",
 ]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cotune.compare_samplers import compare
     from cotune.ensemble import load_ensemble
     from cotune.modelfile import load_model as load
+    from cotune.optimize import optimize
     from cotune.resume import resume
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "load",
     "load_ensemble",
     "open_run",
+    "optimize",
     "resume",
     "run",
 ]
@@ -53,6 +55,7 @@ _LAZY = {
     "load": ("cotune.modelfile", "load_model"),
     "load_ensemble": ("cotune.ensemble", "load_ensemble"),
     "open_run": ("cotune.api", "open_run"),
+    "optimize": ("cotune.optimize", "optimize"),
     "resume": ("cotune.resume", "resume"),
     "run": ("cotune.api", "run"),
 }

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import platform
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from cotune.data.dataset import Dataset, TrainingData
+from cotune.provenance import command_line, shown_name
 from cotune.results import Value
 from cotune.space import Space
 from cotune.study import OPTUNA_VERSION, PrunerLike, SamplerLike
@@ -94,7 +92,7 @@ def describe_run(
     """What ``config.yaml`` says of a run: what was asked for, resolved, and with what."""
     n_rows = len(training.labels)
     return {
-        "command": _command(),
+        "command": command_line(),
         "dataset": {
             "name": dataset.name,
             "fingerprint": dataset.fingerprint,
@@ -107,8 +105,8 @@ def describe_run(
             "classes": list(dataset.classes),
         },
         "space": options.searched.to_dict(),
-        "sampler": _name(options.sampler),
-        "pruner": _name(options.pruner),
+        "sampler": shown_name(options.sampler),
+        "pruner": shown_name(options.pruner),
         "metric": options.metric,
         "costs": list(options.costs),
         "portfolio": options.portfolio,
@@ -133,13 +131,3 @@ def describe_run(
             "optuna": OPTUNA_VERSION,
         },
     }
-
-
-def _command() -> str | None:
-    """The command line, when that is what started the run."""
-    is_command = Path(sys.argv[0]).name == "cotune"
-    return shlex.join(["cotune", *sys.argv[1:]]) if is_command else None
-
-
-def _name(part: object) -> str:
-    return part if isinstance(part, str) else type(part).__name__

@@ -13,6 +13,8 @@ def recorded_dataset(run: RunDirectory) -> Dataset:
     Raises:
         UsageError: It is no named dataset, or it has changed since.
     """
+    if run.is_of_objective:
+        raise UsageError(f"{run.path}: is a run of an objective, which has no data of its own")
     recorded = run.config()["dataset"]
     name = recorded["name"]
     if name not in [entry.name for entry in entries()]:

@@ -24,6 +24,7 @@ from cotune.duration import parse_duration
 from cotune.exceptions import CotuneError, StorageError, UsageError
 from cotune.generations import Generation, Generations
 from cotune.observer import Observer
+from cotune.optimize import ObjectiveLike, recorded_part, resume_objective
 from cotune.options import Options, Resources
 from cotune.recorded_data import check_fingerprint, recorded_dataset
 from cotune.report import build_report
@@ -40,6 +41,7 @@ def resume(
     n_trials: int | None = None,
     more: int | None = None,
     data: str | Dataset | tuple[Any, Any] | None = None,
+    objective: ObjectiveLike | None = None,
     sampler: SamplerLike | None = None,
     pruner: PrunerLike | None = None,
     observer: Observer | None = None,
@@ -63,6 +65,8 @@ def resume(
         n_trials: Trials altogether.
         more: Trials beside those that the run has.
         data: Of a run on data without a name: the same arrays again.
+        objective: Of a run of an objective: the same again, as for :func:`optimize`. Its trials
+            that had not ended begin anew.
         sampler, pruner: Of a run that was given an Optuna object: one like it.
         observer: Told how the run goes.
         began: ``time.monotonic()`` when the timeout began to count; now by default.
@@ -73,10 +77,16 @@ def resume(
         KeyboardInterrupt: A signal stopped it; it can be resumed again.
     """
     began = time.monotonic() if began is None else began
+    observer = observer or Observer()
     if n_trials is not None and more is not None:
         raise UsageError("n_trials: give the total, or how many more, not both")
     n_trials, more = positive(n_trials, "n_trials"), positive(more, "more")
     seconds = None if timeout is None else parse_duration(timeout)
+    if RunDirectory.open(path).is_of_objective:
+        resume_objective(path, objective, timeout, n_trials, more, sampler, pruner, observer, began)
+        return open_run(path)
+    if objective is not None:
+        raise UsageError(f"{path}: is no run of an objective; resume it without one")
     run = RunDirectory.reopen(path)
     try:
         config, summary = run.config(), _summary(run)
@@ -125,7 +135,7 @@ def resume(
                 _dataset(run, data),
                 pool,
                 lambda: run,
-                observer or Observer(),
+                observer,
                 began - used,
                 before=go_back,
             )
@@ -180,8 +190,8 @@ def _options(
         return Options(
             # The sampler's own: a grid was made of the space already.
             space=space_from_dict(config["space"]),
-            sampler=_part("sampler", str(config["sampler"]), sampler, SAMPLERS),
-            pruner=_part("pruner", str(config["pruner"]), pruner, PRUNERS),
+            sampler=recorded_part("sampler", str(config["sampler"]), sampler, SAMPLERS),
+            pruner=recorded_part("pruner", str(config["pruner"]), pruner, PRUNERS),
             metric=metric,
             costs=costs,
             n_trials=positive(config["n_trials"], "n_trials"),
@@ -203,18 +213,6 @@ def _options(
 
 def _old(run: RunDirectory, error: KeyError) -> UsageError:
     return UsageError(f"{run.config_path}: has no {error.args[0]}; an older Cotune wrote it")
-
-
-def _part(what: str, recorded: str, given: Any, names: tuple[str, ...]) -> Any:
-    if recorded in names:
-        if given is not None and given != recorded:
-            raise UsageError(f"{what}: the run's is {recorded}; start another run for another one")
-        return recorded
-    if given is None or isinstance(given, str):
-        raise UsageError(
-            f"{what}: the run was given a {recorded} object; resume it from Python with {what}=..."
-        )
-    return given
 
 
 def _resources(run: RunDirectory, config: Mapping[str, Any]) -> Resources:
