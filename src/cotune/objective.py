@@ -37,6 +37,7 @@ _CHANCES = 2  # workers that a trial may end
 _HOPELESS = 20  # trials that all failed, after which a search ends
 _ENOUGH_TRIALS = 10  # below that there are finalists only where they are asked for
 _FINALISTS = 3
+_MARGIN = 1.2  # a call of the objective takes longer than the one before, or less
 _FINALISTS_SHARE = 0.4  # of the time, at most
 
 REPEATS: Final = 3
@@ -329,7 +330,7 @@ class ObjectiveSearch:
             return 0.0
         count, _, seconds = self._plan(candidates, self._finalists_seconds)
         # Workers in mid-trial are replaced by others, which have to load the objective.
-        return seconds + self._pool.load_seconds if count else 0.0
+        return _MARGIN * (seconds + self._pool.load_seconds) if count else 0.0
 
     def _repeat_finalists(self) -> bool:
         """Call the objective again with the best trials' hyperparameters; False after a stop."""

@@ -323,7 +323,7 @@ def resume_objective(
     try:
         config = run.config()
         if objective is None:
-            recorded = shown(config["objective"]).strip("'\"")
+            recorded = " ".join(config["objective"].split())[:300]
             raise UsageError(
                 f"{run.path}: is a run of an objective, which Cotune runs only where you name it; "
                 f"give --objective {recorded}"

@@ -11,10 +11,9 @@ def recorded_dataset(run: RunDirectory) -> Dataset:
     """The run's data, the same as it was.
 
     Raises:
-        UsageError: It is no named dataset, or it has changed since.
+        UsageError: It is no named dataset, it has changed since, or there was none.
     """
-    if run.is_of_objective:
-        raise UsageError(f"{run.path}: is a run of an objective, which has no data of its own")
+    run.check_on_data()
     recorded = run.config()["dataset"]
     name = recorded["name"]
     if name not in [entry.name for entry in entries()]:

@@ -78,7 +78,7 @@ _SUMMARY = {
     "message": str,
 }
 _SUMMARY_BEST = {"number": int, "params": dict, "validation_accuracy": float}
-_OBJECTIVE_BEST = {"number": int, "params": dict, "value": float}
+_OBJECTIVE_BEST = {"number": int, "params": dict, "value": float, "search_best": float}
 _OBJECTIVE_FINALIST = {"number": int, "runs": int, "failed": int, "mean": float}
 _FINAL = {"test_accuracy": float, "test_ci95": [float, float], "epochs": int, "parameters": int}
 # What may be missing or null; where it is there, it is of this kind.
@@ -414,6 +414,17 @@ class RunDirectory:
         """Whether the run is one of a user's own objective function."""
         return self.config().get("kind") == OBJECTIVE
 
+    def check_on_data(self) -> None:
+        """Make sure that there is data and a model of Cotune's own to ask for.
+
+        Raises:
+            UsageError: It is a run of an objective.
+        """
+        if self.is_of_objective:
+            raise UsageError(
+                f"{self.path}: is a run of an objective, without data or a model of Cotune's own"
+            )
+
     def summary(self) -> Summary:
         """Where the run stands. A run whose writer was killed reads as interrupted."""
         path = self.path / "summary.json"
@@ -427,6 +438,7 @@ class RunDirectory:
         _check(data.get("finalists", []), list, path, "finalists.")
         for one in data.get("finalists", []):
             _check(one, _OBJECTIVE_FINALIST, path, "finalists.")
+            _check_optional(one, {"sd": float}, path, "finalists.")
         if data.get("final") is not None:
             _check(data["final"], _FINAL, path, "final.")
             _check_optional(data["final"], _FINAL_OPTIONAL, path, "final.")

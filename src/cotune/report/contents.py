@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from dataclasses import dataclass
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 from cotune.exceptions import StorageError
@@ -14,7 +15,12 @@ from cotune.rundir import RunDirectory
 if TYPE_CHECKING:
     import optuna
 
-METRICS = {"accuracy": "validation accuracy", "loss": "validation loss", "f1": "validation F1"}
+METRICS = {
+    "accuracy": "validation accuracy",
+    "loss": "validation loss",
+    "f1": "validation F1",
+    "value": "value of the objective",
+}
 """What a trial's value is, by the configuration's ``metric``."""
 
 _FIXED = 6
@@ -53,12 +59,14 @@ class Contents:
 
     @property
     def metric(self) -> str:
-        """``accuracy``, ``loss`` or ``f1``."""
+        """``accuracy``, ``loss`` or ``f1``; ``value`` of a run of an objective."""
         metric = str(self.config.get("metric", "accuracy"))
         return metric if metric in METRICS else "accuracy"
 
     @property
     def maximize(self) -> bool:
+        if self.metric == "value":
+            return bool(self.config.get("direction") == "maximize")
         return self.metric != "loss"
 
     @property
@@ -107,14 +115,30 @@ def gather(run: RunDirectory) -> Contents:
     """
     from cotune.storage import load_study
 
+    study = _by_metric(load_study(run.journal_path)) if run.journal_path.exists() else None
+    if run.is_of_objective:
+        curves = _reported_steps(study) if study else {}
+    else:
+        curves = run.curves() if run.curves_path.exists() else {}
     return Contents(
         config=run.config(),
         summary=run.summary(),
         final=run.final(),
-        curves=run.curves() if run.curves_path.exists() else {},
+        curves=curves,
         trials=_trials(run) if run.trials_path.exists() else [],
-        study=_by_metric(load_study(run.journal_path)) if run.journal_path.exists() else None,
+        study=study,
     )
+
+
+def _reported_steps(study: optuna.Study) -> dict[int, list[Report]]:
+    """What an objective reported, by trial: the step as the epoch, and the score ``value``."""
+    return {
+        trial.number: [
+            Report(trial.number, step, nan, nan, {"value": value}, 0.0, 0)
+            for step, value in sorted(trial.intermediate_values.items())
+        ]
+        for trial in study.get_trials(deepcopy=False)
+    }
 
 
 def _by_metric(study: optuna.Study) -> optuna.Study:

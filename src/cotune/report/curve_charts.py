@@ -43,7 +43,12 @@ def trial_curve_charts(contents: Contents) -> list[Chart]:
     ]
 
 
-def _trial_curves(contents: Contents, score: str, title: str) -> Chart:
+def step_chart(contents: Contents) -> Chart:
+    """What every trial of an objective reported, by its own steps."""
+    return _trial_curves(contents, "value", "Reported values", "step")
+
+
+def _trial_curves(contents: Contents, score: str, title: str, unit: str = "epoch") -> Chart:
     name = f"curves-{score}"
     curves = {
         number: [report for report in reports if math.isfinite(report.scores.get(score, math.nan))]
@@ -51,7 +56,8 @@ def _trial_curves(contents: Contents, score: str, title: str) -> Chart:
     }
     curves = {number: reports for number, reports in curves.items() if reports}
     if not curves:
-        return missing(name, title, "Not drawn: no trial finished an epoch.")
+        why = "finished an epoch" if unit == "epoch" else "reported a value"
+        return missing(name, title, f"Not drawn: no trial {why}.")
     import plotly.graph_objects as go
 
     states = {row.number: row.state for row in contents.trials}
@@ -71,7 +77,7 @@ def _trial_curves(contents: Contents, score: str, title: str) -> Chart:
             "legendgroup": state,
             "opacity": opacity,
             "meta": "trial",
-            "hovertemplate": "%{customdata}<br>epoch %{x}: %{y:.4f}<extra></extra>",
+            "hovertemplate": f"%{{customdata}}<br>{unit} %{{x}}: %{{y:.4f}}<extra></extra>",
         }
         shown = f"best: trial {members[0][0]}" if state == "best" else state
         figure.add_trace(
@@ -96,18 +102,18 @@ def _trial_curves(contents: Contents, score: str, title: str) -> Chart:
                     marker={"color": color, "size": 5},
                 )
             )
-    maximize = score != "loss"
+    maximize = contents.maximize if score == "value" else score != "loss"
     values = [report.scores[score] for reports in curves.values() for report in reports]
     limits, hidden = focus(values, maximize)
     figure.update_layout(
-        xaxis={"title": {"text": "epoch"}, **whole_ticks(1, longest)},
+        xaxis={"title": {"text": unit}, **whole_ticks(1, longest)},
         yaxis={"title": {"text": title.lower()}, "range": limits, "autorange": limits is None},
     )
     notes = []
     if hidden:
         notes.append("The weakest tenth of the points lies outside; double-click shows all.")
     if longest > most:
-        notes.append(f"At most {most} epochs of a trial are drawn; curves.csv has all.")
+        notes.append(f"At most {most} {unit}s of a trial are drawn; curves.csv has all.")
     return Chart(name, title, plain(figure), " ".join(notes))
 
 
