@@ -114,7 +114,7 @@ class TestDigits:
     """A network on scikit-learn's digits, on two workers."""
 
     @pytest.mark.filterwarnings("ignore:Choices for a categorical distribution")
-    def test_the_script_runs_by_itself(self, file):
+    def test_the_script_runs_by_itself(self, file, one_thread):
         assert len(runpy.run_path(str(file))["study"].trials) == 3
 
     def test_trials(self, result):
@@ -143,7 +143,7 @@ class TestDigits:
             assert {name: str(value) for name, value in trial.params.items()} == {
                 name: row[name] for name in trial.params
             }
-            assert row["act"].startswith("torch.nn.modules.activation.")
+            assert row["act"] in ("ReLU", "Tanh")
         assert not trials
         steps = {(int(r["number"]), int(r["step"])): float(r["value"]) for r in curves(result)}
         assert steps == {
@@ -253,7 +253,7 @@ return np.float64(x)
             "[3]",
             None,
             "a",
-            "math.sin",
+            "sin",
         }
         assert {row["params_number"] for row in table(result.path / "trials.csv")} <= {
             "0.0",
@@ -380,14 +380,13 @@ return x
         assert "inf" not in str(result.best_value)  # it is no score
 
     def test_of_all(self, tmp_path, capsys):
-        """There is no use in going on for the whole of the time."""
+        """There is no use in going on with all of them."""
         objective = write(tmp_path, "trial.suggest_int('n', 1, 3)\nreturn 1 / 0")
         out = tmp_path / "run"
-        options = ("--timeout", "60s", "--workers", "1", "--out", out, "--quiet")
-        began = time.monotonic()
+        options = ("--n-trials", "5000", "--workers", "1", "--out", out, "--quiet")
         code, error = ended(capsys, "optimize", objective, *options)
-        assert time.monotonic() - began < 30
         assert code == 5
+        assert len(table(out / "trials.csv")) == 20
         assert "most of them because ZeroDivisionError: division by zero (user.py, line 5)" in error
         assert cotune.open_run(out).summary.state == "failed"
         assert "ZeroDivisionError" in (out / "report.html").read_text()
@@ -455,12 +454,12 @@ return x
 
     def test_a_worker_that_hangs(self, tmp_path):
         source = ("file", (write(tmp_path, "time.sleep(60)").partition(":")[0], "objective"))
-        with ObjectiveProcesses(1, source, hang_seconds=2.5) as pool:
+        with ObjectiveProcesses(1, source, hang_seconds=2.0) as pool:
             pool.wait(lambda: False)
             call = Call(0, 0, 1)
             pool.start(call)
             began = time.monotonic()
-            while time.monotonic() < began + 4.0:  # it is at work, and gives signs of life
+            while time.monotonic() < began + 2.6:  # it is at work, and gives signs of life
                 assert pool.events(0.1) == []
             (pid,) = workers_of(os.getpid())
             os.kill(pid, signal.SIGSTOP)
@@ -468,7 +467,7 @@ return x
             while not events and time.monotonic() < began + 30:
                 events = pool.events(0.1)
             assert [(event.call, event.kind) for event in events] == [(call, "lost")]
-            assert pool.lost == ["no sign of life for 2.5 s"]
+            assert pool.lost == ["no sign of life for 2 s"]
             pool.wait(lambda: False)
             assert pool.idle == 1
             assert not lives(pid)

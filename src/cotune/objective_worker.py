@@ -157,7 +157,7 @@ def choice_name(choice: Any) -> Any:
     if choice is None or isinstance(choice, bool | int | float | str):
         return choice
     if hasattr(choice, "__qualname__"):
-        return f"{choice.__module__}.{choice.__qualname__}"
+        return choice.__qualname__
     name = repr(choice)
     if " at 0x" in name:
         raise TypeError(

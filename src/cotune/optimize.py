@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import platform
 import shlex
 import time
@@ -215,10 +216,12 @@ def _run(
         directory = open_directory()
         stack.callback(directory.close)
         stop = stack.enter_context(stop_request())
+        deadline = math.inf if options.timeout is None else began + options.timeout
+        used = replace(options, workers=min(options.workers, options.n_trials or options.workers))
         output = stack.enter_context(open(directory.output_path, "a"))
-        pool = stack.enter_context(ObjectiveProcesses(options.workers, objective.source, output))
+        pool = stack.enter_context(ObjectiveProcesses(used.workers, objective.source, output))
         try:
-            pool.wait(lambda: bool(stop))
+            pool.wait(lambda: bool(stop) or time.monotonic() >= deadline)
         except CotuneError as error:
             if before is None:
                 _discard(directory)
@@ -243,7 +246,7 @@ def _run(
             directory,
             pool,
             study,
-            options,
+            used,
             observer,
             stop,
             began,
