@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from cotune.cohort import Cohort
 from cotune.cohort_module import ModuleCohort, SoloCohort
-from cotune.executors.processes import ENVIRONMENT
+from cotune.executors.launch import ENVIRONMENT
 from cotune.hyperparameters import defaults
 from cotune.lanes import Lane, start
 from cotune.models import OWN, OwnNetwork

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+WORKERS = (b"cotune.executors.worker", b"cotune.objective_worker")
+
 
 def workers_of(pid: int) -> list[int]:
     """Worker processes that were started by a process and live."""
@@ -14,7 +16,8 @@ def workers_of(pid: int) -> list[int]:
             command = (folder / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if parent == pid and state != "Z" and b"cotune.executors.worker" in command:
+        is_worker = any(name in command for name in WORKERS)
+        if parent == pid and state != "Z" and is_worker:
             workers.append(int(folder.name))
     return workers
 

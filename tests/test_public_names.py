@@ -23,6 +23,7 @@ PUBLIC = [
     "load",
     "load_ensemble",
     "open_run",
+    "optimize",
     "predict",
     "resume",
     "run",

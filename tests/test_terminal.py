@@ -5,6 +5,7 @@ import re
 import time
 from dataclasses import replace
 from io import StringIO
+from math import nan
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from cotune import terminal
+from cotune import terminal, terminal_objective
 from cotune.exceptions import CotuneError, StorageError
 from cotune.observer import Observer
-from cotune.results import Finalist, FinalResult, Report, Summary, TrialResult, TrialSpec, Value
+from cotune.results import (
+    Finalist,
+    FinalResult,
+    ObjectiveFinalist,
+    Report,
+    Summary,
+    TrialResult,
+    TrialSpec,
+    Value,
+)
 from cotune.rundir import RunDirectory
 
 PARAMS: dict[str, Value] = {
@@ -503,6 +513,50 @@ def test_a_run_that_is_gone_on_with(kind, run):
     text = printed(on)
     assert "going on: 1 trials have finished, 1 were in training" in text
     assert "a worker process was replaced: signal 9" in text
+
+
+OBJECTIVE_CONFIG = {
+    "kind": "objective",
+    "objective": "[b]train.py:objective",
+    "direction": "minimize",
+    "metric": "value",
+    "workers": 2,
+    "n_trials": 3,
+}
+
+
+@pytest.mark.parametrize(
+    "kind", [terminal_objective.PlainObjective, terminal_objective.LiveObjective]
+)
+def test_a_run_of_an_objective(kind, tmp_path):
+    run = RunDirectory.create(tmp_path / "run")
+    run.write_config(OBJECTIVE_CONFIG)
+    on = console()
+    observer = kind(on)
+    observer.run_started(run, time.monotonic() - 5, 60.0)
+    drawn: dict[str, Value] = {}
+    observer.trial_started(TrialSpec(0, drawn, 1))
+    drawn["lr"] = 0.25  # after it was started, as an objective draws it
+    observer.trial_reported(Report(0, 12, nan, nan, {}, 0.0, 0), 0.5)
+    live = isinstance(observer, terminal.LiveObserver)
+    if live:
+        assert re.search(r"0 +12 +0.5000 +lr 0.25", "\n".join(picture(observer, 100)))
+        observer._console = on
+    trial = TrialResult(0, "complete", 0.25, 13, dict(drawn), 1.0)
+    observer.trial_ended(trial, trial)
+    observer.repeats_started([trial, trial], 3)
+    observer.repeat_ended(0, 0.25)
+    if live:
+        assert "finalists: 1 of 6 runs have ended" in picture(observer, 100)[0]
+        observer._console = on
+    observer.repeats_ended([ObjectiveFinalist(0, 2, 1, 0.123456, 0.015)])
+    observer.run_ended()
+    run.close()
+    text = printed(on)
+    assert "[b]train.py:objective, minimized" in text
+    assert live or "trial 0 complete: value 0.2500 after 13 reports, best 0.2500 (trial 0)" in text
+    assert "finalists: trials 0, 0, run again 3 times with fresh seeds" in text
+    assert "best finalist: trial 0, mean value 0.123456 +- 0.015" in text
 
 
 def test_the_tests_here_know_every_call():

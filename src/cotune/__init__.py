@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cotune.estimator import CotuneClassifier
     from cotune.evaluation import evaluate
     from cotune.exports import export
+    from cotune.optimize import optimize
     from cotune.predictions import predict
     from cotune.resume import resume
 
@@ -47,6 +48,7 @@ __all__ = [
     "load",
     "load_ensemble",
     "open_run",
+    "optimize",
     "predict",
     "resume",
     "run",
@@ -62,6 +64,7 @@ _LAZY = {
     "evaluate": ("cotune.evaluation", "evaluate"),
     "export": ("cotune.exports", "export"),
     "open_run": ("cotune.api", "open_run"),
+    "optimize": ("cotune.optimize", "optimize"),
     "predict": ("cotune.predictions", "predict"),
     "resume": ("cotune.resume", "resume"),
     "run": ("cotune.api", "run"),

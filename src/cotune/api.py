@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from signal import SIGINT, Signals
 from typing import Any, Literal
 
 from cotune.arguments import (
@@ -49,7 +48,7 @@ from cotune.options import Options, Resources, describe_run
 from cotune.report import build_report
 from cotune.results import FinalResult, Summary, Value
 from cotune.rundir import RunDirectory, default_path
-from cotune.signals import StopRequest, stop_request
+from cotune.signals import Stopped, StopRequest, stop_request
 from cotune.space import Space
 from cotune.storage import OptunaStudy, load_study
 from cotune.study import PRUNERS, SAMPLERS, PrunerLike, SamplerLike
@@ -80,7 +79,12 @@ class RunResult:
     @property
     def validation_accuracy(self) -> float | None:
         """That trial's accuracy on the validation part, 0-1: optimistic, it was chosen by it."""
-        return self.summary.best["validation_accuracy"] if self.summary.best else None
+        return (self.summary.best or {}).get("validation_accuracy")
+
+    @property
+    def best_value(self) -> float | None:
+        """That trial's value in the search, of the run's metric or as an objective returned it."""
+        return (self.summary.best or {}).get("value")
 
     @property
     def test_accuracy(self) -> float | None:
@@ -402,13 +406,3 @@ def _report(directory: RunDirectory) -> None:
     """Write the report of a run, whichever way it ends; what ended it is the error to tell."""
     with contextlib.suppress(StorageError):
         build_report(directory)
-
-
-class Stopped(KeyboardInterrupt):
-    """A signal ended the run; its finished trials are in the run directory."""
-
-    def __init__(self, signal: int, path: Path, advice: str) -> None:
-        cause = "Ctrl-C" if signal == SIGINT else Signals(signal).name
-        super().__init__(f"stopped by {cause}; {advice}")
-        self.signal = signal
-        self.path = path

@@ -256,6 +256,9 @@ def run(
 @_OWN_MODEL
 @click.option("--data", metavar="PATH", help="The run's file or folder, where it was moved.")
 @click.option("--test", metavar="PATH", help="The file of its test set, likewise.")
+@click.option(
+    "--objective", metavar="FILE.py:NAME", help="Of a run of `cotune optimize`: its objective."
+)
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def resume(run_directory: Path, quiet: bool, **options: Any) -> None:
     """Go on with a run that was stopped or killed, or search longer in one that is complete.
@@ -264,14 +267,97 @@ def resume(run_directory: Path, quiet: bool, **options: Any) -> None:
     """
     from cotune.rundir import RunDirectory
 
-    RunDirectory.open(run_directory)  # before the seconds that importing PyTorch takes
+    # Before the seconds that importing PyTorch takes.
+    is_of_objective = RunDirectory.open(run_directory).is_of_objective
 
     from cotune.resume import resume as go_on
     from cotune.terminal import make_observer
+    from cotune.terminal_objective import make_objective_observer
 
-    result = go_on(run_directory, observer=make_observer(quiet), began=_BEGAN, **options)
+    observer = make_objective_observer(quiet) if is_of_objective else make_observer(quiet)
+    result = go_on(run_directory, observer=observer, began=_BEGAN, **options)
     if not quiet:
         result.show()
+
+
+@cotune.command()
+@click.argument("objective", metavar="FILE.py:NAME")
+@click.option(
+    "--direction",
+    default="minimize",
+    show_default=True,
+    metavar="NAME",
+    help="minimize or maximize what the objective returns.",
+)
+@click.option(
+    "--timeout",
+    metavar="TIME",
+    help="Wall clock of everything: 90s, 5m, 2h.  [default: 5m; no limit with --n-trials]",
+)
+@click.option("--n-trials", type=click.IntRange(min=1), metavar="N", help="Trials to run.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Processes, one trial at a time in each.  [default: one per core]",
+)
+@click.option(
+    "--sampler",
+    default="tpe",
+    show_default=True,
+    metavar="NAME",
+    help="tpe, random, grid, qmc or gp.",
+)
+@click.option(
+    "--pruner",
+    default="asha",
+    show_default=True,
+    metavar="NAME",
+    help="asha, top-k, median, hyperband or none.",
+)
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=int,
+    metavar="N",
+    help="Decides the sampler's draws and the seeds of all calls.",
+)
+@click.option(
+    "--finalists",
+    type=click.IntRange(0, 1000),
+    metavar="N",
+    help="Run the N best trials again with fresh seeds.  [default: 3, from ten trials on]",
+)
+@click.option(
+    "--repeats",
+    default=3,
+    show_default=True,
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How often each of them is run.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The run directory.  [default: runs/FILE-TIME]",
+)
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+def optimize(objective: str, out: Path | None, quiet: bool, **options: Any) -> None:
+    """Run an Optuna objective, unchanged, on worker processes.
+
+    FILE.py:NAME is the file and the function in it that takes a trial. What it prints is in the
+    run directory's output.log.
+    """
+    from cotune.optimize import carry_out, read_options
+    from cotune.terminal import print_run
+    from cotune.terminal_objective import make_objective_observer
+
+    checked = read_options(**options)
+    run = carry_out(objective, checked, out, make_objective_observer(quiet), _BEGAN)
+    if not quiet:
+        print_run(run)
 
 
 @cotune.command()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from cotune.api import RunResult, Stopped, carry_out, workers_for
+from cotune.api import RunResult, carry_out, workers_for
 from cotune.arguments import (
     fit_space,
     n_cores,
@@ -31,7 +31,7 @@ from cotune.report import build_comparison
 from cotune.report.html_file import write_file
 from cotune.results import DIRECTIONS
 from cotune.rundir import RunDirectory, check_free, default_path
-from cotune.signals import StopRequest, stop_request
+from cotune.signals import Stopped, StopRequest, stop_request
 from cotune.space import Space
 from cotune.study import PRUNERS, SAMPLERS
 

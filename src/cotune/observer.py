@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cotune.results import Finalist, FinalResult, Report, TrialResult, TrialSpec
+from cotune.results import (
+    Finalist,
+    FinalResult,
+    ObjectiveFinalist,
+    Report,
+    TrialResult,
+    TrialSpec,
+)
 from cotune.rundir import RunDirectory
 
 
@@ -48,6 +55,15 @@ class Observer:
 
     def finalists_ended(self, finalists: Sequence[Finalist]) -> None:
         """Their means, best first, those that reached later rounds before the others."""
+
+    def repeats_started(self, trials: Sequence[TrialResult], repeats: int) -> None:
+        """An objective's search is over; it is called with these trials' hyperparameters again."""
+
+    def repeat_ended(self, number: int, value: float | None) -> None:
+        """What it returned for a finalist; None where it failed."""
+
+    def repeats_ended(self, finalists: Sequence[ObjectiveFinalist]) -> None:
+        """An objective's finalists, best first."""
 
     def final_started(self, trial: TrialResult, spec: TrialSpec) -> None:
         """This trial's configuration is trained for good."""

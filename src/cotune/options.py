@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import platform
-import shlex
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from cotune.data.dataset import Dataset, TrainingData
 from cotune.models import OwnNetwork
+from cotune.provenance import command_line, shown_name
 from cotune.results import Value
 from cotune.space import Space
 from cotune.study import OPTUNA_VERSION, PrunerLike, SamplerLike
@@ -101,7 +99,7 @@ def describe_run(
     """What ``config.yaml`` says of a run: what was asked for, resolved, and with what."""
     n_rows = len(training.labels)
     return {
-        "command": _command(),
+        "command": command_line(),
         "dataset": {
             "name": dataset.name,
             "fingerprint": dataset.fingerprint,
@@ -118,8 +116,8 @@ def describe_run(
         },
         "network": options.own.name if options.own else None,
         "space": options.searched.to_dict(),
-        "sampler": _name(options.sampler),
-        "pruner": _name(options.pruner),
+        "sampler": shown_name(options.sampler),
+        "pruner": shown_name(options.pruner),
         "metric": options.metric,
         "costs": list(options.costs),
         "portfolio": options.portfolio,
@@ -145,13 +143,3 @@ def describe_run(
             "optuna": OPTUNA_VERSION,
         },
     }
-
-
-def _command() -> str | None:
-    """The command line, when that is what started the run."""
-    is_command = Path(sys.argv[0]).name == "cotune"
-    return shlex.join(["cotune", *sys.argv[1:]]) if is_command else None
-
-
-def _name(part: object) -> str:
-    return part if isinstance(part, str) else type(part).__name__

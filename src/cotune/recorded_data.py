@@ -16,8 +16,10 @@ def recorded_dataset(run: RunDirectory) -> Dataset:
     """The run's data, the same as it was.
 
     Raises:
-        UsageError: It was of objects in memory, is no longer where it was, or has changed since.
+        UsageError: It was of objects in memory, is no longer where it was, has changed since, or
+            there was none.
     """
+    run.check_on_data()
     source = recorded_source(run)
     name = run.config()["dataset"]["name"]
     if source is not None:

@@ -94,6 +94,7 @@ def replay(
         CotuneError: It failed, where it had not failed before.
     """
     run = RunDirectory.open(path)
+    run.check_on_data()
     config = run.config()
     metric = str(config["metric"])
     params, recorded = _params(run, number), _recorded(run, number, metric)

@@ -19,8 +19,9 @@ Part = Literal["train", "all"]
 State = Literal["complete", "pruned", "failed"]
 """How a trial ended, with Optuna's meaning."""
 
+Direction = Literal["maximize", "minimize"]
 
-DIRECTIONS: Final[dict[str, Literal["maximize", "minimize"]]] = {
+DIRECTIONS: Final[dict[str, Direction]] = {
     "accuracy": "maximize",
     "balanced-accuracy": "maximize",
     "f1": "maximize",
@@ -179,6 +180,25 @@ class Finalist(_Json):
 
 
 @dataclass(frozen=True)
+class ObjectiveFinalist(_Json):
+    """A trial of an objective, whose hyperparameters were given to it again with fresh seeds.
+
+    Attributes:
+        number: The trial's.
+        runs: How many calls of the objective returned a number.
+        failed: How many did not.
+        mean: Of what they returned.
+        sd: Standard deviation of it; None for a single one.
+    """
+
+    number: int
+    runs: int
+    failed: int
+    mean: float
+    sd: float | None
+
+
+@dataclass(frozen=True)
 class EnsembleResult(_Json):
     """Several trials' networks as one.
 
@@ -286,6 +306,9 @@ class Summary(_Json):
         message: One line on why the run ended as it did, or "".
         pareto: With several objectives, the complete trials that no other one beats in all of
             them: ``number``, ``value`` and each cost, the best value first.
+        finalists: Of an objective, best first: as :class:`ObjectiveFinalist`. ``best`` then has
+            ``number``, ``params``, ``value`` in the search, and ``search_best``; ``final`` and
+            ``lanes`` stay empty.
     """
 
     state: RunState
@@ -297,3 +320,4 @@ class Summary(_Json):
     why_alone: list[str] = field(default_factory=list)
     message: str = ""
     pareto: list[dict[str, float]] = field(default_factory=list)
+    finalists: list[dict[str, Any]] = field(default_factory=list)

@@ -29,6 +29,7 @@ from cotune.exceptions import CotuneError, StorageError, UsageError
 from cotune.generations import Generation, Generations
 from cotune.models import OwnNetwork
 from cotune.observer import Observer
+from cotune.optimize import ObjectiveLike, recorded_part, resume_objective
 from cotune.options import Options, Resources
 from cotune.recorded_data import check_fingerprint, recorded_dataset, recorded_source
 from cotune.recorded_network import own_space, recorded_own
@@ -50,6 +51,7 @@ def resume(
     target: str | int | None = None,
     test: Data = None,
     model: ModelLike = None,
+    objective: ObjectiveLike | None = None,
     sampler: SamplerLike | None = None,
     pruner: PrunerLike | None = None,
     observer: Observer | None = None,
@@ -76,6 +78,8 @@ def resume(
             memory, the same again.
         target, test: As the run was given them; known where the run was on a file.
         model: Of a run on networks of your own: what makes them, again.
+        objective: Of a run of an objective: the same again, as for :func:`optimize`. Its trials
+            that had not ended begin anew.
         sampler, pruner: Of a run that was given an Optuna object: one like it.
         observer: Told how the run goes.
         began: ``time.monotonic()`` when the timeout began to count; now by default.
@@ -86,10 +90,16 @@ def resume(
         KeyboardInterrupt: A signal stopped it; it can be resumed again.
     """
     began = time.monotonic() if began is None else began
+    observer = observer or Observer()
     if n_trials is not None and more is not None:
         raise UsageError("n_trials: give the total, or how many more, not both")
     n_trials, more = positive(n_trials, "n_trials"), positive(more, "more")
     seconds = None if timeout is None else parse_duration(timeout)
+    if RunDirectory.open(path).is_of_objective:
+        resume_objective(path, objective, timeout, n_trials, more, sampler, pruner, observer, began)
+        return open_run(path)
+    if objective is not None:
+        raise UsageError(f"{path}: is no run of an objective; resume it without one")
     run = RunDirectory.reopen(path)
     try:
         config, summary = run.config(), _summary(run)
@@ -142,7 +152,7 @@ def resume(
                 dataset,
                 pool,
                 lambda: run,
-                observer or Observer(),
+                observer,
                 began - used,
                 before=go_back,
             )
@@ -204,8 +214,8 @@ def _options(
             # The sampler's own: a grid was made of the space already.
             space=space_from_dict(config["space"]) if own is None else Space({}),
             own=own,
-            sampler=_part("sampler", str(config["sampler"]), sampler, SAMPLERS),
-            pruner=_part("pruner", str(config["pruner"]), pruner, PRUNERS),
+            sampler=recorded_part("sampler", str(config["sampler"]), sampler, SAMPLERS),
+            pruner=recorded_part("pruner", str(config["pruner"]), pruner, PRUNERS),
             metric=metric,
             costs=costs,
             n_trials=positive(config["n_trials"], "n_trials"),
@@ -228,18 +238,6 @@ def _options(
 
 def _old(run: RunDirectory, error: KeyError) -> UsageError:
     return UsageError(f"{run.config_path}: has no {error.args[0]}; an older Cotune wrote it")
-
-
-def _part(what: str, recorded: str, given: Any, names: tuple[str, ...]) -> Any:
-    if recorded in names:
-        if given is not None and given != recorded:
-            raise UsageError(f"{what}: the run's is {recorded}; start another run for another one")
-        return recorded
-    if given is None or isinstance(given, str):
-        raise UsageError(
-            f"{what}: the run was given a {recorded} object; resume it from Python with {what}=..."
-        )
-    return given
 
 
 def _resources(run: RunDirectory, config: Mapping[str, Any]) -> Resources:

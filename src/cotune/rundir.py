@@ -16,6 +16,13 @@ report.html     one file, no network
 checkpoint/     lanes in training, while there are any
 trainings.jsonl what finalists and the final model came to, epoch by epoch
 lock            held by the process that writes here
+
+Of a run of an objective (``cotune optimize``) there are, of these, config.yaml, study.journal,
+trials.csv, summary.json, report.html and lock, and
+
+curves.csv      one row a report: trial, step, value
+finalists.csv   one row a finalist's call of the objective
+output.log      what the objective printed, and the traceback of each of its errors
 """
 
 from __future__ import annotations
@@ -41,6 +48,9 @@ PARTS = ("train", "validation", "test")
 """What ``splits.csv`` says that a row is in."""
 
 _TRIAL_COLUMNS = ("number", "state", "value", "epochs_trained", "seconds", "reason")
+_OBJECTIVE_TRIAL_COLUMNS = ("number", "state", "value", "reports", "seconds", "reason")
+_OBJECTIVE_CURVE_COLUMNS = ("number", "step", "value")
+_OBJECTIVE_FINALIST_COLUMNS = ("number", "repeat", "value", "seconds", "reason")
 _CURVE_COLUMNS = (
     "number",
     "epoch",
@@ -55,6 +65,9 @@ _CURVE_COLUMNS = (
     "auc",
 )
 
+OBJECTIVE = "objective"
+"""The ``kind`` in the configuration of a run of a user's own objective function."""
+
 # What Cotune itself needs of the files it reads back: keys and the types of their values.
 _CONFIG = {
     "dataset": {
@@ -65,6 +78,7 @@ _CONFIG = {
     "metric": str,
     "device": str,
 }
+_OBJECTIVE_CONFIG = {"kind": str, "objective": str, "direction": str, "metric": str, "workers": int}
 _SUMMARY = {
     "state": str,
     "seconds": {"total": float, "search": float, "final": float, "study": float},
@@ -75,6 +89,8 @@ _SCORES = dict.fromkeys(DIRECTIONS, float)
 _SUMMARY_BEST = {"number": int, "params": dict, "validation_accuracy": float}
 _FINAL = {"epochs": int, "parameters": int}
 _TESTED = {"test_accuracy": float, "test_ci95": [float, float]}
+_OBJECTIVE_BEST = {"number": int, "params": dict, "value": float, "search_best": float}
+_OBJECTIVE_FINALIST = {"number": int, "runs": int, "failed": int, "mean": float}
 # What may be missing or null; where it is there, it is of this kind.
 _FINAL_OPTIONAL = {
     "test_accuracy": float,
@@ -155,6 +171,14 @@ class RunDirectory:
     def report_path(self) -> Path:
         return self.path / "report.html"
 
+    @property
+    def finalists_path(self) -> Path:
+        return self.path / "finalists.csv"
+
+    @property
+    def output_path(self) -> Path:
+        return self.path / "output.log"
+
     # -- writing ---------------------------------------------------------------------------------
 
     @classmethod
@@ -183,7 +207,7 @@ class RunDirectory:
         """
         run = cls.open(path)
         run._take_lock()
-        for table in (*run._growing, run.readings_path):
+        for table in (*run._growing, run.readings_path, run.finalists_path):
             run._cut(table, None)
         return run
 
@@ -296,8 +320,60 @@ class RunDirectory:
             if not path.exists() or path.stat().st_size == 0:
                 self._append(path, columns)
 
+    def start_objective_tables(self) -> None:
+        """Write the headers of an objective's tables, where they are not there yet."""
+        for path, columns in (
+            (self.trials_path, _OBJECTIVE_TRIAL_COLUMNS),
+            (self.curves_path, _OBJECTIVE_CURVE_COLUMNS),
+            (self.finalists_path, _OBJECTIVE_FINALIST_COLUMNS),
+        ):
+            if not path.exists() or path.stat().st_size == 0:
+                self._append(path, columns)
+        self._trial_columns = tuple(self._rows(self.trials_path)[0][len(_TRIAL_COLUMNS) :])
+
+    def add_trial_columns(self, hyperparameters: Iterable[str]) -> None:
+        """Make room in ``trials.csv`` for hyperparameters that no trial had before."""
+        columns = [_column(name) for name in hyperparameters]
+        new = [column for column in columns if column not in self._trial_columns]
+        if not new:
+            return
+        self._trial_columns = (*self._trial_columns, *new)
+        header, *rows = self._rows(self.trials_path)
+        table = io.StringIO(newline="")
+        writer = csv.writer(table)
+        writer.writerow([*header, *new])
+        writer.writerows([*row, *("" for _ in new)] for row in rows)
+        self._replace(self.trials_path, table.getvalue())
+
+    def _rows(self, path: Path) -> list[list[str]]:
+        try:
+            return list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise StorageError(f"{path}: cannot be read: {_line(error)}") from error
+
+    def append_step(self, number: int, step: int, value: float) -> None:
+        """Add one report of an objective's trial to ``curves.csv``."""
+        self._append(self.curves_path, (number, step, repr(value)))
+
+    def append_finalist(
+        self, number: int, repeat: int, value: float | None, seconds: float, reason: str
+    ) -> None:
+        """Add one call of an objective for a finalist to ``finalists.csv``."""
+        shown = "" if value is None else repr(value)
+        row = (number, repeat, shown, f"{seconds:.3f}", reason)
+        self._append(self.finalists_path, row, sync=True)
+
+    def finalists(self) -> dict[tuple[int, int], float | None]:
+        """What an objective returned for finalists, by trial and repeat; None where it failed."""
+        try:
+            rows = self._rows(self.finalists_path)[1:]
+            return {(int(row[0]), int(row[1])): float(row[2]) if row[2] else None for row in rows}
+        except (IndexError, ValueError) as error:
+            raise StorageError(f"{self.finalists_path}: is damaged") from error
+
     def append_trial(self, trial: TrialResult) -> None:
         """Add a finished trial's row; a hyperparameter that does not exist for it stays empty."""
+        values = {_column(n): value for n, value in {**trial.params, **trial.costs}.items()}
         self._append(
             self.trials_path,
             (
@@ -307,7 +383,7 @@ class RunDirectory:
                 trial.epochs,
                 f"{trial.seconds:.3f}",
                 trial.reason,
-                *({**trial.params, **trial.costs}.get(name, "") for name in self._trial_columns),
+                *(values.get(name, "") for name in self._trial_columns),
             ),
             sync=True,
         )
@@ -352,8 +428,25 @@ class RunDirectory:
             config = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
         except Exception as error:  # PyYAML lets a ValueError or KeyError through
             raise StorageError(f"{self.config_path}: cannot be read: {_line(error)}") from error
-        _check(config, _CONFIG, self.config_path)
+        is_objective = isinstance(config, dict) and config.get("kind") == OBJECTIVE
+        _check(config, _OBJECTIVE_CONFIG if is_objective else _CONFIG, self.config_path)
         return config  # type: ignore[no-any-return]
+
+    @property
+    def is_of_objective(self) -> bool:
+        """Whether the run is one of a user's own objective function."""
+        return self.config().get("kind") == OBJECTIVE
+
+    def check_on_data(self) -> None:
+        """Make sure that there is data and a model of Cotune's own to ask for.
+
+        Raises:
+            UsageError: It is a run of an objective.
+        """
+        if self.is_of_objective:
+            raise UsageError(
+                f"{self.path}: is a run of an objective, without data or a model of Cotune's own"
+            )
 
     def summary(self) -> Summary:
         """Where the run stands. A run whose writer was killed reads as interrupted."""
@@ -363,7 +456,12 @@ class RunDirectory:
         data = _read_json(path)
         _check(data, _SUMMARY, path)
         if data.get("best") is not None:
-            _check(data["best"], _SUMMARY_BEST, path, "best.")
+            best = _OBJECTIVE_BEST if self.is_of_objective else _SUMMARY_BEST
+            _check(data["best"], best, path, "best.")
+        _check(data.get("finalists", []), list, path, "finalists.")
+        for one in data.get("finalists", []):
+            _check(one, _OBJECTIVE_FINALIST, path, "finalists.")
+            _check_optional(one, {"sd": float}, path, "finalists.")
         if data.get("final") is not None:
             _check(data["final"], _FINAL, path, "final.")
             _check_optional(data["final"], _FINAL_OPTIONAL, path, "final.")
@@ -458,7 +556,7 @@ class RunDirectory:
                         number=int(row["number"]),
                         state=row["state"],  # type: ignore[arg-type]
                         value=float(row["value"]) if row["value"] else None,
-                        epochs=int(row["epochs_trained"]),
+                        epochs=int(row["reports" if "reports" in row else "epochs_trained"]),
                         params={},
                         seconds=float(row["seconds"]),
                         reason=row["reason"],
@@ -536,6 +634,12 @@ def default_path(name: str) -> Path:
         count += 1
         path = Path("runs") / f"{stem}-{count}"
     return path
+
+
+def _column(hyperparameter: str) -> str:
+    """Its column in ``trials.csv``; an objective may call one ``value``, or ``number``."""
+    taken = hyperparameter in _OBJECTIVE_TRIAL_COLUMNS
+    return f"params_{hyperparameter}" if taken else hyperparameter
 
 
 def _whole_lines(file: IO[bytes], end: int) -> int:

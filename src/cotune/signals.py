@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 
@@ -45,3 +46,13 @@ def stop_request() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ended the run; its finished trials are in the run directory."""
+
+    def __init__(self, number: int, path: Path, advice: str) -> None:
+        cause = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        super().__init__(f"stopped by {cause}; {advice}")
+        self.signal = number
+        self.path = path

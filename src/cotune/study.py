@@ -52,11 +52,12 @@ _EXHAUSTED: Final = "exhausted"
 DISTURBED: Final = "disturbed"
 """The user attribute of a study of which trials would not come again bit for bit."""
 
-_STATES: Final[dict[State, TrialState]] = {
+STATES: Final[dict[State, TrialState]] = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
+"""What a trial's end is called in a study."""
 
 
 class Study:
@@ -282,7 +283,7 @@ class Study:
                 trial.set_user_attr("reason", reason)
             # Optuna takes a pruned trial's value from its last report.
             values = None if value is None else [value, *costs]
-            self._study.tell(trial, values if state == "complete" else None, state=_STATES[state])
+            self._study.tell(trial, values if state == "complete" else None, state=STATES[state])
 
     def sync(self) -> None:
         """Make what was recorded survive a power loss."""

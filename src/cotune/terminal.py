@@ -25,7 +25,7 @@ from cotune.results import (
     TrialResult,
     TrialSpec,
 )
-from cotune.rundir import RunDirectory
+from cotune.rundir import OBJECTIVE, RunDirectory
 
 _LINE_SECONDS = 2.0  # between two plain lines, unless a trial is the best so far
 _SHOWN_RUNNING = 8
@@ -54,6 +54,7 @@ class _Counting(Observer):
         self._counts = {"complete": 0, "pruned": 0, "failed": 0}
         self._best: TrialResult | None = None
         self._metric = "accuracy"
+        self._unit = "epoch"  # what a trial's length is counted in
         self._began = time.monotonic()
         self._timeout: float | None = None
         self._n_trials: int | None = None
@@ -61,6 +62,7 @@ class _Counting(Observer):
     def run_started(self, run: RunDirectory, began: float, timeout: float | None) -> None:
         config = run.config()
         self._metric, self._n_trials = config["metric"], config.get("n_trials")
+        self._unit = "report" if config.get("kind") == OBJECTIVE else "epoch"
         self._began, self._timeout = began, timeout
         # A log's lines stay whole.
         self._console.print(_data_line(config), soft_wrap=not self._console.is_terminal)
@@ -125,7 +127,7 @@ class PlainObserver(_Counting):
         why = f" ({trial.reason})" if told else ""
         self._say(
             f"trial {trial.number} {trial.state}{why}: {self._metric} {self._score(trial.value)} "
-            f"after {_epochs(trial.epochs)}{leader}, {self._time_left}"
+            f"after {_counted(trial.epochs, self._unit)}{leader}, {self._time_left}"
         )
 
     def finalists_started(self, trials: Sequence[TrialResult], rounds: int) -> None:
@@ -254,9 +256,10 @@ class LiveObserver(_Counting):
     def _running_table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         # Fixed widths, so that nothing moves from one picture to the next.
+        step = "step" if self._unit == "report" else "epoch"
         for column, width in (
             ("trial", 5),
-            ("epoch", 7),
+            (step, 7),
             (self._metric, max(8, len(self._metric))),
         ):
             table.add_column(column, width=width, justify="right", no_wrap=True)
@@ -266,7 +269,7 @@ class LiveObserver(_Counting):
             params = {name: v for name, v in spec.params.items() if name != "epochs"}
             table.add_row(
                 str(number),
-                f"{report.epoch if report else 0}/{spec.epochs}",
+                _progress(spec, report),
                 self._score(value),
                 Text(format_params(params), no_wrap=True, overflow="ellipsis"),
             )
@@ -280,11 +283,21 @@ class LiveObserver(_Counting):
         return table
 
 
+def _progress(spec: TrialSpec, report: Report | None) -> str:
+    """``3/10``; of an objective, which does not say how far it goes, its last step."""
+    if "epochs" in spec.params:
+        return f"{report.epoch if report else 0}/{spec.epochs}"
+    return str(report.epoch) if report else "-"
+
+
 def print_run(run: RunDirectory, console: Console | None = None) -> None:
     """Print where a run stands or how it ended: data, best trial, counts, scores, files."""
     console = console or make_console()
     config, summary = run.config(), run.summary()
-    rows = [*_rows(config, summary, len(run.readings())), *_files(run)]
+    if run.is_of_objective:
+        rows = [*_objective_rows(config, summary), *_files(run)]
+    else:
+        rows = [*_rows(config, summary, len(run.readings())), *_files(run)]
     if summary.message:
         rows.append(("note", summary.message))
     # Wrapped for people; in a pipe every line stays whole.
@@ -321,12 +334,9 @@ def _lanes_line(summary: Summary) -> str:
 
 
 def _rows(config: Mapping[str, Any], summary: Summary, readings: int) -> list[tuple[str, str]]:
-    counts, seconds = summary.trials, summary.seconds
+    seconds = summary.seconds
     rows: list[tuple[str, str]] = [("state", summary.state), ("data", _data_line(config))]
-    trials = ", ".join(f"{counts[state]} {state}" for state in ("complete", "pruned", "failed"))
-    rows.append(
-        ("trials", trials + (f", {counts['running']} running" if counts["running"] else ""))
-    )
+    rows.append(("trials", _trials_line(summary.trials)))
     rows.append(
         (
             "time",
@@ -356,6 +366,41 @@ def _rows(config: Mapping[str, Any], summary: Summary, readings: int) -> list[tu
         rows.append(("on the Pareto front", front))
     if summary.final:
         rows += _final_rows(config, summary.final, readings)
+    return rows
+
+
+def _trials_line(counts: Mapping[str, int]) -> str:
+    trials = ", ".join(f"{counts[state]} {state}" for state in ("complete", "pruned", "failed"))
+    return trials + (f", {counts['running']} running" if counts["running"] else "")
+
+
+def _objective_rows(config: Mapping[str, Any], summary: Summary) -> list[tuple[str, str]]:
+    seconds, best = summary.seconds, summary.best
+    rows = [
+        ("state", summary.state),
+        ("objective", _data_line(config)),
+        ("trials", _trials_line(summary.trials)),
+        (
+            "time",
+            f"{seconds['total']:.1f} s: search {seconds['search']:.1f} s "
+            f"(Optuna and storage {seconds['study']:.1f} s), finalists "
+            f"{seconds.get('finalists', 0.0):.1f} s",
+        ),
+    ]
+    if not best:
+        return rows
+    rows.append(("chosen trial" if summary.finalists else "best trial", str(best["number"])))
+    rows += [(f"  {name}", format_value(value)) for name, value in best["params"].items()]
+    rows.append(("value in the search", f"{best['value']:.6g} (optimistic: it was chosen by it)"))
+    for one in summary.finalists:
+        spread = "" if one.get("sd") is None else f" +- {one['sd']:.2g}"
+        again = f"the objective's own value, of {_counted(one['runs'], 'run')} with fresh seeds"
+        failed = f"; {one['failed']} failed" if one["failed"] else ""
+        rows.append(
+            (f"trial {one['number']} again", f"{one['mean']:.6g}{spread} ({again}{failed})")
+        )
+    if summary.finalists:
+        rows.append(("", "No test data: the value is as good as what the objective judges by."))
     return rows
 
 
@@ -431,6 +476,7 @@ def _files(run: RunDirectory) -> list[tuple[str, str]]:
         (run.best_path / "model.safetensors", "model"),
         (run.ensemble_path / "ensemble.json", "ensemble"),
         (run.trials_path, "all trials"),
+        (run.output_path, "output"),
         (run.journal_path, "Optuna study"),
     ):
         if path.exists():
@@ -439,6 +485,8 @@ def _files(run: RunDirectory) -> list[tuple[str, str]]:
 
 
 def _data_line(config: Mapping[str, Any]) -> str:
+    if config.get("kind") == OBJECTIVE:
+        return f"{config['objective']}, {config['direction']}d"
     data, rows = config["dataset"], config["dataset"]["rows"]
     test = f"{rows['test']:,} sealed for the test" if rows["test"] else "no test set"
     return (
@@ -448,7 +496,7 @@ def _data_line(config: Mapping[str, Any]) -> str:
 
 
 def _where(config: Mapping[str, Any]) -> str:
-    if config["device"] == "cuda":
+    if config.get("device") == "cuda":
         return "the GPU"
     if config["workers"] == 0:
         return "this process"
@@ -480,4 +528,8 @@ def _final_line(trial: TrialResult, spec: TrialSpec) -> str:
 
 
 def _epochs(count: int) -> str:
-    return f"{count} epoch" + ("" if count == 1 else "s")
+    return _counted(count, "epoch")
+
+
+def _counted(count: int, unit: str) -> str:
+    return f"{count} {unit}" + ("" if count == 1 else "s")

@@ -12,15 +12,13 @@ that it was training one at a time: one that ends its worker again is the one to
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
 from math import nan
-from multiprocessing.connection import Pipe, wait
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +28,9 @@ from numpy.typing import NDArray
 from cotune.data.dataset import TrainingData
 from cotune.exceptions import StorageError
 from cotune.executors.base import Executor, worth_filling
+from cotune.executors.launch import how_it_ended, launch
 from cotune.results import Report, TrialSpec, Verdict
 
-# Without these, glibc returns every large tensor's pages to the system and faults them in again.
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
-}
 _EXIT_SECONDS = 2.0
 _HANG_SECONDS = 120.0  # without a sign of life; a worker gives one a second
 _CHANCES = 2  # workers that a trial may end
@@ -338,7 +330,6 @@ class ProcessExecutor(Executor):
 
 class _Worker:
     def __init__(self, data_fd: int) -> None:
-        self.pipe, theirs = Pipe()
         self.specs: dict[int, TrialSpec] = {}
         self.epochs: dict[int, int] = {}  # by trial, the last that was reported
         self.in_training: list[int] = []
@@ -349,18 +340,7 @@ class _Worker:
         self.saving_seconds = 0.0
         self.last_sign = time.monotonic()
         self._reports: list[Report] = []
-        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        command = [sys.executable, "-P", "-m", "cotune.executors.worker"]
-        self._process = subprocess.Popen(
-            # -P: it imports what the driver would, and no numpy.py that lies in this folder.
-            [*command, str(theirs.fileno()), str(data_fd)],
-            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": paths},
-            pass_fds=(theirs.fileno(), data_fd),
-            stdin=subprocess.DEVNULL,
-            # A Ctrl-C in the terminal is for the driver, which then ends its workers.
-            start_new_session=True,
-        )
-        theirs.close()
+        self.pipe, self._process = launch("cotune.executors.worker", data_fd)
 
     def send(self, kind: str, content: Any) -> None:
         if not self.specs or kind == "resume":
@@ -411,12 +391,7 @@ class _Worker:
         return reports
 
     def _lost(self) -> _WorkerLostError:
-        try:
-            code = self._process.wait(_EXIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            code = None
-        cause = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        return _WorkerLostError(f"{cause}; too little memory is one cause")
+        return _WorkerLostError(how_it_ended(self._process))
 
     def kill(self) -> None:
         with contextlib.suppress(OSError):

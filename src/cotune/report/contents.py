@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from dataclasses import dataclass
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 from cotune.exceptions import StorageError
@@ -20,6 +21,7 @@ METRICS = {
     "f1": "validation F1",
     "auc": "validation AUC",
     "loss": "validation loss",
+    "value": "value of the objective",
 }
 """What a trial's value is, by the configuration's ``metric``."""
 
@@ -59,12 +61,14 @@ class Contents:
 
     @property
     def metric(self) -> str:
-        """One of :data:`METRICS`."""
+        """One of :data:`METRICS`; ``value`` of a run of an objective."""
         metric = str(self.config.get("metric", "accuracy"))
         return metric if metric in METRICS else "accuracy"
 
     @property
     def maximize(self) -> bool:
+        if self.metric == "value":
+            return bool(self.config.get("direction") == "maximize")
         return self.metric != "loss"
 
     @property
@@ -113,14 +117,30 @@ def gather(run: RunDirectory) -> Contents:
     """
     from cotune.storage import load_study
 
+    study = _by_metric(load_study(run.journal_path)) if run.journal_path.exists() else None
+    if run.is_of_objective:
+        curves = _reported_steps(study) if study else {}
+    else:
+        curves = run.curves() if run.curves_path.exists() else {}
     return Contents(
         config=run.config(),
         summary=run.summary(),
         final=run.final(),
-        curves=run.curves() if run.curves_path.exists() else {},
+        curves=curves,
         trials=_trials(run) if run.trials_path.exists() else [],
-        study=_by_metric(load_study(run.journal_path)) if run.journal_path.exists() else None,
+        study=study,
     )
+
+
+def _reported_steps(study: optuna.Study) -> dict[int, list[Report]]:
+    """What an objective reported, by trial: the step as the epoch, and the score ``value``."""
+    return {
+        trial.number: [
+            Report(trial.number, step, nan, nan, {"value": value}, 0.0, 0)
+            for step, value in sorted(trial.intermediate_values.items())
+        ]
+        for trial in study.get_trials(deepcopy=False)
+    }
 
 
 def _by_metric(study: optuna.Study) -> optuna.Study:

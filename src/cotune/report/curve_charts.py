@@ -41,8 +41,13 @@ def trial_curve_charts(contents: Contents) -> list[Chart]:
     return [_trial_curves(contents, score) for score in (*own, "accuracy", "loss")]
 
 
-def _trial_curves(contents: Contents, score: str) -> Chart:
-    label = METRICS[score]
+def step_chart(contents: Contents) -> Chart:
+    """What every trial of an objective reported, by its own steps."""
+    return _trial_curves(contents, "value", "step")
+
+
+def _trial_curves(contents: Contents, score: str, unit: str = "epoch") -> Chart:
+    label = "reported values" if score == "value" else METRICS[score]
     name, title = f"curves-{score}", label[0].upper() + label[1:]
     curves = {
         number: [report for report in reports if math.isfinite(report.scores.get(score, math.nan))]
@@ -50,7 +55,8 @@ def _trial_curves(contents: Contents, score: str) -> Chart:
     }
     curves = {number: reports for number, reports in curves.items() if reports}
     if not curves:
-        return missing(name, title, "Not drawn: no trial finished an epoch.")
+        why = "finished an epoch" if unit == "epoch" else "reported a value"
+        return missing(name, title, f"Not drawn: no trial {why}.")
     import plotly.graph_objects as go
 
     states = {row.number: row.state for row in contents.trials}
@@ -70,7 +76,7 @@ def _trial_curves(contents: Contents, score: str) -> Chart:
             "legendgroup": state,
             "opacity": opacity,
             "meta": "trial",
-            "hovertemplate": "%{customdata}<br>epoch %{x}: %{y:.4f}<extra></extra>",
+            "hovertemplate": f"%{{customdata}}<br>{unit} %{{x}}: %{{y:.4f}}<extra></extra>",
         }
         shown = f"best: trial {members[0][0]}" if state == "best" else state
         figure.add_trace(
@@ -95,18 +101,18 @@ def _trial_curves(contents: Contents, score: str) -> Chart:
                     marker={"color": color, "size": 5},
                 )
             )
-    maximize = score != "loss"
+    maximize = contents.maximize if score == "value" else score != "loss"
     values = [report.scores[score] for reports in curves.values() for report in reports]
     limits, hidden = focus(values, maximize)
     figure.update_layout(
-        xaxis={"title": {"text": "epoch"}, **whole_ticks(1, longest)},
+        xaxis={"title": {"text": unit}, **whole_ticks(1, longest)},
         yaxis={"title": {"text": label}, "range": limits, "autorange": limits is None},
     )
     notes = []
     if hidden:
         notes.append("The weakest tenth of the points lies outside; double-click shows all.")
     if longest > most:
-        notes.append(f"At most {most} epochs of a trial are drawn; curves.csv has all.")
+        notes.append(f"At most {most} {unit}s of a trial are drawn; curves.csv has all.")
     return Chart(name, title, plain(figure), " ".join(notes))
 
 

@@ -86,7 +86,7 @@ def render(contents: Contents, samples: Picture | None, mistakes: Picture | None
     return render_page(
         "page.html.j2",
         drawn,
-        _hover_labels(contents),
+        hover_labels(contents),
         brand="Cotune report",
         title=_dataset_name(contents),
         banner=_banner(contents),
@@ -107,7 +107,7 @@ def render(contents: Contents, samples: Picture | None, mistakes: Picture | None
         final_curves=final_curves,
         confusion=confusion,
         rows=contents.ranked()[:MOST_ROWS],
-        columns=_columns(contents.ranked()[:MOST_ROWS]),
+        columns=columns_of(contents.ranked()[:MOST_ROWS]),
         trials=len(contents.trials),
         chosen=contents.best,
         settings=_settings(contents),
@@ -131,7 +131,7 @@ def _picture(path: Path) -> Picture | None:
     )
 
 
-def _hover_labels(contents: Contents) -> dict[int, str]:
+def hover_labels(contents: Contents) -> dict[int, str]:
     """What a trial's points say on hover, in plotly.js's markup, everything else escaped."""
     labels = {}
     states = {row.number: row for row in contents.trials}
@@ -219,11 +219,17 @@ def _tiles(contents: Contents) -> list[Tile]:
         tiles.append(Tile("Validation accuracy", text.percent(shown), note))
     else:
         tiles.append(Tile("Validation accuracy", "–", "no trial has a value"))
+    return [*tiles, *run_tiles(contents)]
+
+
+def run_tiles(contents: Contents) -> list[Tile]:
+    """How many trials there were, and how long they took."""
+    summary = contents.summary
     counts = {**summary.trials}
     parts = [f"{counts.get(state, 0):,} {state}" for state in ("complete", "pruned", "failed")]
     if counts.get("running"):
         parts.append(f"{counts['running']:,} unfinished")
-    tiles.append(Tile("Trials", f"{sum(counts.values()):,}", ", ".join(parts)))
+    trials = Tile("Trials", f"{sum(counts.values()):,}", ", ".join(parts))
     seconds = summary.seconds
     spans = [
         f"{label} {text.duration(seconds[key])}"
@@ -235,8 +241,7 @@ def _tiles(contents: Contents) -> list[Tile]:
         if seconds.get(key)
     ]
     total = text.duration(seconds["total"]) if "total" in seconds else "–"
-    tiles.append(Tile("Wall clock", total, ", ".join(spans)))
-    return tiles
+    return [trials, Tile("Wall clock", total, ", ".join(spans))]
 
 
 def _default_tile(contents: Contents, final: FinalResult) -> Tile:
@@ -272,7 +277,7 @@ def _mistakes(contents: Contents) -> list[dict[str, str]]:
     ]
 
 
-def _columns(rows: Iterable[Row]) -> list[str]:
+def columns_of(rows: Iterable[Row]) -> list[str]:
     """The hyperparameters that exist for any of the rows, in the order of ``trials.csv``."""
     return list(dict.fromkeys(name for row in rows for name in row.params))
 

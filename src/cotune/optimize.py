@@ -1,0 +1,409 @@
+"""A user's own Optuna objective on worker processes: :func:`optimize`, and going on with it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import platform
+import shlex
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cotune.arguments import count, n_cores, named, positive, read_seed, read_timeout
+from cotune.duration import parse_duration
+from cotune.exceptions import CotuneError, StorageError, UsageError
+from cotune.executors.objective_processes import ObjectiveProcesses
+from cotune.hyperparameters import shown
+from cotune.objective import REPEATS, ObjectiveOptions, ObjectiveSearch
+from cotune.objective_study import ObjectiveStudy
+from cotune.observer import Observer
+from cotune.provenance import command_line, shown_name
+from cotune.report import build_report
+from cotune.results import Direction
+from cotune.rundir import OBJECTIVE, RunDirectory, default_path
+from cotune.signals import Stopped, stop_request
+from cotune.study import OPTUNA_VERSION, PRUNERS, SAMPLERS, PrunerLike, SamplerLike
+from cotune.version import VERSION
+
+if TYPE_CHECKING:
+    from cotune.api import RunResult
+
+ObjectiveLike = str | Path | Callable[[Any], Any]
+"""``FILE.py:NAME``, or a function of an Optuna trial."""
+
+_CLOSING_SECONDS = 2.5  # report and exit
+
+
+def optimize(
+    objective: ObjectiveLike,
+    *,
+    direction: str = "minimize",
+    n_trials: int | None = None,
+    timeout: str | float | None = None,
+    sampler: SamplerLike = "tpe",
+    pruner: PrunerLike = "asha",
+    seed: int = 0,
+    workers: int | None = None,
+    finalists: int | None = None,
+    repeats: int = REPEATS,
+    out: str | Path | None = None,
+    observer: Observer | None = None,
+    began: float | None = None,
+) -> RunResult:
+    """Run an Optuna objective, unchanged, on worker processes.
+
+    It is called with a trial that has Optuna's interface, a trial at a time in each worker. The
+    best trials are run again with fresh seeds, and the best mean is chosen: a search's best value
+    is the luckiest of many.
+
+    Before each call the worker seeds Python, NumPy and, where it is imported by then, PyTorch.
+
+    Args:
+        objective: ``"FILE.py:NAME"``, which workers import, or the function itself, which is sent
+            to them; it may be of a notebook, or of a script without an
+            ``if __name__ == "__main__"``. It returns a number, and may report and be pruned.
+        direction: ``minimize`` (as in Optuna, the default) or ``maximize``.
+        n_trials: Trials to run.
+        timeout: Wall clock of everything: seconds, or ``"90s"``, ``"5m"``, ``"2h"``. Without it
+            5 minutes; no limit when ``n_trials`` is given.
+        sampler: ``tpe``, ``random``, ``grid`` (for an objective whose choices are finite),
+            ``qmc``, ``gp``, or an Optuna sampler.
+        pruner: ``asha`` and ``top-k``, by a trial's first, third, ninth... report; ``median``,
+            ``hyperband``, ``none``, or an Optuna pruner.
+        seed: Decides the sampler's draws and the seeds of all calls.
+        workers: Processes; one per core by default.
+        finalists: How many of the best trials are run again; 0 for none. By default 3, from ten
+            trials on, in two fifths of the timeout at most.
+        repeats: How often each of them is.
+        out: The run directory; by default ``runs/NAME-TIME``.
+        observer: Told how the run goes.
+        began: ``time.monotonic()`` when the timeout began to count; now by default.
+
+    Raises:
+        UsageError: An argument cannot be used, the objective cannot be loaded, or the run
+            directory exists.
+        StorageError: The run directory cannot be written.
+        NoUsableTrialError: Every trial failed.
+        KeyboardInterrupt: A signal stopped the run; :func:`resume` goes on with it.
+    """
+    began = time.monotonic() if began is None else began
+    options = read_options(
+        direction, n_trials, timeout, sampler, pruner, seed, workers, finalists, repeats
+    )
+    from cotune.api import RunResult  # PyTorch's second: of the timeout, and not after it
+
+    return RunResult(carry_out(objective, options, out, observer or Observer(), began))
+
+
+def read_options(
+    direction: str,
+    n_trials: int | None,
+    timeout: str | float | None,
+    sampler: SamplerLike,
+    pruner: PrunerLike,
+    seed: int,
+    workers: int | None,
+    finalists: int | None,
+    repeats: int,
+) -> ObjectiveOptions:
+    """The arguments of :func:`optimize`, checked; the objective's name is still to come."""
+    return ObjectiveOptions(
+        name="",
+        direction=_read_direction(direction),
+        sampler=named(sampler, SAMPLERS, "sampler"),
+        pruner=named(pruner, PRUNERS, "pruner"),
+        n_trials=positive(n_trials, "n_trials"),
+        timeout=read_timeout(timeout, n_trials),
+        seed=read_seed(seed),
+        workers=positive(workers, "workers") or n_cores(),
+        finalists=None if finalists is None else count(finalists, "finalists"),
+        repeats=positive(repeats, "repeats") or REPEATS,
+    )
+
+
+def _read_direction(direction: object) -> Direction:
+    if direction == "minimize":
+        return "minimize"
+    if direction == "maximize":
+        return "maximize"
+    raise UsageError(f"direction: {shown(direction)} is unknown; choose minimize or maximize")
+
+
+@dataclass(frozen=True)
+class _Objective:
+    """A user's function on its way to the workers.
+
+    Attributes:
+        name: As people see it.
+        source: As ``load_objective`` takes it.
+        sha256: Of its file; None of a function that was passed.
+    """
+
+    name: str
+    source: tuple[str, Any]
+    sha256: str | None = None
+
+
+def read_objective(objective: ObjectiveLike) -> _Objective:
+    """Where the workers get the objective from. Nothing of the user's is run here.
+
+    Raises:
+        UsageError: It is neither ``FILE.py:NAME`` nor a function, or cannot be sent.
+    """
+    if isinstance(objective, str | Path):
+        file, _, name = str(objective).rpartition(":")
+        if not file.endswith(".py") or not name.isidentifier():
+            raise UsageError(
+                f"objective: {shown(str(objective))} is not FILE.py:NAME, as train.py:objective"
+            )
+        path = Path(file).absolute()
+        try:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
+        return _Objective(str(objective), ("file", (str(path), name)), digest)
+    if not callable(objective):
+        raise UsageError(f"objective: {shown(objective)} is not a function of a trial")
+    import cloudpickle
+
+    try:
+        content = cloudpickle.dumps(objective)
+    except Exception as error:  # whatever the objects that it refers to raise
+        text = " ".join(str(error).split())[:200]
+        raise UsageError(
+            f"objective: cannot be sent to worker processes: {text}; make what it needs inside of "
+            "it, or give FILE.py:NAME"
+        ) from error
+    return _Objective(
+        getattr(objective, "__qualname__", type(objective).__name__), ("pickle", content)
+    )
+
+
+def carry_out(
+    objective: ObjectiveLike,
+    options: ObjectiveOptions,
+    out: str | Path | None,
+    observer: Observer,
+    began: float,
+) -> RunDirectory:
+    """What :func:`optimize` does, but for its result."""
+    found = read_objective(objective)
+    stem = found.name.rpartition(":")[0] or found.name
+    return _run(
+        found,
+        replace(options, name=found.name),
+        lambda: RunDirectory.create(out or default_path(Path(stem).stem)),
+        observer,
+        began,
+    )
+
+
+def _run(
+    objective: _Objective,
+    options: ObjectiveOptions,
+    open_directory: Callable[[], RunDirectory],
+    observer: Observer,
+    began: float,
+    before: tuple[Mapping[str, Any], Mapping[str, float]] | None = None,
+) -> RunDirectory:
+    """Run it, in a directory of its own or in one that has a configuration and seconds already."""
+    with contextlib.ExitStack() as stack:
+        directory = open_directory()
+        stack.callback(directory.close)
+        stop = stack.enter_context(stop_request())
+        deadline = math.inf if options.timeout is None else began + options.timeout
+        used = replace(options, workers=min(options.workers, options.n_trials or options.workers))
+        output = stack.enter_context(open(directory.output_path, "a"))
+        pool = stack.enter_context(ObjectiveProcesses(used.workers, objective.source, output))
+        try:
+            pool.wait(lambda: bool(stop) or time.monotonic() >= deadline)
+        except CotuneError as error:
+            if before is None:
+                _discard(directory)
+            if isinstance(error, UsageError):
+                raise UsageError(f"{objective.name}: cannot be loaded: {error}") from None
+            raise
+        config = _describe(objective, options)
+        if before:
+            config["command"] = before[0].get("command")
+        directory.write_config(config)
+        study = ObjectiveStudy(
+            directory.journal_path,
+            options.direction,
+            options.sampler,
+            options.pruner,
+            options.seed,
+        )
+        stack.callback(_report, directory)
+        stack.callback(observer.run_ended)
+        observer.run_started(directory, began, options.timeout)
+        ObjectiveSearch(
+            directory,
+            pool,
+            study,
+            used,
+            observer,
+            stop,
+            began,
+            _CLOSING_SECONDS,
+            before[1] if before else None,
+        ).go()
+    if stop.signal is not None:
+        raise Stopped(stop.signal, directory.path, _advice(directory, objective))
+    return directory
+
+
+def _discard(directory: RunDirectory) -> None:
+    """Leave nothing of a run that had not begun."""
+    with contextlib.suppress(OSError):
+        directory.output_path.unlink()
+        (directory.path / "lock").unlink()
+        directory.path.rmdir()
+
+
+def _report(directory: RunDirectory) -> None:
+    with contextlib.suppress(StorageError):  # what ended the run is the error to tell
+        build_report(directory)
+
+
+def _advice(directory: RunDirectory, objective: _Objective) -> str:
+    path = str(directory.path)
+    if objective.source[0] == "file":
+        name = shlex.quote(objective.name)
+        return f"to go on: cotune resume {shlex.quote(path)} --objective {name}"
+    return f"to go on, from Python: cotune.resume({path!r}, objective={objective.name})"
+
+
+def _describe(objective: _Objective, options: ObjectiveOptions) -> dict[str, Any]:
+    """What ``config.yaml`` says."""
+    return {
+        "kind": OBJECTIVE,
+        "command": command_line(),
+        "objective": objective.name,
+        "objective_sha256": objective.sha256,
+        "direction": options.direction,
+        "metric": "value",
+        "sampler": shown_name(options.sampler),
+        "pruner": shown_name(options.pruner),
+        "n_trials": options.n_trials,
+        "timeout_seconds": options.timeout,
+        "seed": options.seed,
+        "workers": options.workers,
+        "finalists": options.finalists,
+        "repeats": options.repeats,
+        "versions": {
+            "cotune": VERSION,
+            "python": platform.python_version(),
+            "optuna": OPTUNA_VERSION,
+        },
+    }
+
+
+def resume_objective(
+    path: str | Path,
+    objective: ObjectiveLike | None,
+    timeout: str | float | None,
+    n_trials: int | None,
+    more: int | None,
+    sampler: SamplerLike | None,
+    pruner: PrunerLike | None,
+    observer: Observer,
+    began: float,
+) -> None:
+    """Go on with a run of an objective; see :func:`cotune.resume`.
+
+    Trials that had not ended begin anew, with the hyperparameters that they had drawn.
+
+    Raises:
+        UsageError: The objective is not given: what a run directory names is not run.
+    """
+    run = RunDirectory.reopen(path)
+    try:
+        config = run.config()
+        if objective is None:
+            recorded = " ".join(config["objective"].split())[:300]
+            raise UsageError(
+                f"{run.path}: is a run of an objective, which Cotune runs only where you name it; "
+                f"give --objective {recorded}"
+            )
+        summary = run.summary() if (run.path / "summary.json").exists() else None
+        options = _recorded_options(run, config, sampler, pruner)
+        used = summary.seconds["total"] if summary else 0.0
+        extended = timeout is not None or more is not None
+        if more is not None or n_trials is not None:
+            asked = len(run.trials()) if run.trials_path.exists() else 0
+            total = n_trials or asked + (more or 0)
+            extended = extended or options.n_trials is None or total > options.n_trials
+            options = replace(options, n_trials=total)
+        if summary is not None and summary.state == "complete" and not extended:
+            if not run.report_path.exists():
+                build_report(run)
+            return
+        if timeout is not None:
+            limit = options.n_trials if n_trials or more else None
+            options = replace(options, timeout=used + parse_duration(timeout), n_trials=limit)
+        elif options.timeout is not None and not extended:
+            # What is left to do takes its time, though none of what was asked for may be left.
+            options = replace(options, timeout=max(options.timeout, used + options.timeout / 3))
+        elif extended:  # so many trials, however long they take
+            options = replace(options, timeout=None)
+        found = read_objective(objective)
+        if found.sha256 != config.get("objective_sha256"):
+            warnings.warn(
+                f"{found.name}: is not what it was when the run began; the trials that have ended "
+                "are of what it was",
+                stacklevel=4,
+            )
+        seconds = summary.seconds if summary else {}
+        _run(
+            found,
+            replace(options, name=found.name),
+            lambda: run,
+            observer,
+            began - used,
+            (config, seconds),
+        )
+    finally:
+        run.close()
+
+
+def _recorded_options(
+    run: RunDirectory,
+    config: Mapping[str, Any],
+    sampler: SamplerLike | None,
+    pruner: PrunerLike | None,
+) -> ObjectiveOptions:
+    try:
+        return read_options(
+            config["direction"],
+            config["n_trials"],
+            config["timeout_seconds"],
+            recorded_part("sampler", str(config["sampler"]), sampler, SAMPLERS),
+            recorded_part("pruner", str(config["pruner"]), pruner, PRUNERS),
+            config["seed"],
+            config["workers"],
+            config["finalists"],
+            config["repeats"],
+        )
+    except CotuneError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{run.config_path}: cannot be used: {error!r}") from None
+
+
+def recorded_part(what: str, recorded: str, given: Any, names: tuple[str, ...]) -> Any:
+    """A run's sampler or pruner, by the name that it recorded, or an object that is given again."""
+    if recorded in names:
+        if given is not None and given != recorded:
+            raise UsageError(f"{what}: the run's is {recorded}; start another run for another one")
+        return recorded
+    if given is None or isinstance(given, str):
+        raise UsageError(
+            f"{what}: the run was given a {recorded} object; resume it from Python with {what}=..."
+        )
+    return given
