@@ -41,7 +41,11 @@ def test_metrics(text, read):
     ("text", "message"),
     [
         ("acuracy", "metric: 'acuracy' is unknown; did you mean accuracy?"),
-        ("parameters", "metric: 'parameters' is unknown; choose one of accuracy, f1, loss"),
+        (
+            "parameters",
+            "metric: 'parameters' is unknown; choose one of accuracy, balanced-accuracy, f1, auc, "
+            "loss",
+        ),
         ("accuracy,loss", "metric: 'loss' is unknown; choose one of parameters, latency"),
         ("accuracy,latency,latency", "metric: latency is there twice"),
         ("accuracy,", "metric: '' is unknown; choose one of parameters, latency"),
