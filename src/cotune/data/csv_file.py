@@ -114,7 +114,7 @@ def _text_of(path: Path) -> bytes:
         if "\0" in text:
             offset = content.index(b"\0", start)
             raise DataError(f"{path}: byte {offset} (counted from 0) is NUL; {_GIVE_TEXT}")
-    if not content.removeprefix(codecs.BOM_UTF8).strip():
+    if re.compile(rb"\S").search(content, _beginning(content)) is None:
         raise DataError(f"{path}: the file is empty; give a file with a header and rows")
     return content
 
@@ -135,8 +135,8 @@ def _pieces(content: bytes) -> Iterator[tuple[int, int]]:
 def _beginning(content: bytes) -> int:
     """Where the header is: after a byte order mark and blank lines, which Arrow would not skip."""
     marked = len(codecs.BOM_UTF8) if content.startswith(codecs.BOM_UTF8) else 0
-    match = re.compile(rb"[\r\n]*").match(content, marked)
-    return match.end() if match else marked
+    first = re.compile(rb"[^\r\n]").search(content, marked)
+    return first.start() if first else len(content)
 
 
 def _delimiter(path: Path, content: bytes) -> str:

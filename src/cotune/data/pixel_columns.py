@@ -64,14 +64,14 @@ def read_images(raw: RawTable, layout: Layout) -> NDArray[np.uint8]:
     """
     names, (height, width) = layout
     check_columns(raw, names)
-    images = np.empty((len(raw), len(names)), np.uint8)
+    pixels = np.empty((len(names), len(raw)), np.uint8)
     for place, name in enumerate(names):
         values = read_numbers(raw, name)
         with np.errstate(invalid="ignore"):
-            images[:, place] = values
-        wrong = np.flatnonzero(images[:, place] != values)
+            pixels[place] = values
+        wrong = np.flatnonzero(pixels[place] != values)
         if len(wrong):
             value = values[wrong[0]]
             shown = "the pixel is missing" if math.isnan(value) else f"{value:g} is no pixel"
             raise raw.error(wrong[0], name, f"{shown}; give whole numbers from 0 to 255")
-    return images.reshape(len(raw), height, width)
+    return np.ascontiguousarray(pixels.T).reshape(len(raw), height, width)

@@ -84,7 +84,11 @@ def place_columns(
     for place, written in enumerate(given):
         name = written.strip()
         if name == "" or written in index or _INDEX.fullmatch(name):
-            what = f"column {place + 1} has no name" if name == "" else f"{name!r} is an index"
+            what = (
+                f"column {place + 1} has no name"
+                if name == ""
+                else f"{shorten(name)!r} is an index"
+            )
             remarks.append(f"{what}: left out")
         elif name in names:
             raise DataError(

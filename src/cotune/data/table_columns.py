@@ -15,9 +15,11 @@ from cotune.data.dataset import Column
 from cotune.data.raw_table import RawTable, is_text, listed, shorten
 from cotune.exceptions import DataError
 
+LONGEST_TEXT: Final = 200
+"""Characters of a category or class; a longer text is none."""
+
 _MOSTLY: Final = 0.75  # share of numbers that makes a column one of numbers with an error in it
 _MOST_CATEGORIES: Final = 10_000
-_LONGEST_TEXT: Final = 200  # characters; a longer one is no category
 _MOST_DESCRIPTION: Final = 12 << 20  # bytes of model.json that columns may take
 _SHOWN: Final = 5  # remarks in a message
 
@@ -86,7 +88,7 @@ def _understand(raw: RawTable, name: str) -> tuple[Column, NDArray[np.float64]] 
             raise _no_number(raw, name, codes, texts, numbers)
     if len(texts) == np.count_nonzero(codes >= 0):
         return "its texts are all different, as ids are"
-    if len(texts) > _MOST_CATEGORIES or max(map(len, texts)) > _LONGEST_TEXT:
+    if len(texts) > _MOST_CATEGORIES or max(map(len, texts)) > LONGEST_TEXT:
         return "its texts are too many or too long to be categories"
     return Column(name, "category", texts), _looked_up(np.arange(len(texts), dtype=float), codes)
 

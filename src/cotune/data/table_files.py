@@ -127,7 +127,7 @@ def _read_frame(source: Any, name: str) -> RawTable:
         table = pa.table(source)
         table.validate(full=True)
     except (pa.ArrowException, ValueError, TypeError) as error:
-        raise DataError(f"{name}: cannot be read: {one_line(error)}; convert the column") from error
+        raise DataError(f"{name}: cannot be read: {one_line(error)}; mend the table") from error
     names, positions, remarks = place_columns(table.schema.names, name, _index_of(table.schema))
     _check_types(name, table.schema)
     if not names or table.num_rows == 0:

@@ -17,7 +17,14 @@ from cotune.data.arrays import from_arrays
 from cotune.data.dataset import Column, Dataset, Source
 from cotune.data.pixel_columns import find_layout, is_pixel, read_images
 from cotune.data.raw_table import RawTable, is_text, listed, shorten
-from cotune.data.table_columns import check_columns, encode, read_numbers, read_texts, understand
+from cotune.data.table_columns import (
+    LONGEST_TEXT,
+    check_columns,
+    encode,
+    read_numbers,
+    read_texts,
+    understand,
+)
 from cotune.data.table_files import read_raw
 from cotune.exceptions import DataError
 
@@ -178,6 +185,11 @@ def _labels(raw: RawTable, name: str) -> NDArray[Any]:
     if pa.types.is_boolean(kind) or pa.types.is_dictionary(kind) or is_text(kind):
         codes, texts = read_texts(raw, name)
         _check_labelled(raw, name, codes < 0)
+        if max(map(len, texts)) > LONGEST_TEXT:
+            raise DataError(
+                f"{raw.where}: column {shorten(name)!r} holds texts of more than {LONGEST_TEXT} "
+                "characters; name a column of labels with --target"
+            )
         if all(_WHOLE.fullmatch(text) for text in texts):
             labels = np.array([int(text) for text in texts], np.int64)[codes]
         else:
