@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import io
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
+from sklearn.datasets import load_wine
 from torch.utils.data import TensorDataset
 
 from cotune.data import Dataset, Standardize, load, prepare
@@ -136,6 +144,19 @@ class TestTestSets:
         assert dataset.source.path == str(tmp_path / "a" / name)
         assert dataset.source.test == str(tmp_path / "b" / name)
 
+    def test_a_frame_and_its_labels(self):
+        frame, labels = load_wine(return_X_y=True, as_frame=True)
+        test = np.arange(178) % 4 == 0
+        whole = read_data((frame, labels))
+        assert [column.name for column in whole.columns] == list(frame.columns)
+        joined = frame.assign(kind=labels)
+        assert whole.fingerprint == read_data(joined, target="kind").fingerprint
+        kept = frame[~test], labels[~test].astype(str)
+        apart = read_data(kept, test=(frame[test], labels[test].tolist()))
+        assert apart.n_test == 45
+        with pytest.raises(DataError, match=r"^table: 178 rows but 3 labels; give one label a row"):
+            read_data((frame, labels[:3]))
+
     def test_objects(self):
         pair = (IMAGES[500:], LABELS[500:].astype(str))
         dataset = read_data((IMAGES[:500], LABELS[:500]), test=pair)
@@ -253,6 +274,58 @@ class TestIdx:
         write_idx(tmp_path, "more", IMAGES, LABELS)
         with pytest.raises(DataError, match=r"which of more-images-idx3-ubyte, train-images-idx3"):
             read_data(tmp_path)
+
+
+def image_bytes(kind: str) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(IMAGES[0]).save(file, kind)
+    return file.getvalue()
+
+
+def npy_bytes(save: Callable[..., None], **arrays: Any) -> bytes:
+    file = io.BytesIO()
+    save(file, *arrays.values()) if save is np.save else save(file, **arrays)
+    return file.getvalue()
+
+
+HEALTHY = {
+    "x.png": image_bytes("PNG"),
+    "x.jpg": image_bytes("JPEG"),
+    "x.npy": npy_bytes(np.save, X=IMAGES[:9]),
+    "stored.npz": npy_bytes(np.savez, X=IMAGES[:9], y=LABELS[:9] % 2),
+    "packed.npz": npy_bytes(np.savez_compressed, X=IMAGES[:9], y=LABELS[:9] % 2),
+    "images-idx3-ubyte": idx(IMAGES[:9]),
+    "images-idx3-ubyte.gz": gzip.compress(idx(IMAGES[:9])),
+}
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    name=st.sampled_from(list(HEALTHY)),
+    changes=st.lists(
+        st.tuples(st.floats(0, 1, exclude_max=True), st.binary(max_size=3)), max_size=3
+    ),
+    end=st.floats(0.1, 1) | st.just(1),
+)
+def test_damaged_bytes(name, changes, end, tmp_path):
+    """What was a file is one still, or an error of Cotune's says what is wrong; no traceback."""
+    content = bytearray(HEALTHY[name])
+    for place, new in changes:
+        at = int(place * len(content))
+        content[at : at + 1] = new
+    folder = tmp_path / "class"
+    folder.mkdir(exist_ok=True)
+    for path in folder.iterdir():
+        path.unlink()
+    np.save(folder / "y.npy", LABELS[:9] % 2)
+    (folder / "labels-idx1-ubyte").write_bytes(idx((LABELS[:9] % 2).astype(np.uint8)))
+    (folder / name).write_bytes(content[: int(end * len(content))])
+    with contextlib.suppress(DataError):
+        read_data(tmp_path if name in ("x.png", "x.jpg") else folder / name)
 
 
 class TestWhatIsNot:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cotune.data.checks import check_same_length
 from cotune.data.memory import new_array
 from cotune.exceptions import DataError
 
@@ -94,6 +95,23 @@ def tidy_labels(values: Any, what: str) -> NDArray[Any]:
     if array.dtype.kind == "U" and all(_WHOLE.fullmatch(label) for label in np.unique(array)):
         return array.astype(np.int64)
     return array
+
+
+def join_labels(frame: Any, labels: Any, what: str) -> tuple[Any, str]:
+    """A DataFrame and its labels as one table, and what the column of the labels is called there.
+
+    Raises:
+        DataError: There is not one label a row, or one is missing.
+    """
+    import pyarrow as pa
+
+    table = pa.table(frame)
+    name = str(getattr(labels, "name", None) or "target")
+    while name in table.column_names:
+        name += "_"
+    column = tidy_labels(labels, f"{what}: labels")
+    check_same_length(table, column, what)
+    return table.append_column(name, pa.array(column)), name
 
 
 def read_items(items: Any, what: str) -> tuple[NDArray[Any], NDArray[Any], tuple[str, ...] | None]:

@@ -18,7 +18,7 @@ from cotune.data.catalog import entries, load
 from cotune.data.dataset import Column, Dataset, Source
 from cotune.data.npy import read_npy, split_column
 from cotune.data.npz import open_npz
-from cotune.data.objects import read_items, tidy_inputs, tidy_labels
+from cotune.data.objects import join_labels, read_items, tidy_inputs, tidy_labels
 from cotune.exceptions import DataError, UsageError
 
 Data = Any
@@ -62,7 +62,8 @@ def read_data(source: Data, *, target: str | int | None = None, test: Data = Non
 
     Args:
         source: The name of a dataset; the path of a CSV, TSV, Parquet, NPZ, NPY or IDX file or of
-            a folder; a Dataset; a DataFrame; a pair of arrays, tensors or lists; an array whose
+            a folder; a Dataset; a DataFrame, alone or in a pair with its labels; a pair of
+            arrays, tensors or lists; an array whose
             ``target`` column holds the labels; a map-style PyTorch dataset, or a list of pairs.
         target: What holds the labels: a table's column, an array of an NPZ file, the number of a
             column of an array.
@@ -82,6 +83,9 @@ def read_data(source: Data, *, target: str | int | None = None, test: Data = Non
     path, test_path = _path(source), _path(test)
     if path is not None:
         check_path(path if isinstance(source, os.PathLike) else source)
+    if _is_labelled_frame(source) and target is None:
+        source, target = join_labels(source[0], source[1], "table")
+        test = join_labels(test[0], test[1], "test set")[0] if _is_labelled_frame(test) else test
     if _is_table(source):
         from cotune.data.tables import read_table
 
@@ -171,10 +175,10 @@ def check_path(source: str | os.PathLike[str]) -> None:
         if isinstance(source, str):
             load(source)  # raises an error that says what there is
         raise DataError(f"{path}: no such file or folder; check the path")
-    if path.is_dir() or idx_pairs.is_images(path):
-        return
     suffix = path.suffix.lower()
-    if suffix not in (*_TABLES, ".npz", ".npy") and not _is_images(path):
+    if path.is_dir() or suffix in (*_TABLES, ".npz", ".npy") or "idx" in path.name.lower():
+        return
+    if not _is_images(path):
         raise DataError(f"{path}: {_ADVICE.get(suffix, _UNKNOWN)}")
 
 
@@ -334,6 +338,12 @@ def _is_table(source: Data) -> bool:
     if path is not None:
         return path.suffix.lower() in _TABLES and not path.is_dir()
     return hasattr(source, "__arrow_c_stream__")
+
+
+def _is_labelled_frame(source: Data) -> bool:
+    """Whether it is a pair of a DataFrame and its labels."""
+    is_pair = isinstance(source, tuple) and len(source) == 2
+    return is_pair and hasattr(source[0], "__arrow_c_stream__")
 
 
 def _is_images(path: Path) -> bool:
