@@ -59,6 +59,7 @@ FLOORS = {
     "cotune.noise": 1,
     "cotune.objective": 6,
     "cotune.objective_study": 4,
+    "cotune.objective_trial": 4,
     "cotune.objective_worker": 5,
     "cotune.observer": 2,
     "cotune.optim": 1,
@@ -100,7 +101,8 @@ FLOORS = {
 OPTUNA_IS_FOR = (
     "cotune.own_space",
     "cotune.objective_study",
-    "cotune.objective_worker",  # the user's function is given a trial of Optuna's interface
+    "cotune.objective_trial",  # the user's function is given a trial of Optuna's interface
+    "cotune.objective_worker",
     "cotune.report",
     "cotune.space",
     "cotune.space_yaml",

@@ -216,7 +216,7 @@ class TestTrial:
         body = """
 import datetime
 import numpy as np
-choices = [(1, 2), [3], None, "a", math.sin]
+choices = [(1, 2), [3], None, "a", math.sin, np.int64(7)]
 assert isinstance(trial, optuna.trial.BaseTrial)
 assert trial.relative_params == {}
 x = trial.suggest_float("x", 0.0, 1.0, step=0.25)
@@ -254,6 +254,7 @@ return np.float64(x)
             None,
             "a",
             "sin",
+            7,
         }
         assert {row["params_number"] for row in table(result.path / "trials.csv")} <= {
             "0.0",

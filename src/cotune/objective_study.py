@@ -18,6 +18,7 @@ from optuna.trial import BaseTrial, FixedTrial, TrialState
 
 from cotune.exceptions import StorageError
 from cotune.halving import Halving
+from cotune.objective_trial import OF_STUDY
 from cotune.results import Direction, State
 from cotune.storage import STUDY_NAME, Journal, open_storage
 from cotune.study import STATES, PrunerLike, SamplerLike, make_pruner, make_sampler
@@ -38,16 +39,6 @@ _PROPERTIES: Final = (
     "user_attrs",
     "constraints",
     "datetime_start",
-)
-_OF_STUDY: Final = (
-    "best_params",
-    "best_trial",
-    "best_value",
-    "direction",
-    "directions",
-    "study_name",
-    "trials",
-    "user_attrs",
 )
 
 
@@ -176,7 +167,7 @@ class ObjectiveStudy:
     def _call_study(self, name: str, arguments: Sequence[Any]) -> Any:
         if name == "get_trials":
             return self._study.get_trials(*arguments)
-        if name in _OF_STUDY:
+        if name in OF_STUDY:
             return getattr(self._study, name)
         raise AttributeError(f"an objective on worker processes has no study.{name}")
 
