@@ -152,7 +152,7 @@ class ExecutorContract:
         for report in reports:
             assert report.steps == 1201 // 64
             assert 0 < report.seconds < SECONDS
-            assert report.scores.keys() == {"loss", "accuracy", "f1"}
+            assert report.scores.keys() == {"loss", "accuracy", "f1", "balanced-accuracy"}
         first, last = reports[0], reports[-1]
         assert last.train_loss < first.train_loss
         assert last.scores["loss"] < first.scores["loss"]

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
+import pyarrow as pa
+from pyarrow import csv, parquet  # noqa: F401 -- so that no reader is the first to wait for it
+
 from cotune.checkpoint import saved_specs
+from cotune.data.dataset import Column
 from cotune.data.idx import read_idx
 from cotune.data.npy import read_npy
 from cotune.data.reading import read_data
+from cotune.data.tables import read_cells, read_table
 from cotune.enqueue import read_configurations
 from cotune.generations import Generations
 from cotune.modelfile import load_model
@@ -40,6 +47,25 @@ def _model(path: Path) -> None:
     load_model(folder)
 
 
+_COLUMNS = (Column("number", "number"), Column("type", "category", ("a", "b")))
+
+
+@cache
+def _parquet_file() -> bytes:
+    file = io.BytesIO()
+    table = pa.table({"number": [1.0, None, 3.0] * 4, "type": list("abba") * 3, "y": [0, 1] * 6})
+    parquet.write_table(table, file)
+    return file.getvalue()
+
+
+def _parquet(path: Path) -> None:
+    """A Parquet file that is overwritten from somewhere on."""
+    content, good = path.read_bytes(), _parquet_file()
+    place = 4 + int.from_bytes(content[:2], "little") % (len(good) - 4)
+    path.write_bytes((good[:place] + content[2:] + good[place + len(content[2:]) :])[: len(good)])
+    read_table(path)
+
+
 def _manifest(path: Path) -> None:
     folder = path.parent / "checkpoint" / "000001"
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,6 +88,9 @@ def _data(name: str) -> Callable[[Path], object]:
 READERS: dict[str, Callable[[Path], object]] = {
     "space": read_space,
     "idx": read_idx,
+    "table": read_table,
+    "cells": lambda path: read_cells(path, _COLUMNS, "value"),
+    "parquet": _parquet,
     "npz": _data("x.npz"),
     "npy": read_npy,
     "png": _data("x.png"),

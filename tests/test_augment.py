@@ -55,6 +55,36 @@ def test_all_moves_are_drawn_equally_often():
     assert abs(counts - 1000).max() < 5 * 1000**0.5
 
 
+def test_pixels_are_erased_where_their_centres_are_inside():
+    """Rows 0 and 1 of 4, columns 1 and 2 of 3; all channels."""
+    image = torch.ones(1, 4 * 3 * 2)
+    edges = [0.1, 0.4, 0.4, 0.9]  # top, bottom, left, right
+    drawn = torch.tensor([[0, 0, 0, *(round(edge * 65_536) for edge in edges)]])
+    erased = Augmentation(erase=0.5).apply(image, drawn, (4, 3, 2)).view(4, 3, 2)
+    assert erased[..., 0].tolist() == erased[..., 1].tolist()
+    assert erased[..., 0].tolist() == [[1, 0, 0], [1, 0, 0], [1, 1, 1], [1, 1, 1]]
+    assert image.eq(1.0).all()
+
+
+def test_rectangles_are_inside_and_as_large_as_was_asked():
+    drawn = Augmentation(1, True, 0.4).draw(20_000, seed=3, epoch=0)
+    assert torch.equal(drawn[:, :3], Augmentation(1, True).draw(20_000, seed=3, epoch=0))
+    top, bottom, left, right = (drawn[:, 3:].double() / 65_536).unbind(1)
+    for low, high in ((top, bottom), (left, right)):
+        assert (low >= 0.0).all()
+        assert (high <= 1.0).all()
+    height, width = bottom - top, right - left
+    area = height * width
+    assert area.max() <= 0.4 + 1e-4
+    # Uniform, but for the slimmest of the largest, which are cut.
+    assert area.mean() == pytest.approx(0.2, abs=0.01)
+    uncut = (height < 1.0) & (width < 1.0) & (area > 0.01)
+    ratio = (height / width)[uncut].log()
+    assert ratio.min() > np.log(0.3) - 0.01
+    assert ratio.max() < -np.log(0.3) + 0.01
+    assert ratio.mean() == pytest.approx(0.0, abs=0.02)
+
+
 def test_they_depend_on_seed_and_epoch():
     draws = [
         Augmentation(2).draw(50, seed, epoch) for seed, epoch in ((1, 0), (1, 1), (2, 0), (1, 0))
@@ -66,7 +96,16 @@ def test_they_depend_on_seed_and_epoch():
 
 @pytest.mark.parametrize("make", [grey, colour])
 @pytest.mark.parametrize("family", [spec, cnn])
-@pytest.mark.parametrize("moves", [{"shift": 1}, {"flip": True}, {"shift": 2, "flip": True}])
+@pytest.mark.parametrize(
+    "moves",
+    [
+        {"shift": 1},
+        {"flip": True},
+        {"shift": 2, "flip": True},
+        {"erase": 0.3},
+        {"shift": 1, "flip": True, "erase": 0.5},
+    ],
+)
 def test_lanes_do_what_one_network_alone_does(make, family, moves):
     specs = [family(i, optimizer=optimizer, **moves) for i, optimizer in enumerate(("adam", "sgd"))]
     check_against_reference(specs, make(np.float64), FLOAT64_TOLERANCE)
@@ -103,6 +142,7 @@ class TestRowsThatAreNoImages:
                 {"space": {"shift": 1, **SEARCHED}},
                 "space: shift is of images; the rows of arrays are no ima",
             ),
+            ({"space": {"erase": 0.2, **SEARCHED}}, "space: erase is of images; "),
             (
                 {"space": {"flip": {"type": "categorical", "choices": [True, False]}}},
                 r"space: flip is of images; .*: their shape is \(30,\); leave it out",

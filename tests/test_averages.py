@@ -10,6 +10,7 @@ import torch
 
 from cotune.engine import Engine
 from cotune.lanes import AVERAGE_EVERY, averages
+from cotune.models import MLPShape
 from cotune.runner import make_cohort, train_epoch
 from tests.parity import RUN_SEED, SINGLE, cnn, distance, go_on, same_bits, spec, start_lanes, train
 from tests.test_parity_cnn import grey
@@ -73,6 +74,7 @@ def test_the_average_is_scored_kept_and_handed_out():
         assert same_bits(model, lane.average if lane.spec.averaged else now)
         if lane.spec.averaged:
             assert distance(model, now) > 1e-3
+        assert isinstance(lane.shape, MLPShape)
         network = lane.shape.module([0.0, 0.0]).eval()
         network.load_state_dict({name: torch.from_numpy(v) for name, v in model.items()})
         rows, labels = SINGLE.inputs[SINGLE.n_train :], SINGLE.labels[SINGLE.n_train :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -19,15 +20,26 @@ on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU
 
 
 def trials(family) -> list[TrialSpec]:
-    optimizers = ("adam", "adamw", "sgd", "rmsprop")
+    optimizers = itertools.cycle(("adam", "adamw", "sgd", "rmsprop"))
     return [
-        family(i, optimizer=optimizers[i], schedule=schedule, epochs=2, dropout=0.0)
+        family(
+            i,
+            optimizer=next(optimizers),
+            schedule=schedule,
+            epochs=2,
+            dropout=0.0,
+            warmup=0.5 * (i % 2),
+            clip_norm=0.5 * (i % 3),
+            class_weight=0.3 * (i % 3),
+        )
         for i, schedule in enumerate(SCHEDULES)
     ]
 
 
 @pytest.mark.parametrize(
-    ("data", "moves"), [(SINGLE, {}), (grey(), {"shift": 2, "flip": True})], ids=["rows", "images"]
+    ("data", "moves"),
+    [(SINGLE, {}), (grey(), {"shift": 2, "flip": True, "erase": 0.3})],
+    ids=["rows", "images"],
 )
 def test_rates_that_are_tensors_make_the_same_steps_as_numbers(data, moves):
     """What a graph needs of the step, without a graph."""
@@ -57,7 +69,7 @@ def test_a_graph_trains_as_the_cpu_does(family):
     data = SINGLE if family is spec else grey()
     weights = []
     for device in ("cpu", "cuda"):
-        engine = Engine(data, RUN_SEED, device, max_lanes=4)
+        engine = Engine(data, RUN_SEED, device, max_lanes=len(SCHEDULES))
         engine.add(trials(family))
         go_on(engine, engine.step())
         engine.step()
@@ -65,7 +77,7 @@ def test_a_graph_trains_as_the_cpu_does(family):
             (cohort,) = engine._cohorts.values()
             assert cohort.captured is not None
             assert cohort.captured._graph is not None
-        weights.append([engine.weights(i) for i in range(4)])
+        weights.append([engine.weights(i) for i in range(len(SCHEDULES))])
     for ours, theirs in zip(*weights, strict=True):
         assert distance(ours, theirs) < 1e-3
 

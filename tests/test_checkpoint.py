@@ -29,14 +29,23 @@ PERCEPTRONS = [
     spec(2, optimizer="rmsprop", schedule="cosine", epochs=6, dropout=0.1),
     spec(3, optimizer="adam", shift=1),
 ]
+STALLING = [
+    spec(i, optimizer="sgd", lr=2.0, schedule="plateau", plateau_patience=patience, clip_norm=clip)
+    for i, (patience, clip) in enumerate([(0, 0.0), (1, 5.0), (2, 0.0)])
+]
 NETWORKS = [averaged(cnn(i, dropout=0.2, filters=3 + i, flip=True)) for i in range(2)]
 
 
 class TestLanes:
     @pytest.mark.parametrize(
         ("specs", "data"),
-        [(PERCEPTRONS[:3], SINGLE), (PERCEPTRONS, grey()), (NETWORKS, grey())],
-        ids=["perceptrons", "with shift", "cnns"],
+        [
+            (PERCEPTRONS[:3], SINGLE),
+            (PERCEPTRONS, grey()),
+            (NETWORKS, grey()),
+            (STALLING, SINGLE),
+        ],
+        ids=["perceptrons", "with shift", "cnns", "on a plateau"],
     )
     def test_go_on_bit_for_bit(self, specs, data, tmp_path):
         engine = Engine(data, RUN_SEED, max_lanes=3)
@@ -44,6 +53,8 @@ class TestLanes:
         for _ in range(7):
             go_on(engine, engine.step())
         engine.save(tmp_path / "lanes")
+        if specs is STALLING:
+            assert all(lane.plateau.factor < 1.0 for lane in engine._lanes.values())
         other = Engine(data, RUN_SEED, max_lanes=3)
         other.resume(specs, [tmp_path / "lanes"])
         for _ in range(7):

@@ -41,7 +41,11 @@ contents = (
 
 
 @pytest.mark.parametrize("reader", READERS)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=2000,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(content=contents)
 def test_any_bytes(reader: str, content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "input"

@@ -115,8 +115,10 @@ def test_what_a_trial_leaves_out_is_as_in_torch(name):
         "nesterov": True,
         "beta1": 0.1,
         "beta2": 0.2,
+        "clip_norm": 3.0,
     }
-    assert Rates.from_params({**params, **given}) == Rates(name, 0.01, 0.5, 0.7, True, 0.1, 0.2)
+    expected = Rates(name, 0.01, 0.5, 0.7, True, 0.1, 0.2, 3.0)
+    assert Rates.from_params({**params, **given}) == expected
 
 
 def test_no_tensor_but_the_lanes_own_is_touched():

@@ -9,11 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, f1_score, log_loss
+from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score, roc_auc_score
 
 from cotune.engine import Engine
 from cotune.lanes import Lane
 from cotune.modelfile import module_from_weights
+from cotune.models import MLPShape
 from cotune.optim import MOMENTS
 from cotune.results import TrialSpec, Value, Verdict
 from cotune.runner import evaluate, make_cohort, row_order, train_epoch
@@ -425,6 +426,7 @@ class TestCohorts:
         for i, lane in enumerate(cohort.lanes):
             exported = {name: value.numpy() for name, value in lane.state_dict().items()}
             rates = [0.2] * int(lane.spec.params["n_layers"])
+            assert isinstance(lane.shape, MLPShape)
             twin = module_from_weights(lane.shape, rates, exported)
             with torch.no_grad():
                 torch.testing.assert_close(twin(data.inputs), logits[:, i], rtol=1e-5, atol=1e-6)
@@ -511,11 +513,12 @@ class TestScores:
         lanes, on_device = start_lanes(specs, data)
         cohort = make_cohort(lanes, on_device)
         train_epoch(cohort, on_device, RUN_SEED)
-        scores = evaluate(cohort, on_device)
+        scores = evaluate(cohort, on_device, auc=True)
         rows, truth = torch.from_numpy(data.inputs[480:]), data.labels[480:]
         accuracies = []
         for i, lane in enumerate(lanes):
             exported = {name: value.numpy() for name, value in lane.state_dict().items()}
+            assert isinstance(lane.shape, MLPShape)
             with torch.no_grad():
                 logits = module_from_weights(lane.shape, [0.0], exported)(rows).double()
             guess = logits.argmax(1).numpy()
@@ -524,6 +527,15 @@ class TestScores:
                 "loss": log_loss(truth, logits.softmax(1).numpy(), labels=range(10)),
                 "accuracy": accuracies[-1],
                 "f1": f1_score(truth, guess, average="macro", labels=range(10), zero_division=0.0),
+                "balanced-accuracy": recall_score(
+                    truth, guess, average="macro", labels=np.unique(truth)
+                ),
+                "auc": np.mean(
+                    [
+                        roc_auc_score(truth == c, logits.softmax(1)[:, c].numpy())
+                        for c in np.unique(truth)
+                    ]
+                ),
             }
             ours = {name: float(values[i]) for name, values in scores.items()}
             assert ours == pytest.approx(expected, rel=1e-6)

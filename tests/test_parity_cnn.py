@@ -249,6 +249,7 @@ class TestExport:
         logits = cohort.logits(data.inputs)
         for i, lane in enumerate(cohort.lanes):
             exported = {name: value.numpy() for name, value in lane.state_dict().items()}
+            assert isinstance(lane.shape, CNNShape)
             twin = module_from_weights(lane.shape, [0.2], exported)
             with torch.no_grad():
                 torch.testing.assert_close(twin(data.inputs), logits[:, i], rtol=1e-5, atol=1e-5)
@@ -281,6 +282,7 @@ class TestStart:
     def test_weights_are_as_pytorchs(self):
         """Uniform in +-1/sqrt(fan in)."""
         (lane,), _ = start_lanes([cnn(0, filters=200, kernel_size=5, batch_norm=False)], colour())
+        assert isinstance(lane.shape, CNNShape)
         twin = lane.shape.module([0.0])
         bounds = {"conv.0": 75**-0.5, "conv.1": 5000**-0.5, "head": 800**-0.5}
         for name, theirs in twin.state_dict().items():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections import Counter
@@ -86,7 +87,7 @@ def tables(draw):
     return tuple(columns), np.array(cells).T, np.array(sorted(rows))
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(table=tables())
 def test_against_the_definition_and_as_a_module(table):
     columns, cells, rows = table
@@ -293,6 +294,42 @@ NO_OBJECT: Any = []
 def test_json_refused(data):
     with pytest.raises(ModelFileError, match=r"^preprocessing.*; (export the model again|a newer)"):
         preprocessing_from_json(data)
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-2, 5) | st.just(10**400) | st.floats()
+NESTED = st.recursive(
+    SCALARS | st.sampled_from(["a", "age", "number", "category", "table"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_json_is_a_preprocessing_that_works_or_a_model_file_error(data):
+    card = copy.deepcopy(GOOD)
+    for _ in range(data.draw(st.integers(1, 2))):
+        target: Any = card
+        while True:
+            key = data.draw(
+                st.sampled_from([*target] if isinstance(target, dict) else range(len(target)))
+            )
+            if (
+                not isinstance(target[key], dict | list)
+                or not target[key]
+                or data.draw(st.booleans())
+            ):
+                break
+            target = target[key]
+        target[key] = data.draw(NESTED)
+    try:
+        made = TablePreprocessing.from_json(card)
+    except ModelFileError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+        return
+    out = made.apply(CELLS)
+    assert np.isfinite(out).all()
+    np.testing.assert_allclose(TableFeatures(made)(torch.from_numpy(CELLS)), out, rtol=1e-5)
 
 
 @pytest.fixture(scope="module")

@@ -157,7 +157,7 @@ CELLS = st.one_of(
 )
 
 
-@settings(max_examples=120)
+@settings(max_examples=120, deadline=None)
 @given(
     rows=st.lists(st.tuples(CELLS, st.sampled_from("ab")), min_size=6, max_size=12),
     end=st.sampled_from(["\n", "\r\n"]),

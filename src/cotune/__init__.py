@@ -22,12 +22,10 @@ from cotune.exceptions import (
 from cotune.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from cotune.api import RunResult, open_run, run
+    from cotune.api import RunResult, load, load_ensemble, open_run, run
     from cotune.compare_samplers import compare
-    from cotune.ensemble import load_ensemble
     from cotune.evaluation import evaluate
     from cotune.exports import export
-    from cotune.modelfile import load_model as load
     from cotune.predictions import predict
     from cotune.resume import resume
 
@@ -58,8 +56,8 @@ _LAZY = {
     "compare": ("cotune.compare_samplers", "compare"),
     "evaluate": ("cotune.evaluation", "evaluate"),
     "export": ("cotune.exports", "export"),
-    "load": ("cotune.modelfile", "load_model"),
-    "load_ensemble": ("cotune.ensemble", "load_ensemble"),
+    "load": ("cotune.api", "load"),
+    "load_ensemble": ("cotune.api", "load_ensemble"),
     "open_run": ("cotune.api", "open_run"),
     "predict": ("cotune.predictions", "predict"),
     "resume": ("cotune.resume", "resume"),

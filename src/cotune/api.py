@@ -21,6 +21,7 @@ from cotune.arguments import (
     read_dataset,
     read_device,
     read_metrics,
+    read_own,
     read_precision,
     read_seed,
     read_size,
@@ -33,12 +34,15 @@ from cotune.data.reading import Data
 from cotune.data.splits import parts_of_rows
 from cotune.duration import parse_duration
 from cotune.enqueue import check_configurations
+from cotune.ensemble import Ensemble
+from cotune.ensemble import load_ensemble as read_ensemble
 from cotune.exceptions import StorageError, UsageError
 from cotune.executors.base import Executor
 from cotune.executors.in_process import InProcessExecutor
 from cotune.executors.processes import ProcessExecutor
 from cotune.generations import Generation
 from cotune.modelfile import Classifier, load_model
+from cotune.models import OwnNetwork
 from cotune.observer import Observer
 from cotune.options import Options, Resources, describe_run
 from cotune.report import build_report
@@ -61,8 +65,9 @@ class RunResult:
         summary: State, seconds, counts, best trial and final model.
     """
 
-    def __init__(self, run: RunDirectory) -> None:
+    def __init__(self, run: RunDirectory, own: OwnNetwork | None = None) -> None:
         self._run = run
+        self._own = own
         self.path = run.path
         self.summary: Summary = run.summary()
 
@@ -94,7 +99,7 @@ class RunResult:
     @cached_property
     def model(self) -> Classifier:
         """The final model, an ``nn.Module`` that takes rows as they are in the data."""
-        return load_model(self._run.best_path)
+        return load_model(self._run.best_path, self._own)
 
     def show(self) -> None:
         """Print what ``cotune show`` prints."""
@@ -116,13 +121,32 @@ def open_run(path: str | Path) -> RunResult:
     return RunResult(RunDirectory.open(path))
 
 
+def load(path: str | Path, model: str | Callable[..., Any] | None = None) -> Classifier:
+    """A run's final model, ready to predict (``eval`` mode), on the CPU.
+
+    Args:
+        path: The run directory, or a folder that holds ``model.json``.
+        model: What makes the network, as for :func:`run`, where it is one of your own.
+
+    Raises:
+        ModelFileError: There is none, or it is damaged, altered or of another version.
+        UsageError: It is a network of your own, and ``model`` is not given.
+    """
+    return load_model(path, read_own(model))
+
+
+def load_ensemble(path: str | Path, model: str | Callable[..., Any] | None = None) -> Ensemble:
+    """The ensemble of a run that was asked for one; as :func:`load`."""
+    return read_ensemble(path, read_own(model))
+
+
 def run(
     data: Data,
     *,
     target: str | int | None = None,
     test: Data = None,
     space: str | Path | Space | Mapping[str, Any] | None = None,
-    model: str | None = None,
+    model: str | Callable[..., Any] | None = None,
     sampler: SamplerLike = "tpe",
     pruner: PrunerLike = "asha",
     metric: str = "accuracy",
@@ -156,12 +180,17 @@ def run(
         test: The test set, of any of these kinds. Without one, a stratified fifth of the rows is
             sealed for it, unless the data have their own.
         space: A preset, a YAML file, or a mapping as in YAML, instead of a model's own space.
-        model: ``mlp`` (the default), ``cnn``, or ``auto``: both where the rows are images.
+        model: ``mlp`` (the default), ``cnn``, or ``auto``: both where the rows are images. Or a
+            network of your own: a function ``build(trial) -> nn.Module`` that asks the trial for
+            its hyperparameters as in Optuna, or a class of modules, for whose arguments ``space``
+            has entries, or ``"FILE.py:NAME"`` of one. Hyperparameters of the training are added
+            unless they are asked for there.
         sampler: ``tpe``, ``random``, ``grid``, ``qmc``, ``gp``, or an Optuna sampler.
         pruner: ``asha``, ``top-k``, ``median``, ``hyperband``, ``none``, or an Optuna pruner.
-        metric: ``accuracy``, ``loss`` or ``f1`` on the validation part. With costs after it, as
-            ``"accuracy,parameters"`` or ``"accuracy,latency"``, the search looks for networks
-            that are good and small, or fast; pruning is by the first.
+        metric: ``accuracy``, ``balanced-accuracy`` (the mean of the classes' recalls), ``f1`` or
+            ``auc`` (means over the classes), or ``loss``, on the validation part. With costs after
+            it, as ``"accuracy,parameters"`` or ``"accuracy,latency"``, the search looks for
+            networks that are good and small, or fast; pruning is by the first.
         n_trials: Trials to run.
         timeout: Wall clock of everything: seconds, or ``"90s"``, ``"5m"``, ``"2h"``. Without it
             5 minutes; no limit when ``n_trials`` is given.
@@ -197,8 +226,10 @@ def run(
     """
     began = time.monotonic() if began is None else began
     metrics = read_metrics(metric)
+    own = read_own(model)
     options = Options(
-        space=read_space(space, model),
+        space=read_space(space, model) if own is None else Space({}),
+        own=own,
         sampler=named(sampler, SAMPLERS, "sampler"),
         pruner=named(pruner, PRUNERS, "pruner"),
         metric=metrics[0],
@@ -213,7 +244,8 @@ def run(
     )
     if options.costs and options.pruner not in ("asha", "top-k", "none"):
         raise UsageError("pruner: with several objectives it can be asha, top-k or none")
-    options = replace(options, enqueued=check_configurations(enqueue, options.searched))
+    if own is None:
+        options = replace(options, enqueued=check_configurations(enqueue, options.searched))
     device = read_device(device)
     resources = Resources(
         device,
@@ -228,7 +260,7 @@ def run(
     with workers_for(options, resources) as pool:
         # They import PyTorch while the data is read.
         dataset = read_dataset(data, target, test)
-        options = replace(options, space=fit_space(space, model, dataset))
+        options = replace(options, space=fit_space(space, model, dataset, own))
         options = replace(options, enqueued=check_configurations(enqueue, options.searched))
         return carry_out(
             options,
@@ -293,6 +325,7 @@ def carry_out(
         As :func:`run`.
     """
     training, preprocessing = prepare(dataset, validation=options.validation, seed=options.seed)
+    training = replace(training, own=options.own)
     with contextlib.ExitStack() as stack:
         directory = open_directory()
         stack.callback(directory.close)
@@ -301,10 +334,12 @@ def carry_out(
         lanes, precision = resources.lanes, resources.precision
         if pool is None:
             executor = stack.enter_context(
-                InProcessExecutor(training, options.seed, resources.device, lanes, precision)
+                InProcessExecutor(
+                    training, options.seed, resources.device, lanes, precision, options.metric
+                )
             )
         else:
-            pool.load(training, options.seed, lanes, precision)
+            pool.load(training, options.seed, lanes, precision, options.metric)
             executor = pool
         config = describe_run(options, resources, dataset, training, executor.lanes)
         if earlier:
@@ -340,7 +375,7 @@ def carry_out(
     if stop.signal is not None:
         advice = f"to go on: cotune resume {shlex.quote(str(directory.path))}"
         raise Stopped(stop.signal, directory.path, advice)
-    return RunResult(directory)
+    return RunResult(directory, options.own)
 
 
 def _report(directory: RunDirectory) -> None:

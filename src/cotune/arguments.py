@@ -10,24 +10,31 @@ import math
 import numbers
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import numpy as np
 
 from cotune.data import Dataset
 from cotune.data.reading import Data, read_data
 from cotune.duration import parse_duration
-from cotune.exceptions import UsageError
+from cotune.exceptions import SpaceError, UsageError
 from cotune.hyperparameters import OF_IMAGES, shown
-from cotune.presets import load_space
+from cotune.presets import PRESETS, load_space, training_entries, with_class_weight
 from cotune.results import COSTS, DIRECTIONS
 from cotune.space import Space
-from cotune.space_yaml import space_from_dict
+from cotune.space_yaml import read_yaml, space_from_dict
+
+if TYPE_CHECKING:
+    from cotune.models import OwnNetwork
 
 DEFAULT_TIMEOUT: Final = 300.0
 DEVICES: Final = ("auto", "cpu", "cuda")
 MODELS: Final = ("mlp", "cnn", "auto")
 PRECISIONS: Final = ("float32", "bfloat16")
+
+_IMBALANCED = 3  # times as many rows as the rarest class
 
 T = TypeVar("T")
 
@@ -35,7 +42,21 @@ T = TypeVar("T")
 SpaceLike = str | Path | Space | Mapping[str, Any] | None
 
 
-def read_space(space: SpaceLike, model: str | None = None, images: bool = True) -> Space:
+ModelLike = str | Callable[..., Any] | None
+"""``mlp``, ``cnn`` or ``auto``; or what makes the user's own networks: a function, a class of
+modules, ``FILE.py:NAME``."""
+
+
+def read_own(model: ModelLike) -> OwnNetwork | None:
+    """What makes the user's own networks, or None where they are of a built-in family."""
+    if model is None or (isinstance(model, str) and ":" not in model):
+        return None
+    from cotune.models import OwnNetwork, load_own
+
+    return load_own(model) if isinstance(model, str) else OwnNetwork(model)
+
+
+def read_space(space: SpaceLike, model: ModelLike = None, images: bool = True) -> Space:
     """A preset's name, a YAML file, a mapping as in YAML, or a space; or else a model's own.
 
     Args:
@@ -52,13 +73,33 @@ def read_space(space: SpaceLike, model: str | None = None, images: bool = True) 
     return load_space(str(space), images)
 
 
-def fit_space(space: SpaceLike, model: str | None, dataset: Dataset) -> Space:
+def fit_space(
+    space: SpaceLike, model: ModelLike, dataset: Dataset, own: OwnNetwork | None = None
+) -> Space:
     """The space for a dataset; presets leave out what its rows cannot use.
 
+    Where classes are of very different sizes, presets search their weights too.
+
+    Args:
+        own: What makes the user's own networks; the space is then of their training, and of the
+            arguments of a class.
+
     Raises:
-        UsageError: The space is one of images, and the rows are none.
+        UsageError: The space is one of images, and the rows are none; or the user's network
+            cannot be made.
     """
+    counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
+    imbalanced = bool(counts.max() > _IMBALANCED * counts.min())
+    if own is not None:
+        from cotune.own_space import OwnSpace
+
+        entries = training_entries(dataset.has_images, imbalanced)
+        entries |= read_entries(space)
+        return OwnSpace(own, entries, dataset.input_shape, len(dataset.classes))
     fitted = read_space(space, model, dataset.has_images)
+    is_preset = space is None or (isinstance(space, str) and space in PRESETS)
+    if is_preset and imbalanced:
+        fitted = with_class_weight(fitted)
     if dataset.has_images:
         return fitted
     shape = f"the rows of {dataset.name} are no images: their shape is {dataset.input_shape}"
@@ -68,6 +109,20 @@ def fit_space(space: SpaceLike, model: str | None, dataset: Dataset) -> Space:
         if name in OF_IMAGES:
             raise UsageError(f"space: {name} is of images; {shape}; leave it out")
     return fitted
+
+
+def read_entries(space: SpaceLike) -> dict[str, Any]:
+    """What a YAML file or a mapping says of hyperparameters, unchecked."""
+    if space is None:
+        return {}
+    if isinstance(space, Mapping):
+        return dict(space)
+    if isinstance(space, Space):
+        return space.to_dict()
+    data = read_yaml(Path(space))
+    if not isinstance(data, dict):
+        raise SpaceError(f"{space}: a space maps hyperparameters to distributions; none is there")
+    return data
 
 
 def read_dataset(data: Data, target: str | int | None = None, test: Data = None) -> Dataset:

@@ -46,9 +46,12 @@ class Budget:
         """A trial's complete hyperparameters, with the epochs that a final model wants.
 
         A trial that had no time for all its epochs may have more of them later; the average of the
-        weights is good whenever the time is up.
+        weights is good whenever the time is up. One that was stopped early has as many as it had
+        at its best.
         """
         params = self._space.complete(trial.params)
+        if trial.stopped_early:
+            return {**params, "epochs": trial.epochs - int(params["early_stopping"])}
         if self._plan.total is None or not is_averaged(params):
             params["epochs"] = trial.epochs
         return params
@@ -56,6 +59,8 @@ class Budget:
     def epochs(self, trial: TrialResult) -> int:
         """The epochs that a finalist has time for."""
         wanted = int(self.params(trial)["epochs"])
+        if trial.stopped_early:
+            return wanted
         most = self.most_epochs(trial.seconds / trial.epochs)
         return max(trial.epochs, wanted if most is None else min(wanted, most))
 

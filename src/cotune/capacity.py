@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
 
@@ -53,12 +54,17 @@ class Attempt:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        self.failed = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-            # On a CPU, PyTorch and oneDNN, which convolves, have no class of their own for it.
-            isinstance(error, RuntimeError)
-            and ("can't allocate memory" in str(error) or str(error) == _ONEDNN_FAILED)
-        )
-        return self.failed
+        self.failed = self.failed or is_out_of_memory(error)
+        return is_out_of_memory(error)
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether there was too little memory."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        # On a CPU, PyTorch and oneDNN, which convolves, have no class of their own for it.
+        isinstance(error, RuntimeError)
+        and ("can't allocate memory" in str(error) or str(error) == _ONEDNN_FAILED)
+    )
 
 
 def measure_lanes(data: DeviceData) -> int:
@@ -99,7 +105,7 @@ def _seconds_per_lane(lanes: int, data: DeviceData) -> float:
                 start(TrialSpec(i, _SMALL, i), data.input_shape, data.n_classes, device, dtype)
                 for i in range(lanes)
             ],
-            data,
+            replace(data, own=None),
         )
         batch = min(int(_SMALL["batch_size"]), data.n_train)
         rows, labels = data.inputs[:batch].to(device), data.labels[:batch]

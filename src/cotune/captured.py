@@ -44,7 +44,7 @@ class CapturedStep:
     ) -> None:
         self._inputs, self._labels, self._input_shape = inputs, labels, input_shape
         self._augmentation = augmentation
-        self._moves = labels.new_zeros(batch_size, 3)
+        self._moves = labels.new_zeros(batch_size, augmentation.n_drawn)
         self._index = labels.new_empty(batch_size)
         self._factors = torch.ones(lanes, device=inputs.device)
         self._known_factors = [1.0] * lanes

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -16,8 +17,9 @@ from torch import Tensor
 
 from cotune.exceptions import StorageError
 from cotune.lanes import Lane, start
-from cotune.models import Tensors
+from cotune.models import OwnNetwork, Tensors
 from cotune.results import TrialSpec
+from cotune.schedules import Plateau
 
 _VERSION = 1
 
@@ -37,6 +39,7 @@ def save_lanes(path: Path, lanes: Sequence[Lane]) -> None:
                 "epoch": lane.epoch,
                 "averaged": lane.averaged,
                 "best_score": lane.best_score,
+                "plateau": asdict(lane.plateau),
             }
         )
         tensors[f"{i}/steps"] = lane.steps
@@ -71,6 +74,7 @@ def load_lanes(
     n_classes: int,
     device: torch.device,
     dtype: torch.dtype = torch.float32,
+    own: OwnNetwork | None = None,
 ) -> list[Lane]:
     """The lanes of these trials, in the order of the file.
 
@@ -90,9 +94,10 @@ def load_lanes(
                 spec = TrialSpec.from_json(known["spec"])
                 if spec not in wanted:
                     continue
-                lane = start(spec, input_shape, n_classes, device, dtype)
+                lane = start(spec, input_shape, n_classes, device, dtype, own)
                 lane.epoch, lane.averaged = int(known["epoch"]), int(known["averaged"])
                 lane.best_score = known["best_score"]
+                lane.plateau = Plateau(**known.get("plateau", {}))  # older files have none
                 lane.steps.copy_(file.get_tensor(f"{i}/steps"))
                 lane.generator.set_state(file.get_tensor(f"{i}/noise"))
                 for kind, group in _groups(lane).items():

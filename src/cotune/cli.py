@@ -42,8 +42,9 @@ _LIKE_RUN = (
     ),
     click.option(
         "--model",
-        metavar="NAME",
-        help="mlp, cnn, or auto: both where the rows are images.  [default: mlp]",
+        metavar="NAME|FILE.py:NAME",
+        help="mlp, cnn, auto (both, where the rows are images), or a function build(trial) or a "
+        "class, of a file, that makes your own network.  [default: mlp]",
     ),
     click.option(
         "--space",
@@ -80,6 +81,13 @@ _LIKE_RUN = (
 """What `run` and `compare` have in common."""
 
 
+_OWN_MODEL = click.option(
+    "--model",
+    metavar="FILE.py:NAME",
+    help="What makes the network, of a run on a network of your own.",
+)
+
+
 def _like_run(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_LIKE_RUN):
         command = option(command)
@@ -107,8 +115,8 @@ def _like_run(command: Callable[..., Any]) -> Callable[..., Any]:
     default="accuracy",
     show_default=True,
     metavar="NAME",
-    help="accuracy, loss or f1, on the validation part; with ,parameters or ,latency after it "
-    "for networks that are also small, or fast.",
+    help="accuracy, balanced-accuracy, f1, auc or loss, on the validation part; with ,parameters "
+    "or ,latency after it for networks that are also small, or fast.",
 )
 @click.option(
     "--enqueue",
@@ -196,8 +204,10 @@ def run(
     from cotune.arguments import read_space
     from cotune.enqueue import read_configurations
 
-    searched = read_space(space, model)
-    seen = searched.discretized() if options["sampler"] == "grid" else searched
+    seen = None
+    if model is None or ":" not in model:
+        searched = read_space(space, model)
+        seen = searched.discretized() if options["sampler"] == "grid" else searched
     enqueued = read_configurations(enqueue, seen) if enqueue else []
 
     from cotune.api import run as run_api
@@ -221,6 +231,7 @@ def run(
 @click.option("--timeout", metavar="TIME", help="Search for so much longer: 90s, 5m, 2h.")
 @click.option("--n-trials", type=click.IntRange(min=1), metavar="N", help="Trials altogether.")
 @click.option("--more", type=click.IntRange(min=1), metavar="N", help="So many more trials.")
+@_OWN_MODEL
 @click.option("--data", metavar="PATH", help="The run's file or folder, where it was moved.")
 @click.option("--test", metavar="PATH", help="The file of its test set, likewise.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
@@ -270,7 +281,7 @@ def resume(run_directory: Path, quiet: bool, **options: Any) -> None:
     default="accuracy",
     show_default=True,
     metavar="NAME",
-    help="accuracy, loss or f1, on the validation part.",
+    help="accuracy, balanced-accuracy, f1, auc or loss, on the validation part.",
 )
 @click.option(
     "--out",
@@ -301,7 +312,8 @@ def compare(data: str, samplers: str, quiet: bool, **options: Any) -> None:
 @cotune.command()
 @click.argument("run_directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.argument("number", type=click.IntRange(min=0))
-def replay(run_directory: Path, number: int) -> None:
+@_OWN_MODEL
+def replay(run_directory: Path, number: int, model: str | None) -> None:
     """Train trial NUMBER of a run again, alone, and compare its scores with the recorded ones.
 
     Exits with 1 where a score differs by more than 0.01.
@@ -320,7 +332,7 @@ def replay(run_directory: Path, number: int) -> None:
             line("epoch", "recorded", "replayed", "difference")
         line(epoch, f"{recorded:.4f}", f"{again:.4f}", f"{again - recorded:+.4f}")
 
-    result = train_again(run_directory, number, show)
+    result = train_again(run_directory, number, show, model)
     click.echo(f"largest difference of {result.metric}: {result.largest:.6g}")
     result.check()
 
@@ -385,14 +397,15 @@ def show(run_directory: Path, as_json: bool) -> None:
 @cotune.command("test")
 @click.argument("run_directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--again", is_flag=True, help="Read the test set although it was read before.")
-def test_again(run_directory: Path, again: bool) -> None:
+@_OWN_MODEL
+def test_again(run_directory: Path, again: bool, model: str | None) -> None:
     """Score a run's final model on the sealed test set once more.
 
     A run reads it once, at its end. Each further reading is recorded in readings.jsonl.
     """
     from cotune.retest import retest
 
-    reading = retest(run_directory, again)
+    reading = retest(run_directory, again, model)
     low, high = reading.ci95
     click.echo(f"test accuracy {reading.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%})")
 
@@ -416,6 +429,7 @@ _OF_A_MODEL = (
         metavar="NAME",
         help="auto (a GPU when there is one), cpu or cuda.",
     ),
+    _OWN_MODEL,
 )
 """What `predict` and `evaluate` have in common."""
 
@@ -454,6 +468,7 @@ def predict_new(
     proba: bool,
     ensemble: bool,
     device: str,
+    model: str | None,
 ) -> None:
     """Predict the class of each row of NEW_DATA, as CSV.
 
@@ -466,7 +481,8 @@ def predict_new(
     from cotune.modelfile import write_files
     from cotune.predictions import load_predictor, predict_rows
 
-    predictions = predict_rows(load_predictor(run_directory, ensemble), new_data, device=device)
+    predictor = load_predictor(run_directory, ensemble, model)
+    predictions = predict_rows(predictor, new_data, device=device)
     if output is None:
         predictions.write_csv(sys.stdout, proba)
         return
@@ -524,8 +540,13 @@ def evaluate_model(run_directory: Path, data: Path, as_json: bool, **options: An
     help="The file, or a folder for it; with several formats a folder.  [default: DIR/export]",
 )
 @click.option("--ensemble", is_flag=True, help="The run's ensemble, not its final model.")
+@_OWN_MODEL
 def export_model(
-    run_directory: Path, formats: tuple[str, ...], output: Path | None, ensemble: bool
+    run_directory: Path,
+    formats: tuple[str, ...],
+    output: Path | None,
+    ensemble: bool,
+    model: str | None,
 ) -> None:
     """Write a run's final model, preprocessing included, for other programs.
 
@@ -539,7 +560,7 @@ def export_model(
         with writing(output):
             output.mkdir(parents=True, exist_ok=True)
     for name in dict.fromkeys(formats):
-        done = export(run_directory, name, output, ensemble=ensemble)
+        done = export(run_directory, name, output, ensemble=ensemble, model=model)
         difference = f"differs from PyTorch by {done.difference:.1g} at most"
         click.echo(f"{done.path}  {done.size:,} bytes, {difference}")
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cotune.cohort import Cohort
 from cotune.lanes import Lane
+from cotune.losses import class_weights
 from cotune.models.cnn import CNNShape, forward
 from cotune.optim import update
 
@@ -25,6 +26,7 @@ class CNNCohort(Cohort):
     Args:
         lanes: With the same key.
         bfloat16: Train with convolutions and products in 16 bits; weights keep their own type.
+        balance: Of :func:`cotune.losses.balance`, where a lane weighs its classes.
 
     Attributes:
         lanes: Those that need the most memory first, so that if it runs out, it does before any
@@ -33,19 +35,27 @@ class CNNCohort(Cohort):
 
     evaluation_rows = 256
 
-    def __init__(self, lanes: Sequence[Lane], bfloat16: bool = False) -> None:
+    def __init__(
+        self, lanes: Sequence[Lane], bfloat16: bool = False, balance: Tensor | None = None
+    ) -> None:
         self._bfloat16 = bfloat16
         self.lanes = sorted(lanes, key=_pixels, reverse=True)
         for lane in self.lanes:
             for tensors in (lane.parameters, lane.best, lane.average, *lane.moments.values()):
                 for name, value in tensors.items():
                     tensors[name] = value.contiguous(memory_format=_format(value))
+        self._class_weights: list[Tensor | None] = [None] * len(self.lanes)
+        if balance is not None:
+            dtype = lanes[0].parameters["head.weight"].dtype
+            for i, lane in enumerate(self.lanes):
+                if lane.class_weight:
+                    self._class_weights[i] = class_weights(balance, [lane.class_weight], dtype)[0]
 
     def step(
         self, rows: Tensor, labels: Tensor, lr_factors: Sequence[float] | Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
         results = [
-            _step(lane, rows, labels, lr_factors[i], self._bfloat16)
+            _step(lane, rows, labels, lr_factors[i], self._bfloat16, self._class_weights[i])
             for i, lane in enumerate(self.lanes)
         ]
         losses, correct = zip(*results, strict=True)
@@ -59,14 +69,19 @@ class CNNCohort(Cohort):
 
 
 def _step(
-    lane: Lane, rows: Tensor, labels: Tensor, lr_factor: float | Tensor, bfloat16: bool
+    lane: Lane,
+    rows: Tensor,
+    labels: Tensor,
+    lr_factor: float | Tensor,
+    bfloat16: bool,
+    weight: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     leaves = {name: value.detach().requires_grad_() for name, value in lane.parameters.items()}
     with torch.autocast(rows.device.type, torch.bfloat16, enabled=bfloat16):
         logits = _logits(lane, leaves, rows, training=True)
     logits = logits.to(rows.dtype)
     smoothing = float(lane.spec.params.get("label_smoothing", 0.0))
-    loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    loss = F.cross_entropy(logits, labels, weight, label_smoothing=smoothing)
     slopes = torch.autograd.grad(loss, list(leaves.values()))
     lane.steps.add_(1)
     weights = list(lane.parameters.values())

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from cotune.cohort import Cohort
 from cotune.lanes import Lane
+from cotune.losses import class_weights
 from cotune.models import MLPShape, dropout_rates
 from cotune.models.common import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, Tensors
 from cotune.optim import update
@@ -36,12 +37,19 @@ class MLPCohort(Cohort):
         batch_size: Rows of a minibatch.
         bfloat16: Train with the first layer's products, which are most of the work, in 16 bits;
             weights keep their own type.
+        balance: Of :func:`cotune.losses.balance`, where a lane weighs its classes.
 
     Attributes:
         lanes: Deep ones first; results are in this order.
     """
 
-    def __init__(self, lanes: Sequence[Lane], batch_size: int, bfloat16: bool = False) -> None:
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        batch_size: int,
+        bfloat16: bool = False,
+        balance: Tensor | None = None,
+    ) -> None:
         self._bfloat16 = bfloat16
         self.lanes = sorted(lanes, key=lambda lane: -len(_widths(lane)))
         self._norm = lanes[0].key.batch_norm
@@ -71,6 +79,10 @@ class MLPCohort(Cohort):
             dtype=self._dtype,
         )
         self._smooths = bool(self._smoothing.any())
+        self._class_weights: Tensor | None = None
+        if balance is not None:
+            exponents = [lane.class_weight for lane in self.lanes]
+            self._class_weights = class_weights(balance, exponents, self._dtype)
         self._dropouts = [
             _Dropout(self.lanes, i, columns, self._empty(batch_size, columns[-1].stop))
             for i, columns in enumerate(self._columns)
@@ -164,6 +176,9 @@ class MLPCohort(Cohort):
         log_shares = torch.log_softmax(self._logits, 2)
         index = labels[:, None, None].expand(-1, len(self.lanes), 1)
         of_truth = log_shares.gather(2, index)[:, :, 0]
+        if self._class_weights is not None:
+            losses, slope = self._weighted_loss(log_shares, of_truth, index, self._class_weights)
+            return losses, correct, slope
         losses = -of_truth.mean(0)
         if self._smooths:
             losses = torch.lerp(losses, -log_shares.mean((0, 2)), self._smoothing)
@@ -174,6 +189,33 @@ class MLPCohort(Cohort):
         target = (1.0 - self._smoothing)[None, :, None].expand(len(labels), -1, 1)
         slope.scatter_add_(2, index, -target)
         return losses, correct, slope.div_(len(labels))
+
+    def _weighted_loss(
+        self, log_shares: Tensor, of_truth: Tensor, index: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As ``CrossEntropyLoss(weight, label_smoothing)``: a mean weighted by the true classes.
+
+        Args:
+            log_shares: ``[batch, lanes, classes]``, used up.
+            of_truth: ``[batch, lanes]``: those of the true classes.
+            index: ``[batch, lanes, 1]``: the true classes.
+            weights: ``[lanes, classes]``.
+        """
+        n_classes = weights.shape[1]
+        of_rows = weights.expand_as(log_shares).gather(2, index)[:, :, 0]
+        total = of_rows.sum(0)
+        of_rows = of_rows / total
+        losses = -(of_truth * of_rows).sum(0)
+        # The target of a row: what the truth has of its weight, and what all classes have.
+        truth = of_rows * (1.0 - self._smoothing)
+        even = weights * (self._smoothing / total / n_classes)[:, None]
+        if self._smooths:
+            flat = -(log_shares.sum(0) * weights).sum(1) / total / n_classes
+            losses = torch.lerp(losses, flat, self._smoothing)
+        slope = log_shares.exp_().mul_((truth + even.sum(1))[:, :, None])
+        if self._smooths:
+            slope -= even
+        return losses, slope.scatter_add_(2, index, -truth[:, :, None])
 
     def _backward(
         self,

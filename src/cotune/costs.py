@@ -8,15 +8,20 @@ from collections.abc import Mapping
 from typing import Final
 
 import torch
+from torch import nn
 
-from cotune.models import dropout_rates, make_shape
+from cotune.models import OwnNetwork, dropout_rates, make_shape
 from cotune.results import Value
 
 _PASSES: Final = 30
 
 
 def measure_cost(
-    name: str, params: Mapping[str, Value], input_shape: tuple[int, ...], n_classes: int
+    name: str,
+    params: Mapping[str, Value],
+    input_shape: tuple[int, ...],
+    n_classes: int,
+    own: OwnNetwork | None = None,
 ) -> float:
     """A configuration's cost.
 
@@ -26,11 +31,16 @@ def measure_cost(
             whatever else the machine does.
         params: Its complete hyperparameters.
         input_shape: Of one row.
+        own: What makes the networks where they are the user's own.
     """
-    shape = make_shape(params, input_shape, n_classes)
+    network: nn.Module
+    if own is not None:
+        network = own.build(params, input_shape, n_classes, 0)
+    else:
+        network = make_shape(params, input_shape, n_classes).module(dropout_rates(params))
     if name == "parameters":
-        return float(sum(math.prod(size) for size in shape.parameter_shapes().values()))
-    network = shape.module(dropout_rates(params)).eval()
+        return float(sum(weight.numel() for weight in network.parameters()))
+    network.eval()
     row = torch.zeros(1, math.prod(input_shape))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

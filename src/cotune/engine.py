@@ -9,24 +9,30 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cotune.capacity import Attempt, measure_lanes
+from cotune.capacity import Attempt, is_out_of_memory, measure_lanes
 from cotune.checkpoint import load_lanes, save_lanes
 from cotune.cohort import Cohort
+from cotune.cohort_module import why_alone
 from cotune.data.dataset import TrainingData
 from cotune.exceptions import StorageError
 from cotune.lanes import Lane, Mark, averages, start
+from cotune.models import OwnShape
+from cotune.models.own import where_it_failed
+from cotune.models.structure import Structure
 from cotune.results import Report, TrialSpec, Verdict
 from cotune.runner import DeviceData, evaluate, make_cohort, train_epoch
 from cotune.scheduler import Scheduler, Ticket
 
 _DIVERGED = "its loss or weights became NaN or infinite"
 _NO_ROOM = "too little memory for this network"
+_TRIED_ROWS = 4
 _BROKEN_OFF = "memory ran out in mid-epoch, when its weights had changed already"
 
 
@@ -47,6 +53,7 @@ class Engine:
         max_lanes: The most lanes trained together; measured by default.
         precision: ``float32``, or ``bfloat16``, which computes the large products of the
             training in 16 bits, while weights and scores stay float32.
+        metric: The run's; scores that cost much are computed only where it is one of them.
 
     Attributes:
         max_lanes: Likewise; what memory has no room for is left to the engine.
@@ -59,7 +66,9 @@ class Engine:
         device: str = "cpu",
         max_lanes: int | None = None,
         precision: str = "float32",
+        metric: str = "accuracy",
     ) -> None:
+        self._auc = metric == "auc"
         self._bfloat16 = precision == "bfloat16"
         self._device = torch.device(device)
         self._data = DeviceData.load(data, self._device)
@@ -70,6 +79,8 @@ class Engine:
         self._cohorts: dict[tuple[int, ...], Cohort] = {}
         self._unreported: list[Report] = []
         self._unjudged: set[int] = set()  # lanes that were reported and have no verdict yet
+        self._why_alone: dict[str, str] = {}  # by the structure of a user's network
+        self._structures: list[Structure] = []
 
     def save(self, path: Path) -> None:
         """Write all lanes, those first that can train now, in the order in which they would.
@@ -94,11 +105,16 @@ class Engine:
             lanes: list[Lane] = []
             with contextlib.suppress(StorageError):
                 lanes = load_lanes(
-                    path, wanted, data.input_shape, data.n_classes, self._device, data.inputs.dtype
+                    path,
+                    wanted,
+                    data.input_shape,
+                    data.n_classes,
+                    self._device,
+                    data.inputs.dtype,
+                    data.own,
                 )
             for lane in lanes:
-                self._lanes[lane.spec.number] = lane
-                self._scheduler.add(self._ticket(lane.spec.number))
+                self._take(lane)
                 wanted.remove(lane.spec)
         self.add(wanted)
 
@@ -106,13 +122,37 @@ class Engine:
         """Take in fresh trials; those that memory has no room for fail at the next step."""
         data = self._data
         for spec in specs:
+            reason = _NO_ROOM
             with Attempt() as attempt:
-                self._lanes[spec.number] = start(
-                    spec, data.input_shape, data.n_classes, self._device, data.inputs.dtype
-                )
-                self._scheduler.add(self._ticket(spec.number))
+                try:
+                    self._take(self._start(spec))
+                except Exception as error:
+                    if data.own is None or is_out_of_memory(error):
+                        raise
+                    reason, attempt.failed = where_it_failed(error), True
             if attempt.failed:
-                self._unreported.append(_failure(spec.number, 1, _NO_ROOM))
+                self._unreported.append(_failure(spec.number, 1, reason))
+
+    def _start(self, spec: TrialSpec) -> Lane:
+        data = self._data
+        return start(
+            spec, data.input_shape, data.n_classes, self._device, data.inputs.dtype, data.own
+        )
+
+    def _take(self, lane: Lane) -> None:
+        """Let a lane wait for its first epoch here; one that cannot be fused, by itself."""
+        if isinstance(lane.shape, OwnShape):
+            known = lane.shape.structure.key
+            if known not in self._why_alone:
+                other = self._start(replace(lane.spec, seed=lane.spec.seed + 1)).shape
+                assert isinstance(other, OwnShape)
+                rows = self._data.inputs[:_TRIED_ROWS].to(self._device)
+                self._why_alone[known] = why_alone(lane.shape, other, rows)
+                self._structures.append(lane.shape.structure)  # so that identities stay unique
+            if reason := self._why_alone[known]:
+                self._set_alone(lane, reason)
+        self._lanes[lane.spec.number] = lane
+        self._scheduler.add(self._ticket(lane.spec.number))
 
     def __len__(self) -> int:
         """Lanes that are held."""
@@ -144,7 +184,13 @@ class Engine:
             began(numbers)
             marks = {number: self._lanes[number].mark() for number in numbers}
             with Attempt():
-                return self._train(self._gather(numbers), cancelled)
+                try:
+                    return self._train(self._gather(numbers), cancelled)
+                except Exception as error:
+                    if self._data.own is None or is_out_of_memory(error):
+                        raise
+                    reports = self._take_apart(marks, where_it_failed(error))
+                    continue
             reports = self._make_room(marks)
         return reports
 
@@ -206,6 +252,7 @@ class Engine:
                     seconds=elapsed * work[i] / sum(work),
                     steps=steps,
                     lanes=len(cohort.lanes),
+                    alone=lane.alone,
                     # A NaN in a gradient stays in the weight. The losses alone would not show
                     # it in the last step when nothing is validated, nor a bias of -inf before
                     # a ReLU.
@@ -216,6 +263,7 @@ class Engine:
             )
             if scores and not reports[-1].error:
                 lane.keep_best(lane_scores["accuracy"])
+            lane.watch(lane_scores.get("loss", losses[i]))
         self._unjudged.update(report.number for report in reports)
         self._drop({report.number for report in reports if report.error})
         return reports
@@ -224,9 +272,9 @@ class Engine:
         with averages(cohort.lanes):
             while cohort.evaluation_rows > 1:
                 with Attempt():
-                    return evaluate(cohort, self._data)
+                    return evaluate(cohort, self._data, self._auc)
                 cohort.evaluation_rows //= 2
-            return evaluate(cohort, self._data)
+            return evaluate(cohort, self._data, self._auc)
 
     def _make_room(self, marks: Mapping[int, Mark]) -> list[Report]:
         """After memory ran out: let the lanes wait again, fewer at a time.
@@ -253,6 +301,30 @@ class Engine:
         self._scheduler.put_back(untouched)
         self._drop({failure.number for failure in failures})
         return failures
+
+    def _take_apart(self, marks: Mapping[int, Mark], reason: str) -> list[Report]:
+        """After a user's network raised an error: let each lane train alone from now on.
+
+        Returns:
+            Failures: a lane that was alone, and lanes that cannot be put back where they stood.
+        """
+        self._forget(set(marks))
+        failures, untouched = [], []
+        for number, mark in marks.items():
+            lane = self._lanes[number]
+            if lane.alone or not lane.undo(mark):
+                failures.append(_failure(number, mark.epoch + 1, reason))
+                continue
+            self._why_alone[lane.key.structure] = reason
+            self._set_alone(lane, reason)
+            untouched.append(self._ticket(number))
+        self._scheduler.put_back(untouched)
+        self._drop({failure.number for failure in failures})
+        return failures
+
+    def _set_alone(self, lane: Lane, reason: str) -> None:
+        lane.alone = reason
+        lane.key = replace(lane.key, structure=f"alone {lane.spec.number}")
 
     def _ticket(self, number: int) -> Ticket:
         lane = self._lane(number)

@@ -16,8 +16,11 @@ from cotune.space_yaml import read_text
 _MAX_BYTES = 1 << 24
 
 
-def read_configurations(path: Path, space: Space) -> list[dict[str, Value]]:
+def read_configurations(path: Path, space: Space | None) -> list[dict[str, Value]]:
     """One JSON object of hyperparameters a line; empty lines are passed over.
+
+    Args:
+        space: What they have to lie in; None where that is not known yet.
 
     Raises:
         SpaceError: With file and line: no JSON object, an unknown hyperparameter, or a value that
@@ -54,7 +57,7 @@ def check_configurations(
     return checked
 
 
-def _read_line(line: str, where: str, space: Space) -> dict[str, Value]:
+def _read_line(line: str, where: str, space: Space | None) -> dict[str, Value]:
     try:
         params = json.loads(line, object_pairs_hook=_no_duplicates)
     except SpaceError as error:
@@ -68,7 +71,7 @@ def _read_line(line: str, where: str, space: Space) -> dict[str, Value]:
     if not isinstance(params, dict):
         raise SpaceError(f'{where}: is not a JSON object such as {{"lr": 0.001}}')
     try:
-        return space.check(params)
+        return params if space is None else space.check(params)
     except SpaceError as error:
         raise SpaceError(f"{where}: {error}") from None
 

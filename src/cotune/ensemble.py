@@ -25,6 +25,7 @@ from cotune.modelfile import (
     trained_network,
     write_files,
 )
+from cotune.models import OwnNetwork
 from cotune.results import EnsembleResult, Value
 
 _VERSION: Final = 1
@@ -126,7 +127,11 @@ def make_ensemble(
     """
     networks = [
         trained_network(
-            candidate.params, candidate.weights, preprocessing.input_shape, len(classes)
+            candidate.params,
+            candidate.weights,
+            preprocessing.input_shape,
+            len(classes),
+            training.own,
         )
         for candidate in candidates
     ]
@@ -173,11 +178,12 @@ def save_ensemble(
     write_files(folder, {"ensemble.json": json.dumps(card, indent=1).encode()})
 
 
-def load_ensemble(folder: str | Path) -> Ensemble:
+def load_ensemble(folder: str | Path, own: OwnNetwork | None = None) -> Ensemble:
     """A saved ensemble, ready to predict (``eval`` mode), on the CPU.
 
     Args:
         folder: A run directory, or the folder that holds ``ensemble.json``.
+        own: As for :func:`cotune.modelfile.load_model`.
 
     Raises:
         ModelFileError: There is none, or it is damaged, altered or of another version.
@@ -192,7 +198,7 @@ def load_ensemble(folder: str | Path) -> Ensemble:
         or not all(isinstance(share, float) and 0.0 < share <= 1.0 for share in shares)
     ):
         raise ModelFileError(f"{path}: is incomplete or damaged")
-    members = [load_model(folder / str(i)) for i in range(len(shares))]
+    members = [load_model(folder / str(i), own) for i in range(len(shares))]
     if len({_rows_and_classes(member) for member in members}) > 1:
         raise ModelFileError(f"{path}: its members are for different data")
     return Ensemble(members, shares).eval()

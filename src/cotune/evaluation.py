@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cotune.arguments import ModelLike
 from cotune.data.arrays import as_labels
 from cotune.data.checks import check_same_length
 from cotune.data.reading import Data
@@ -96,6 +97,7 @@ def evaluate(
     target: str | int | None = None,
     ensemble: bool = False,
     device: str = "cpu",
+    model: ModelLike = None,
 ) -> Evaluation:
     """Score a run's final model on labelled data.
 
@@ -107,19 +109,21 @@ def evaluate(
         target: What holds the labels; by default what did in training.
         ensemble: The run's ensemble instead of its final model.
         device: ``cpu``, ``cuda`` or ``auto``.
+        model: What makes the network, as for :func:`run`, where it is one of your own.
 
     Raises:
         ModelFileError: There is no model, or it is damaged or altered.
+        UsageError: It is a network of your own, and ``model`` is not given.
         DataError: The data cannot be read, are not of the model's columns or shape, or have no
             labels or ones that the model does not know.
         StorageError: The reading cannot be recorded.
     """
-    model = load_predictor(path, ensemble)
+    predictor = load_predictor(path, ensemble, model)
     run = run_of(path)
     source = recorded_source(run) if run else None
     if target is None and source is not None:
         target = source.target
-    found = predict_rows(model, data, target=target, device=device)
+    found = predict_rows(predictor, data, target=target, device=device)
     what = str(data) if isinstance(data, str | Path) else "data"
     if found.labels is None:
         where = "" if target is None else f" in {str(target)[:_MAX_NAME]!r}"

@@ -25,7 +25,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from cotune.arguments import named
+from cotune.arguments import ModelLike, named
 from cotune.data.preprocess import Preprocessing, Standardize
 from cotune.ensemble import Ensemble, ensemble_folder
 from cotune.exceptions import CotuneError, UsageError, writing
@@ -206,6 +206,7 @@ def export(
     output: str | Path | None = None,
     *,
     ensemble: bool = False,
+    model: ModelLike = None,
 ) -> Exported:
     """Write a run's final model as a file that other programs read.
 
@@ -221,16 +222,18 @@ def export(
         output: The file, or a folder for it; by default ``export/`` in ``path``. A file that is
             there already is replaced.
         ensemble: The run's ensemble instead.
+        model: What makes the network, as for :func:`run`, where it is one of your own.
 
     Raises:
-        UsageError: There is no such format, or what it needs is not installed.
+        UsageError: There is no such format, or what it needs is not installed; or the network is
+            one of your own, and ``model`` is not given.
         ModelFileError: There is no model, or it is damaged or altered.
         StorageError: The file cannot be written.
         CotuneError: The network cannot be written in that format, or what was written does not
             agree with PyTorch to 1e-4.
     """
     check_format(format)
-    model = load_predictor(path, ensemble)
+    predictor = load_predictor(path, ensemble, model)
     name = ("ensemble" if ensemble else "model") + _FORMATS[format].suffix
     place = Path(path) / "export" / name if output is None else Path(output)
     if place.is_dir():
@@ -241,7 +244,7 @@ def export(
         raise UsageError(f"{place}: is no file; choose another -o FILE")
     if place.name in _OWN_FILES and (place.parent / "model.json").exists():
         raise UsageError(f"{place}: is a model's own file; choose another -o FILE")
-    return write_checked(model, format, place, json.dumps(_description(path, model)))
+    return write_checked(predictor, format, place, json.dumps(_description(path, predictor)))
 
 
 def write_checked(model: Predictor, format: str, place: Path, about: str) -> Exported:

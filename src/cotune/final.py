@@ -6,16 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cotune.data.dataset import Dataset
 from cotune.data.preprocess import Preprocessing
 from cotune.ensemble import Ensemble
 from cotune.hyperparameters import is_averaged
+from cotune.metrics import balanced_accuracy, macro_auc, macro_f1
 from cotune.modelfile import Classifier, trained_network
+from cotune.models import OwnNetwork
 from cotune.results import EnsembleResult, Finalist, FinalResult, TrialSpec, Value
 from cotune.retrain import Training
-from cotune.scoring import probabilities, wilson_interval
+from cotune.scoring import compute_logits, wilson_interval
 
 DEFAULT_NUMBER = -2
 _MISTAKES = 16
@@ -33,11 +38,18 @@ def final_spec(params: Mapping[str, Value], number: int, seed: int) -> TrialSpec
 
 
 def make_classifier(
-    training: Training, dataset: Dataset, preprocessing: Preprocessing
+    training: Training,
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    own: OwnNetwork | None = None,
 ) -> Classifier:
     """The trained network with its preprocessing and classes."""
     network = trained_network(
-        training.spec.params, training.weights, preprocessing.input_shape, len(dataset.classes)
+        training.spec.params,
+        training.weights,
+        preprocessing.input_shape,
+        len(dataset.classes),
+        own,
     )
     return Classifier(network, preprocessing, dataset.classes).eval()
 
@@ -53,6 +65,7 @@ class TestReading:
         mistakes: The surest misclassifications, worst first; see ``FinalResult.mistakes``.
         images: The inputs of those rows.
         right: ``[rows]``: whether each was classified right.
+        scores: By :data:`cotune.results.DIRECTIONS`.
     """
 
     __test__ = False  # not a test class, whatever its name says
@@ -63,6 +76,7 @@ class TestReading:
     mistakes: list[dict[str, float]]
     images: NDArray[np.generic]
     right: NDArray[np.bool_]
+    scores: dict[str, float]
 
 
 def read_test_set(models: Sequence[Classifier | Ensemble], dataset: Dataset) -> list[TestReading]:
@@ -76,16 +90,18 @@ def _score(
 ) -> TestReading:
     from sklearn.metrics import confusion_matrix
 
-    sure = probabilities(model, inputs)
-    predicted = sure.argmax(1)
+    logits = compute_logits(model, inputs)
+    probabilities = logits.softmax(-1).numpy()
+    predicted = probabilities.argmax(1)
+    confusion = confusion_matrix(labels, predicted, labels=range(len(model.classes)))
     hits = int((predicted == labels).sum())
-    sureness = np.where(predicted == labels, -1.0, sure.max(1))
+    sureness = np.where(predicted == labels, -1.0, probabilities.max(1))
     worst = [int(row) for row in np.argsort(-sureness, kind="stable")[:_MISTAKES]]
     worst = [row for row in worst if sureness[row] >= 0]
     return TestReading(
         accuracy=hits / len(labels),
         ci95=wilson_interval(hits, len(labels)),
-        confusion=confusion_matrix(labels, predicted, labels=range(len(model.classes))).tolist(),
+        confusion=confusion.tolist(),
         mistakes=[
             {
                 "row": row,
@@ -97,7 +113,19 @@ def _score(
         ],
         images=inputs[worst],
         right=predicted == labels,
+        scores=_scores(logits, torch.from_numpy(labels), torch.from_numpy(confusion)),
     )
+
+
+def _scores(logits: Tensor, labels: Tensor, confusion: Tensor) -> dict[str, float]:
+    scores = {
+        "accuracy": (logits.argmax(1) == labels).double().mean(),
+        "balanced-accuracy": balanced_accuracy(confusion[None]),
+        "f1": macro_f1(confusion[None]),
+        "auc": macro_auc(logits.softmax(-1)[:, None], labels),
+        "loss": F.cross_entropy(logits, labels),
+    }
+    return {name: float(value) for name, value in scores.items()}
 
 
 def p_value(one: TestReading, other: TestReading) -> float:
@@ -148,6 +176,8 @@ def final_result(
         default_test_ci95=default.ci95 if default else None,
         default_p_value=p_value(reading, default) if default else None,
         ensemble=ensemble,
+        test_scores=reading.scores,
+        default_test_scores=default.scores if default else {},
     )
 
 
@@ -165,6 +195,8 @@ def beside(final: FinalResult, chosen: int | None) -> dict[str, object]:
         "default_test_ci95": final.default_test_ci95 and list(final.default_test_ci95),
         "default_p_value": final.default_p_value,
         "default_chosen": chosen is not None and chosen == final.default_number,
+        "test_scores": final.test_scores or None,
+        "default_test_scores": final.default_test_scores or None,
     }
     if final.ensemble is not None and final.ensemble.test_ci95 is not None:
         told |= {

@@ -59,10 +59,19 @@ _OF_FAMILY: Final = {
 }
 _EXTRA: Final = {
     "model": Known(str, "mlp", choices=tuple(_OF_FAMILY), fusible=False),
-    "schedule": Known(str, "constant", choices=("constant", "cooldown", "cosine", "one-cycle")),
+    "schedule": Known(
+        str, "constant", choices=("constant", "cooldown", "cosine", "one-cycle", "plateau")
+    ),
+    "plateau_factor": Known(float, 0.1, 0.001, 0.999),
+    "plateau_patience": Known(int, 5, 0, 100_000),
+    "warmup": Known(float, 0.0, 0.0, 1000.0),
+    "clip_norm": Known(float, 0.0, 0.0, 1e6),
+    "early_stopping": Known(int, 0, 0, 100_000),
     "label_smoothing": Known(float, 0.0, 0.0, 0.9),
+    "class_weight": Known(float, 0.0, 0.0, 1.0),
     "shift": Known(int, 0, 0, 64, fusible=False),
     "flip": Known(bool, False, choices=(True, False), fusible=False),
+    "erase": Known(float, 0.0, 0.0, 0.5, fusible=False),
     "nesterov": Known(bool, False, choices=(True, False)),
     "beta1": Known(float, 0.9, 0.0, 0.9999),
     "beta2": Known(float, 0.999, 0.0, 0.999999),
@@ -83,7 +92,12 @@ NAMES: Final = tuple(_COMMON | _EXTRA | _OF_FAMILY["mlp"] | _OF_FAMILY["cnn"])
 KNOWN: Final[dict[str, Known]] = _known()
 """Every hyperparameter that a space can name: ``width_3`` is the width of one layer."""
 
-OF_IMAGES: Final = ("shift", "flip")
+OF_TRAINING: Final = tuple(
+    name for name in (*_COMMON, *_EXTRA) if name not in ("batch_norm", "dropout", "model")
+)
+"""Those that every network is trained with, whatever it is made of."""
+
+OF_IMAGES: Final = ("shift", "flip", "erase")
 """Hyperparameters that make no sense for rows that are no images."""
 
 SHARED: Final = tuple(name for name, known in KNOWN.items() if not known.fusible)
@@ -91,7 +105,9 @@ SHARED: Final = tuple(name for name, known in KNOWN.items() if not known.fusible
 
 
 def defaults(family: str) -> dict[str, Value]:
-    """The default configuration of ``mlp`` or ``cnn``."""
+    """The default configuration of ``mlp`` or ``cnn``; of another network, of its training."""
+    if family not in _OF_FAMILY:
+        return {name: known.default for name, known in _COMMON.items() if name in OF_TRAINING}
     known = {**_OF_FAMILY[family], **_COMMON}
     return {name: hyperparameter.default for name, hyperparameter in known.items()}
 
@@ -112,13 +128,18 @@ def family_of_name(name: str) -> str | None:
     return families[0] if families else None
 
 
-def known_value(name: str, value: Any, path: str) -> Value:
+def known_value(
+    name: str, value: Any, path: str, names: Mapping[str, Known] | None = None
+) -> Value:
     """The value in the hyperparameter's own type.
+
+    Args:
+        names: The hyperparameters there are; without it, :data:`KNOWN`.
 
     Raises:
         SpaceError: The trainer cannot use it; ``path`` says where it stands.
     """
-    known = KNOWN[name]
+    known = (KNOWN if names is None else names)[name]
     if known.choices:
         if not any(type(value) is type(choice) and value == choice for choice in known.choices):
             listed = ", ".join(shown_value(choice) for choice in known.choices)

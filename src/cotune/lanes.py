@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import torch
 from torch import Tensor
 
 from cotune.augment import Augmentation
-from cotune.models import Shape, Tensors, family_of, init_buffers, init_parameters, make_shape
+from cotune.hyperparameters import KNOWN
+from cotune.models import (
+    OwnNetwork,
+    OwnShape,
+    Shape,
+    Tensors,
+    family_of,
+    init_buffers,
+    init_parameters,
+    make_shape,
+)
 from cotune.optim import MOMENTS, Rates
 from cotune.results import TrialSpec
+from cotune.schedules import Plateau, factor, warm_up
 
 _NOISE = 0x6E6F6973
 _RECENT = 8.0  # the higher, the fewer of the latest steps an average is made of
@@ -34,6 +45,7 @@ class CohortKey:
     part: str
     fold: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    structure: str = ""  # of a user's own network
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,8 @@ class Lane:
         average: Of parameters and buffers over the latest steps; empty unless the trial asks for
             it.
         averaged: States that went into it.
+        alone: Why it cannot be trained together with others, or "".
+        plateau: Where its rate stands, if the loss decides that.
     """
 
     spec: TrialSpec
@@ -82,6 +96,40 @@ class Lane:
     best: Tensors = field(default_factory=dict)
     average: Tensors = field(default_factory=dict)
     averaged: int = 0
+    alone: str = ""
+    plateau: Plateau = field(default_factory=Plateau)
+
+    @property
+    def class_weight(self) -> float:
+        """How far rare classes weigh more, 0-1; see :func:`cotune.losses.class_weights`."""
+        return float(self.spec.params.get("class_weight", 0.0))
+
+    def lr_factor(self, step: int, n_steps: int) -> float:
+        """What the rate is multiplied by, 0-1.
+
+        Args:
+            step: Of the whole training, from 0.
+            n_steps: Of an epoch.
+        """
+        params = self.spec.params
+        schedule = str(params.get("schedule", "constant"))
+        return (
+            factor(schedule, step, self.spec.epochs * n_steps)
+            * warm_up(step, float(params.get("warmup", 0.0)) * n_steps)
+            * self.plateau.factor
+        )
+
+    def watch(self, loss: float) -> None:
+        """Lower the rate after an epoch if the loss has stalled and the trial wants that.
+
+        Args:
+            loss: On the validation part, or of the training where nothing is validated.
+        """
+        params = self.spec.params
+        if params.get("schedule") == "plateau":
+            shrink = float(params.get("plateau_factor", KNOWN["plateau_factor"].default))
+            patience = int(params.get("plateau_patience", KNOWN["plateau_patience"].default))
+            self.plateau = self.plateau.after(loss, shrink, patience)
 
     def accumulate(self) -> None:
         """Take the weights of now into the average.
@@ -145,7 +193,7 @@ def key_of(spec: TrialSpec) -> CohortKey:
     return CohortKey(
         family_of(params),
         int(params["batch_size"]),
-        bool(params["batch_norm"]),
+        bool(params.get("batch_norm", False)),
         spec.part,
         spec.fold,
         Augmentation.from_params(params),
@@ -158,20 +206,32 @@ def start(
     n_classes: int,
     device: torch.device,
     dtype: torch.dtype = torch.float32,
+    own: OwnNetwork | None = None,
 ) -> Lane:
-    """A fresh lane; its weights depend on the trial's seed and shape alone."""
-    shape = make_shape(spec.params, input_shape, n_classes)
-    generator = torch.Generator().manual_seed(spec.seed)
-    drawn = init_parameters(shape.parameter_shapes(), generator)
-    parameters = {name: value.to(device, dtype) for name, value in drawn.items()}
-    fresh = init_buffers(shape.buffer_shapes())
-    buffers = {name: value.to(device, dtype) for name, value in fresh.items()}
+    """A fresh lane; its weights depend on the trial's seed and shape alone.
+
+    Args:
+        own: What makes the networks where they are the user's own.
+
+    Raises:
+        Exception: Whatever the user's code raises.
+    """
+    key, shape = key_of(spec), make_network(spec, input_shape, n_classes, device, dtype, own)
+    if isinstance(shape, OwnShape):
+        key = replace(key, structure=shape.structure.key)
+        parameters, buffers = shape.parameters(), shape.buffers()
+    else:
+        generator = torch.Generator().manual_seed(spec.seed)
+        drawn = init_parameters(shape.parameter_shapes(), generator)
+        parameters = {name: value.to(device, dtype) for name, value in drawn.items()}
+        fresh = init_buffers(shape.buffer_shapes())
+        buffers = {name: value.to(device, dtype) for name, value in fresh.items()}
     validated = {**parameters, **buffers} if spec.part == "train" else {}
     averaged = {**parameters, **buffers} if spec.averaged else {}
     rates = Rates.from_params(spec.params)
     return Lane(
         spec=spec,
-        key=key_of(spec),
+        key=key,
         shape=shape,
         rates=rates,
         parameters=parameters,
@@ -182,10 +242,25 @@ def start(
         },
         steps=torch.zeros((), device=device),
         # Another seed than the weights', or the dropout would be made of their random numbers.
-        generator=torch.Generator(device).manual_seed(spec.seed ^ _NOISE),
+        generator=torch.Generator("cpu" if own else device).manual_seed(spec.seed ^ _NOISE),
         best={name: torch.empty_like(value) for name, value in validated.items()},
         average={name: value.clone() for name, value in averaged.items()},
     )
+
+
+def make_network(
+    spec: TrialSpec,
+    input_shape: tuple[int, ...],
+    n_classes: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    own: OwnNetwork | None,
+) -> Shape:
+    """The shape of a trial's network; of a user's own, the network itself."""
+    if own is None:
+        return make_shape(spec.params, input_shape, n_classes)
+    module = own.build(spec.params, input_shape, n_classes, spec.seed)
+    return OwnShape(module.to(device, dtype), n_classes)
 
 
 @contextmanager

@@ -21,15 +21,19 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from cotune.data.preprocess import Preprocessing, preprocessing_from_json
-from cotune.exceptions import ModelFileError, writing
+from cotune.exceptions import ModelFileError, UsageError, writing
 from cotune.features import preprocessing_module
 from cotune.hyperparameters import MAX_LAYERS, shown
 from cotune.models import (
     CNN,
     FAMILIES,
     MLP,
+    OWN,
     CNNShape,
     MLPShape,
+    OwnModule,
+    OwnNetwork,
+    OwnShape,
     Shape,
     dropout_rates,
     make_shape,
@@ -41,6 +45,9 @@ _JSON_BYTES: Final = 16 << 20
 _HEADER_BYTES: Final = 1 << 20  # more than safetensors' header takes for any of our models
 _FLOAT_BYTES: Final = 4
 _MAX_COUNT: Final = 1 << 48
+
+
+Network = MLP | CNN | OwnModule
 
 
 class Classifier(nn.Module):
@@ -57,7 +64,7 @@ class Classifier(nn.Module):
     """
 
     def __init__(
-        self, network: MLP | CNN, preprocessing: Preprocessing, classes: tuple[str, ...]
+        self, network: Network, preprocessing: Preprocessing, classes: tuple[str, ...]
     ) -> None:
         super().__init__()
         self.network = network
@@ -91,19 +98,14 @@ def save_model(
     Raises:
         StorageError: The folder cannot be written.
     """
-    shape = model.network.shape
     weights = safetensors.torch.save(
-        {name: value.contiguous() for name, value in model.network.state_dict().items()}
+        {name: value.contiguous() for name, value in _state(model).items()}
     )
     card = {
         "format": "cotune-model",
         "version": _VERSION,
         "cotune": version,
-        "architecture": {
-            "family": "mlp" if isinstance(shape, MLPShape) else "cnn",
-            **asdict(shape),
-            "dropout": [layer.p for layer in model.network.dropout],
-        },
+        "architecture": _describe(model),
         "classes": list(model.classes),
         "preprocessing": model.preprocessing.to_json(),
         "hyperparameters": dict(hyperparameters),
@@ -113,33 +115,57 @@ def save_model(
     write_files(folder, {"model.safetensors": weights, "model.json": card_text})
 
 
-def load_model(folder: str | Path) -> Classifier:
+def _describe(model: Classifier) -> dict[str, Any]:
+    network = model.network
+    if isinstance(network, OwnModule):
+        shape = list(network.input_shape)
+        return {"family": OWN, "input_shape": shape, "n_classes": len(model.classes)}
+    return {
+        "family": "mlp" if isinstance(network.shape, MLPShape) else "cnn",
+        **asdict(network.shape),
+        "dropout": [layer.p for layer in network.dropout],
+    }
+
+
+def _state(model: Classifier) -> dict[str, Tensor]:
+    if isinstance(model.network, OwnModule):
+        shape = OwnShape(model.network, len(model.classes))
+        return {**shape.parameters(), **shape.buffers()}
+    return dict(model.network.state_dict())
+
+
+def load_model(folder: str | Path, own: OwnNetwork | None = None) -> Classifier:
     """A saved model, ready to predict (``eval`` mode), on the CPU.
 
     Args:
         folder: A run directory, or the folder that holds ``model.json``.
+        own: What makes the network, where it is one of the user's own: a model's files hold
+            weights and no code.
 
     Raises:
         ModelFileError: There is none, or it is damaged, altered or of another version.
+        UsageError: It is one of the user's own networks, and ``own`` is not given.
     """
     folder = model_folder(folder)
     card = read_card(folder)
     try:
-        shape, dropout = _architecture(card["architecture"])
+        shape, dropout = _architecture(card, own)
         classes = _class_names(card["classes"])
         preprocessing = preprocessing_from_json(card["preprocessing"])
         checksum = str(card["weights"]["sha256"])
+    except UsageError:
+        raise
     except ModelFileError as error:
         raise ModelFileError(f"{folder / 'model.json'}: {error}") from None
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelFileError(f"{folder / 'model.json'}: is incomplete or damaged") from error
-    if len(classes) != shape.n_classes or preprocessing.features != shape.n_inputs:
+    n_inputs = preprocessing.features if isinstance(shape, OwnShape) else shape.n_inputs
+    if len(classes) != shape.n_classes or preprocessing.features != n_inputs:
         raise ModelFileError(f"{folder / 'model.json'}: its parts contradict each other")
     state = _read_weights(folder / "model.safetensors", checksum, shape)
-    network = shape.module(dropout)
     try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
+        network = _load(shape, dropout, state)
+    except (RuntimeError, ValueError) as error:
         raise ModelFileError(
             f"{folder / 'model.safetensors'}: the weights do not fit the architecture"
         ) from error
@@ -163,9 +189,28 @@ def read_card(folder: Path) -> dict[str, Any]:
     return read_json(folder / "model.json", "cotune-model", _VERSION)
 
 
-def _architecture(data: Mapping[str, Any]) -> tuple[Shape, list[float]]:
+def _load(shape: Shape, dropout: list[float], state: dict[str, Tensor]) -> Network:
+    if isinstance(shape, OwnShape):
+        shape.load(state)
+        return shape.live.eval()
+    network = shape.module(dropout)
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def _architecture(card: Mapping[str, Any], own: OwnNetwork | None) -> tuple[Shape, list[float]]:
     """The tensors' shapes, and the dropout rates."""
+    data = card["architecture"]
     family = data["family"]
+    if family == OWN:
+        if own is None:
+            raise UsageError(
+                "this model is a network of your own; give what makes it: model=build from Python, "
+                "--model FILE.py:build on the command line"
+            )
+        n_classes, params = _count(data["n_classes"]), dict(card["hyperparameters"])
+        module = own.build(params, _counts(data["input_shape"], least=1), n_classes, 0)
+        return OwnShape(module, n_classes), []
     if family not in FAMILIES:
         raise ModelFileError(f"unknown family {shown(family)}; a newer Cotune may read it")
     if type(data["batch_norm"]) is not bool:
@@ -234,7 +279,10 @@ def read_json(path: Path, format: str, version: int) -> dict[str, Any]:
 
 
 def _read_weights(path: Path, checksum: str, shape: Shape) -> dict[str, Tensor]:
-    needed = _FLOAT_BYTES * sum(math.prod(size) for size in shape.parameter_shapes().values())
+    sizes = [*shape.parameter_shapes().values()]
+    if isinstance(shape, OwnShape):
+        sizes += shape.buffer_shapes().values()
+    needed = _FLOAT_BYTES * sum(math.prod(size) for size in sizes)
     try:
         # Neither a description that asks for more than the file holds nor a file that holds more
         # than the description asks for gets to fill the memory.
@@ -257,19 +305,25 @@ def trained_network(
     weights: Mapping[str, Any],
     input_shape: tuple[int, ...],
     n_classes: int,
-) -> MLP | CNN:
+    own: OwnNetwork | None = None,
+) -> Network:
     """The network of a configuration with the weights that an engine gave out.
 
     Args:
         params: Its complete hyperparameters.
         input_shape: Of one row.
+        own: What makes the networks where they are the user's own.
     """
+    if own is not None:
+        made = OwnShape(own.build(params, input_shape, n_classes, 0), n_classes)
+        made.load({name: torch.from_numpy(value) for name, value in weights.items()})
+        return made.live.eval()
     shape = make_shape(params, input_shape, n_classes)
     return module_from_weights(shape, dropout_rates(params), weights)
 
 
 def module_from_weights(
-    shape: Shape, dropout: list[float], weights: Mapping[str, Any]
+    shape: MLPShape | CNNShape, dropout: list[float], weights: Mapping[str, Any]
 ) -> MLP | CNN:
     """The module twin of a lane, from the arrays that an engine gives out."""
     network = shape.module(dropout)

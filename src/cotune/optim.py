@@ -19,6 +19,7 @@ from cotune.results import Value
 _EPS: Final = 1e-8
 _RMSPROP_ALPHA: Final = 0.99
 _MANY_STEPS: Final = 1e9
+_CLIP_EPS: Final = 1e-6
 
 MOMENTS: Final[dict[str, tuple[str, ...]]] = {
     "adam": ("mean", "square"),
@@ -31,7 +32,7 @@ MOMENTS: Final[dict[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Rates:
-    """A lane's optimizer and its hyperparameters."""
+    """A lane's optimizer and its hyperparameters; ``clip_norm`` 0 is no clipping."""
 
     optimizer: str
     lr: float
@@ -40,6 +41,7 @@ class Rates:
     nesterov: bool
     beta1: float
     beta2: float
+    clip_norm: float = 0.0
 
     @classmethod
     def from_params(cls, params: Mapping[str, Value]) -> Rates:
@@ -52,6 +54,7 @@ class Rates:
             nesterov=bool(params.get("nesterov", False)),
             beta1=float(params.get("beta1", 0.9)),
             beta2=float(params.get("beta2", 0.999)),
+            clip_norm=float(params.get("clip_norm", 0.0)),
         )
 
 
@@ -69,11 +72,13 @@ def update(
         rates: The lane's hyperparameters.
         lr_factor: What the schedule multiplies the rate by; a scalar.
         weights: The lane's parameters.
-        gradients: Of the same shapes.
+        gradients: Of the same shapes, all that the lane has: they are clipped by their norm.
         moments: For each of the optimizer's :data:`MOMENTS`, tensors of the same shapes.
         step: Scalar; the number of this step, from 1.
     """
     lr = rates.lr * lr_factor
+    if rates.clip_norm:
+        _clip(gradients, rates.clip_norm)
     if rates.optimizer == "sgd":
         torch._fused_sgd_(
             weights,
@@ -112,3 +117,12 @@ def update(
         amsgrad=False,
         maximize=False,
     )
+
+
+def _clip(gradients: list[Tensor], most: float) -> None:
+    """Scale the gradients so that the norm of all of them together is ``most`` at most.
+
+    As ``torch.nn.utils.clip_grad_norm_`` (Pascanu et al. 2013, algorithm 1).
+    """
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    torch._foreach_mul_(gradients, (most / (norm + _CLIP_EPS)).clamp_(max=1.0))

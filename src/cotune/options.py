@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from cotune.data.dataset import Dataset, TrainingData
+from cotune.models import OwnNetwork
 from cotune.results import Value
 from cotune.space import Space
 from cotune.study import OPTUNA_VERSION, PrunerLike, SamplerLike
@@ -27,7 +28,7 @@ class Options:
     Attributes:
         space: What is searched.
         sampler, pruner: A name, or an Optuna object.
-        metric: ``accuracy``, ``loss`` or ``f1`` on the validation part.
+        metric: One of ``cotune.results.DIRECTIONS`` on the validation part.
         n_trials: Trials to run; None for as many as the time allows.
         timeout: Seconds for everything; None for no limit.
         seed: Decides the split, the sampler, the weights and the order of the rows.
@@ -37,6 +38,7 @@ class Options:
         patience: End the search after so many trials without a gain beyond noise; None: do not.
         ensemble: Networks to average, counted with repeats; 0 for no ensemble.
         validation: Share of the training rows that trials are judged on, 0-1.
+        own: What makes the networks, where they are the user's own.
         search_only: Leave it at the search, without finalists and a final model. The test set is
             not read, and all of the time is the search's.
     """
@@ -54,6 +56,7 @@ class Options:
     patience: int | None = None
     ensemble: int = 0
     validation: float = 0.2
+    own: OwnNetwork | None = None
     search_only: bool = False
 
     @property
@@ -110,6 +113,7 @@ def describe_run(
             "source": None if dataset.source is None else asdict(dataset.source),
             "remarks": list(dataset.remarks),
         },
+        "network": options.own.name if options.own else None,
         "space": options.searched.to_dict(),
         "sampler": _name(options.sampler),
         "pruner": _name(options.pruner),

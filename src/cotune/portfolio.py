@@ -13,6 +13,10 @@ _GOOD: Final[dict[str, tuple[dict[str, Value], ...]]] = {
         {"dropout": 0.1, "lr": 4e-3, "label_smoothing": 0.1, "shift": 1, "epochs": 80},
         {"n_layers": 3, "dropout": 0.3, "lr": 4e-3, "label_smoothing": 0.1, "epochs": 40},
     ),
+    "own": (
+        {"lr": 4e-3, "label_smoothing": 0.1, "epochs": 40},
+        {"lr": 3e-4, "epochs": 40},
+    ),
     "cnn": (
         {
             "n_blocks": 2,
@@ -45,12 +49,16 @@ _GOOD: Final[dict[str, tuple[dict[str, Value], ...]]] = {
 def portfolio(space: Space) -> list[dict[str, Value]]:
     """The default configuration first, then others, each moved into the space; none twice.
 
+    Where class weights are searched, the default with balanced ones comes second.
+
     Where there are several families, the first is the likelier one to win: of the others only
     their defaults are tried.
     """
     first, *others = space.families
     changes: list[dict[str, Value]] = [{}, *({"model": first, **good} for good in _GOOD[first])]
     changes += [{"model": family} for family in others]
+    if "class_weight" in space.searched:
+        changes.insert(1, {"class_weight": 1.0})
     configurations: list[dict[str, Value]] = []
     for change in changes:
         configuration = space.default(change)

@@ -11,14 +11,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cotune.arguments import read_device
+from cotune.arguments import ModelLike, read_device, read_own
 from cotune.data.preprocess import Preprocessing
 from cotune.data.reading import Data, read_inputs
 from cotune.ensemble import Ensemble, load_ensemble
 from cotune.exceptions import DataError
 from cotune.modelfile import Classifier, load_model
 from cotune.rundir import RunDirectory
-from cotune.scoring import probabilities
+from cotune.scoring import compute_logits
 
 Predictor = Classifier | Ensemble
 
@@ -70,9 +70,14 @@ class Predictions:
             writer.writerow([row, self.classes[index], *map(str, shares)])
 
 
-def load_predictor(path: str | Path, ensemble: bool = False) -> Predictor:
-    """A run's final model, or its ensemble."""
-    return load_ensemble(path) if ensemble else load_model(path)
+def load_predictor(path: str | Path, ensemble: bool = False, model: ModelLike = None) -> Predictor:
+    """A run's final model, or its ensemble.
+
+    Args:
+        model: What makes the network, where it is the user's own.
+    """
+    own = read_own(model)
+    return load_ensemble(path, own) if ensemble else load_model(path, own)
 
 
 def run_of(path: str | Path) -> RunDirectory | None:
@@ -96,6 +101,7 @@ def predict(
     proba: bool = False,
     ensemble: bool = False,
     device: str = "cpu",
+    model: ModelLike = None,
 ) -> NDArray[Any]:
     """What a run's final model makes of new data.
 
@@ -106,6 +112,7 @@ def predict(
         proba: Give probabilities.
         ensemble: The run's ensemble instead of its final model.
         device: ``cpu``, ``cuda`` or ``auto``.
+        model: What makes the network, as for :func:`run`, where it is one of your own.
 
     Returns:
         Class names ``[rows]``; with ``proba`` ``float64 [rows, classes]``, in the order of
@@ -113,9 +120,10 @@ def predict(
 
     Raises:
         ModelFileError: There is no model, or it is damaged or altered.
+        UsageError: It is a network of your own, and ``model`` is not given.
         DataError: The data cannot be read, or are not of the model's columns or shape.
     """
-    found = predict_rows(load_predictor(path, ensemble), data, device=device)
+    found = predict_rows(load_predictor(path, ensemble, model), data, device=device)
     return found.probabilities if proba else np.array(found.classes)[found.indices]
 
 
@@ -139,7 +147,7 @@ def predict_rows(
         )
     if len(inputs) == 0:
         raise DataError(f"{what}: has no rows; give at least one")
-    shares = probabilities(model, inputs, read_device(device))
+    shares = compute_logits(model, inputs, read_device(device)).softmax(-1).numpy()
     wrong = np.flatnonzero(~np.isfinite(shares).all(1))
     if len(wrong):
         row = f"row {wrong[0]} (counted from 0)" if files is None else files[wrong[0]]

@@ -12,6 +12,8 @@ from cotune.hyperparameters import OF_IMAGES, close_name, shown_key
 from cotune.space import Space
 from cotune.space_yaml import read_space, space_from_dict
 
+_CLASS_WEIGHT: Final = {"type": "float", "low": 0.0, "high": 1.0}
+
 
 def _common() -> dict[str, Any]:
     return {
@@ -66,6 +68,20 @@ def _auto() -> Space:
     return space_from_dict({**cnn, **mlp, "model": models})
 
 
+def training_entries(images: bool, imbalanced: bool = False) -> dict[str, Any]:
+    """The hyperparameters of the training of a user's own network, as YAML writes them.
+
+    Args:
+        images: Whether the rows are images.
+        imbalanced: Whether classes are of very different sizes.
+    """
+    of_built_in = ("batch_norm", "dropout")
+    entries = {name: entry for name, entry in _common().items() if name not in of_built_in}
+    if imbalanced:
+        entries["class_weight"] = _CLASS_WEIGHT
+    return {name: entry for name, entry in entries.items() if images or name not in OF_IMAGES}
+
+
 PRESETS: Final[dict[str, Callable[[], Space]]] = {
     "mlp": _mlp,
     "mlp-per-layer": _mlp_per_layer,
@@ -77,6 +93,11 @@ PRESETS: Final[dict[str, Callable[[], Space]]] = {
 ``mlp`` has one width for all hidden layers, ``mlp-per-layer`` one for each; ``cnn`` has blocks of
 convolutions, and ``auto`` both.
 """
+
+
+def with_class_weight(space: Space) -> Space:
+    """A space that searches how far rare classes weigh more."""
+    return space_from_dict({**space.to_dict(), "class_weight": _CLASS_WEIGHT})
 
 
 def load_space(name: str, images: bool = True) -> Space:

@@ -95,6 +95,7 @@ class Progress:
                 "together": len(self._search.together),
                 "alone": len(self._search.alone),
             },
+            why_alone=sorted(self._search.why_alone),
             message=message,
             pareto=self._pareto() if state != "running" else [],
         )

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
-from cotune.arguments import read_device, read_precision
+from cotune.arguments import ModelLike, read_device, read_precision
 from cotune.data import TrainingData, prepare
 from cotune.exceptions import CotuneError, UsageError
 from cotune.executors.base import Executor
 from cotune.executors.in_process import InProcessExecutor
 from cotune.executors.processes import ProcessExecutor
 from cotune.recorded_data import recorded_dataset
+from cotune.recorded_network import own_space, recorded_own
 from cotune.results import Report, TrialSpec, Value, Verdict
 from cotune.rundir import RunDirectory
 from cotune.space_yaml import space_from_dict
@@ -35,7 +36,7 @@ class Replay:
 
     Attributes:
         number: The trial's.
-        metric: The run's: ``accuracy``, ``loss`` or ``f1`` on the validation part.
+        metric: The run's, one of ``cotune.results.DIRECTIONS``, on the validation part.
         recorded, replayed: ``[epochs]``: that score after each epoch.
         remark: What may have made a difference, or "".
     """
@@ -69,6 +70,7 @@ def replay(
     path: str | Path,
     number: int,
     replayed: Callable[[int, float, float], None] = lambda epoch, recorded, again: None,
+    model: ModelLike = None,
 ) -> Replay:
     """Train a trial of a run again, alone, for the epochs that were recorded.
 
@@ -83,6 +85,7 @@ def replay(
         path: The run directory.
         number: The trial's number.
         replayed: Told of every epoch: its number, the recorded score and the one of now.
+        model: Of a run on networks of your own: what makes them.
 
     Raises:
         UsageError: There is no such run or trial, it recorded no epoch, the run was on data that
@@ -96,12 +99,17 @@ def replay(
     params, recorded = _params(run, number), _recorded(run, number, metric)
     seed, device = int(_setting(config, "seed", run)), _device(config)
     precision = read_precision(str(_setting(config, "precision", run)), device)
-    space = space_from_dict(_setting(config, "space", run))
-    spec = trial_spec(space, params, number, seed)
+    own = recorded_own(run, model)
     dataset = recorded_dataset(run)
+    if own is None:
+        space = space_from_dict(_setting(config, "space", run))
+    else:
+        space = own_space(run, own, dataset)
+    spec = trial_spec(space, params, number, seed)
     training, _ = prepare(dataset, validation=_setting(config, "validation", run), seed=seed)
+    training = replace(training, own=own)
     again = []
-    with _executor(training, seed, device, precision) as executor:
+    with _executor(training, seed, device, precision, metric) as executor:
         for report in _train(executor, spec, len(recorded)):
             if report.error:
                 raise CotuneError(f"trial {number}: epoch {report.epoch}: {report.error}")
@@ -152,14 +160,16 @@ def _device(config: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _executor(data: TrainingData, seed: int, device: str, precision: str) -> Iterator[Executor]:
+def _executor(
+    data: TrainingData, seed: int, device: str, precision: str, metric: str
+) -> Iterator[Executor]:
     """One lane, where a search would train it."""
     if device == "cpu":
         with ProcessExecutor(1) as executor:
-            executor.load(data, seed, 1, precision)
+            executor.load(data, seed, 1, precision, metric)
             yield executor
     else:
-        with InProcessExecutor(data, seed, device, 1, precision) as alone:
+        with InProcessExecutor(data, seed, device, 1, precision, metric) as alone:
             yield alone
 
 

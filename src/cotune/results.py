@@ -22,10 +22,15 @@ State = Literal["complete", "pruned", "failed"]
 
 DIRECTIONS: Final[dict[str, Literal["maximize", "minimize"]]] = {
     "accuracy": "maximize",
+    "balanced-accuracy": "maximize",
     "f1": "maximize",
+    "auc": "maximize",
     "loss": "minimize",
 }
-"""Metrics, and which way is better."""
+"""Metrics, and which way is better.
+
+F1 and AUC are means over the classes, and balanced accuracy is the mean of their recalls.
+"""
 
 COSTS: Final = ("parameters", "latency")
 """What a network costs, as further objectives: its weights, and milliseconds to classify a row."""
@@ -86,15 +91,17 @@ class Report(_Json):
     Attributes:
         number: The trial's number.
         epoch: The epoch that just ended, from 1.
-        train_loss: Mean cross-entropy over the epoch's minibatches, dropout on.
+        train_loss: Mean cross-entropy over the epoch's minibatches, dropout on, labels smoothed
+            and classes weighted as the trial wants it.
         train_accuracy: Share of the epoch's training rows classified right, 0-1, dropout on.
-        scores: ``loss``, ``accuracy`` (0-1) and ``f1`` (macro, 0-1) on the validation part; empty
-            when the trial is fitted on all rows.
+        scores: By :data:`DIRECTIONS` on the validation part, all but the loss 0-1; ``auc`` only
+            where it is the run's metric. Empty when the trial is fitted on all rows.
         seconds: Wall clock of this epoch, its evaluation included, shared out among the lanes
             trained together by the work that each is.
         steps: Minibatches in the epoch.
         lanes: Lanes that were trained together in this epoch.
         error: Why the lane failed in this epoch, or None.
+        alone: Why it cannot be trained together with others, or "".
     """
 
     number: int
@@ -106,6 +113,7 @@ class Report(_Json):
     steps: int
     lanes: int = 1
     error: str | None = None
+    alone: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,10 +135,10 @@ class TrialResult(_Json):
     """A finished trial: one row of ``trials.csv``.
 
     Attributes:
-        value: The run's metric on the validation part after the last epoch; None when failed
-            before the first report.
+        value: The run's metric on the validation part after the last epoch, or after the best
+            one where the trial was stopped early; None when failed before the first report.
         epochs: Epochs that were trained.
-        reason: Why it was pruned or failed, else "".
+        reason: Why it was pruned, failed or stopped early, else "".
         seconds: Wall clock the engine spent on it.
         costs: What its network costs, by name, where that is an objective: ``parameters``, and
             ``latency`` in milliseconds a row.
@@ -144,6 +152,11 @@ class TrialResult(_Json):
     seconds: float
     reason: str = ""
     costs: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether it is complete with fewer epochs, as they were no longer better."""
+        return self.state == "complete" and self.reason != ""
 
 
 @dataclass(frozen=True)
@@ -209,6 +222,8 @@ class FinalResult(_Json):
         default_p_value: Chance of a difference as large between two models that are equally good
             (McNemar 1947, exact); 1 where the default was chosen.
         ensemble: Beside the single model, where one was asked for.
+        test_scores, default_test_scores: All of :data:`DIRECTIONS` on the test set, from the same
+            reading, of the final model and of the default.
     """
 
     test_accuracy: float
@@ -224,6 +239,8 @@ class FinalResult(_Json):
     default_test_ci95: tuple[float, float] | None = None
     default_p_value: float | None = None
     ensemble: EnsembleResult | None = None
+    test_scores: dict[str, float] = field(default_factory=dict)
+    default_test_scores: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -257,9 +274,10 @@ class Summary(_Json):
             ``default_test_accuracy``, ``default_test_ci95`` and ``default_p_value`` (see
             :class:`FinalResult`), and whether the default was the choice, ``default_chosen``;
             ``ensemble_test_accuracy``, ``ensemble_test_ci95`` and ``ensemble_members`` (distinct
-            trials).
+            trials); ``test_scores`` and ``default_test_scores``.
         lanes: ``mean`` lanes of a cohort over all epochs of all trials; how many trials were
             trained ``together`` with others, and how many ``alone`` all the time.
+        why_alone: Why trials of a user's own network could not be trained together with others.
         message: One line on why the run ended as it did, or "".
         pareto: With several objectives, the complete trials that no other one beats in all of
             them: ``number``, ``value`` and each cost, the best value first.
@@ -271,5 +289,6 @@ class Summary(_Json):
     best: dict[str, Any] | None = None
     final: dict[str, Any] | None = None
     lanes: dict[str, float] = field(default_factory=dict)
+    why_alone: list[str] = field(default_factory=list)
     message: str = ""
     pareto: list[dict[str, float]] = field(default_factory=list)

@@ -10,6 +10,7 @@ from typing import Any
 
 from cotune.api import Before, RunResult, carry_out, open_run, workers_for
 from cotune.arguments import (
+    ModelLike,
     count,
     positive,
     read_dataset,
@@ -24,11 +25,14 @@ from cotune.data.reading import Data
 from cotune.duration import parse_duration
 from cotune.exceptions import CotuneError, StorageError, UsageError
 from cotune.generations import Generation, Generations
+from cotune.models import OwnNetwork
 from cotune.observer import Observer
 from cotune.options import Options, Resources
 from cotune.recorded_data import check_fingerprint, recorded_dataset, recorded_source
+from cotune.recorded_network import own_space, recorded_own
 from cotune.report import build_report
 from cotune.rundir import RunDirectory
+from cotune.space import Space
 from cotune.space_yaml import space_from_dict
 from cotune.storage import OptunaStudy, load_study
 from cotune.study import DISTURBED, PRUNERS, SAMPLERS, PrunerLike, SamplerLike
@@ -43,6 +47,7 @@ def resume(
     data: Data = None,
     target: str | int | None = None,
     test: Data = None,
+    model: ModelLike = None,
     sampler: SamplerLike | None = None,
     pruner: PrunerLike | None = None,
     observer: Observer | None = None,
@@ -68,6 +73,7 @@ def resume(
         data: The path of the run's file or folder, where it was moved; of a run on objects in
             memory, the same again.
         target, test: As the run was given them; known where the run was on a file.
+        model: Of a run on networks of your own: what makes them, again.
         sampler, pruner: Of a run that was given an Optuna object: one like it.
         observer: Told how the run goes.
         began: ``time.monotonic()`` when the timeout began to count; now by default.
@@ -86,7 +92,8 @@ def resume(
     try:
         config, summary = run.config(), _summary(run)
         is_complete = summary is not None and summary.state == "complete"
-        options = _options(run, config, sampler, pruner)
+        own = recorded_own(run, model)
+        options = _options(run, config, own, sampler, pruner)
         resources = _resources(run, config)
         study = _study(run)
         is_lockstep = resources.is_lockstep(options)
@@ -111,6 +118,9 @@ def resume(
             options = replace(options, timeout=max(options.timeout, used + options.timeout / 3))
         elif extended:  # so many trials, however long they take
             options = replace(options, timeout=None)
+        dataset = _dataset(run, data, target, test)
+        if own is not None:
+            options = replace(options, space=own_space(run, own, dataset))
         generation = generations.latest()
         # What was in lockstep then, and is now, comes again bit for bit.
         is_lockstep = is_lockstep and not (study and study.user_attrs.get(DISTURBED))
@@ -127,7 +137,7 @@ def resume(
             return carry_out(
                 options,
                 resources,
-                _dataset(run, data, target, test),
+                dataset,
                 pool,
                 lambda: run,
                 observer or Observer(),
@@ -177,6 +187,7 @@ def _dataset(run: RunDirectory, data: Data, target: str | int | None, test: Data
 def _options(
     run: RunDirectory,
     config: Mapping[str, Any],
+    own: OwnNetwork | None,
     sampler: SamplerLike | None,
     pruner: PrunerLike | None,
 ) -> Options:
@@ -189,7 +200,8 @@ def _options(
         timeout = config["timeout_seconds"]
         return Options(
             # The sampler's own: a grid was made of the space already.
-            space=space_from_dict(config["space"]),
+            space=space_from_dict(config["space"]) if own is None else Space({}),
+            own=own,
             sampler=_part("sampler", str(config["sampler"]), sampler, SAMPLERS),
             pruner=_part("pruner", str(config["pruner"]), pruner, PRUNERS),
             metric=metric,

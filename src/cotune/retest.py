@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cotune.arguments import ModelLike, read_own
 from cotune.exceptions import UsageError
 from cotune.final import TestReading, read_test_set
 from cotune.modelfile import load_model
@@ -11,11 +12,12 @@ from cotune.recorded_data import recorded_dataset
 from cotune.rundir import RunDirectory
 
 
-def retest(path: str | Path, again: bool = False) -> TestReading:
+def retest(path: str | Path, again: bool = False, model: ModelLike = None) -> TestReading:
     """Score a run's final model on the sealed test set.
 
     Args:
         path: The run directory.
+        model: Of a run on networks of your own: what makes them.
         again: Read it although it was read before. Whoever chooses by a second reading no longer
             has an honest score.
 
@@ -32,7 +34,7 @@ def retest(path: str | Path, again: bool = False) -> TestReading:
             f"{run.path}: the test set was read on {last['when']}, with {last['accuracy']:.2%} "
             "right; --again reads it once more, which is recorded"
         )
-    model = load_model(run.best_path)
-    (reading,) = read_test_set([model], recorded_dataset(run))
+    classifier = load_model(run.best_path, read_own(model))
+    (reading,) = read_test_set([classifier], recorded_dataset(run))
     run.append_reading(reading.accuracy)
     return reading

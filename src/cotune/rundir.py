@@ -35,7 +35,7 @@ from typing import IO, Any
 import yaml
 
 from cotune.exceptions import StorageError, UsageError, writing
-from cotune.results import COSTS, FinalResult, Report, Summary, TrialResult
+from cotune.results import COSTS, DIRECTIONS, FinalResult, Report, Summary, TrialResult
 
 PARTS = ("train", "validation", "test")
 """What ``splits.csv`` says that a row is in."""
@@ -50,6 +50,9 @@ _CURVE_COLUMNS = (
     "accuracy",
     "f1",
     "seconds",
+    # Last, so that lines can be added to a table that an older Cotune began.
+    "balanced-accuracy",
+    "auc",
 )
 
 # What Cotune itself needs of the files it reads back: keys and the types of their values.
@@ -68,6 +71,7 @@ _SUMMARY = {
     "trials": {"complete": int, "pruned": int, "failed": int, "running": int},
     "message": str,
 }
+_SCORES = dict.fromkeys(DIRECTIONS, float)
 _SUMMARY_BEST = {"number": int, "params": dict, "validation_accuracy": float}
 _FINAL = {"test_accuracy": float, "test_ci95": [float, float], "epochs": int, "parameters": int}
 # What may be missing or null; where it is there, it is of this kind.
@@ -79,6 +83,8 @@ _FINAL_OPTIONAL = {
     "ensemble_test_accuracy": float,
     "ensemble_test_ci95": [float, float],
     "ensemble_members": int,
+    "test_scores": _SCORES,
+    "default_test_scores": _SCORES,
 }
 _PARETO = {"number": int, "value": float}
 _FINAL_FILE = {**_FINAL, "curve": dict, "confusion": list, "mistakes": list}
@@ -385,6 +391,9 @@ class RunDirectory:
             return None
         data = _read_json(path)
         _check(data, _FINAL_FILE, path)
+        for name in ("test_scores", "default_test_scores"):
+            if data.get(name):
+                _check(data[name], _SCORES, path, f"{name}.")
         try:
             return FinalResult.from_json(data)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -473,7 +482,7 @@ class RunDirectory:
                     epoch=int(row["epoch"]),
                     train_loss=float(row["train_loss"]),
                     train_accuracy=float(row["train_accuracy"]),
-                    scores={k: float(row[k]) for k in ("loss", "accuracy", "f1") if row[k]},
+                    scores={name: float(row[name]) for name in DIRECTIONS if row.get(name)},
                     seconds=float(row["seconds"]),
                     steps=0,
                 )

@@ -14,9 +14,12 @@ from cotune.captured import CapturedStep
 from cotune.cohort import Cohort
 from cotune.cohort_cnn import CNNCohort
 from cotune.cohort_mlp import MLPCohort
+from cotune.cohort_module import ModuleCohort, SoloCohort
 from cotune.data.dataset import TrainingData
 from cotune.lanes import AVERAGE_EVERY, CohortKey, Lane
-from cotune.schedules import factor
+from cotune.losses import balance
+from cotune.metrics import balanced_accuracy, macro_auc, macro_f1
+from cotune.models import OwnNetwork
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class DeviceData:
         labels: ``[rows]``.
         n_train: Rows of the training part.
         input_shape: Of one row before it was flattened.
-        fold_of: ``[n_train]``; see ``TrainingData``.
+        fold_of, own: See ``TrainingData``.
         is_streamed: The inputs are beside the device.
     """
 
@@ -39,6 +42,7 @@ class DeviceData:
     n_classes: int
     input_shape: tuple[int, ...]
     fold_of: Tensor | None = None
+    own: OwnNetwork | None = None
     is_streamed: bool = False
 
     @property
@@ -101,7 +105,14 @@ class DeviceData:
         labels = torch.from_numpy(data.labels).to(device)
         folds = None if data.fold_of is None else torch.from_numpy(data.fold_of).to(device)
         return cls(
-            inputs, labels, data.n_train, data.n_classes, data.input_shape, folds, is_streamed
+            inputs,
+            labels,
+            data.n_train,
+            data.n_classes,
+            data.input_shape,
+            folds,
+            data.own,
+            is_streamed,
         )
 
 
@@ -112,11 +123,18 @@ def make_cohort(lanes: Sequence[Lane], data: DeviceData, bfloat16: bool = False)
         bfloat16: Compute the large products of the training in 16 bits.
     """
     batch_size, _ = steps_per_epoch(lanes[0].key, data)
+    balanced = None
+    if any(lane.class_weight for lane in lanes):
+        balanced = balance(data.labels[data.training_rows(lanes[0].key)], data.n_classes)
     cohort: Cohort
+    if data.own is not None:
+        # What a user's code does may not be captured in a graph.
+        kind = SoloCohort if lanes[0].alone else ModuleCohort
+        return kind(lanes, bfloat16, balanced)
     if lanes[0].key.family == "cnn":
-        cohort = CNNCohort(lanes, bfloat16)
+        cohort = CNNCohort(lanes, bfloat16, balanced)
     else:
-        cohort = MLPCohort(lanes, batch_size, bfloat16)
+        cohort = MLPCohort(lanes, batch_size, bfloat16, balanced)
     if data.inputs.is_cuda:
         cohort.captured = CapturedStep(
             data.inputs,
@@ -160,15 +178,11 @@ def train_epoch(
     rows = data.inputs.new_empty(batch_size, data.inputs.shape[1], device=data.device)
     drawn = key.augmentation.draw(n_steps * batch_size, seed, epoch).to(data.device)
     moves = drawn.view(n_steps, batch_size, -1)
-    schedules = [
-        (str(lane.spec.params.get("schedule", "constant")), lane.spec.epochs * n_steps)
-        for lane in cohort.lanes
-    ]
     for i, index in enumerate(order.view(n_steps, batch_size)):
         if cancelled():
             return None
         step = epoch * n_steps + i
-        factors = [factor(schedule, step, total) for schedule, total in schedules]
+        factors = [lane.lr_factor(step, n_steps) for lane in cohort.lanes]
         if cohort.captured is not None:
             losses, hits = cohort.captured(cohort, index, moves[i], factors)
         else:
@@ -203,29 +217,38 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate(cohort: Cohort, data: DeviceData) -> dict[str, Tensor]:
+def evaluate(cohort: Cohort, data: DeviceData, auc: bool = False) -> dict[str, Tensor]:
     """Scores of every lane on the rows that are held out.
 
+    Args:
+        auc: Compute it too: it sorts the rows by the probability of every class.
+
     Returns:
-        ``loss``, ``accuracy`` and ``f1`` (macro), ``[lanes]`` each.
+        ``loss``, ``accuracy``, ``f1`` (macro), ``balanced-accuracy`` and perhaps ``auc``,
+        ``[lanes]`` each.
     """
     held_out = data.held_out_rows(cohort.lanes[0].key)
     lanes, n_classes = len(cohort.lanes), data.n_classes
     loss_sum = torch.zeros(lanes, dtype=torch.float64, device=held_out.device)
     confusion = torch.zeros(lanes * n_classes**2, dtype=torch.int64, device=held_out.device)
     lane_offset = torch.arange(lanes, device=held_out.device) * n_classes * n_classes
+    probabilities = []
     for index in held_out.split(cohort.evaluation_rows):
         rows, truth = data.take(index), data.labels[index]
         logits = cohort.logits(rows)
         loss_sum += _cross_entropy(logits, truth) * len(rows)
         cells = lane_offset + truth[:, None] * n_classes + logits.argmax(-1)
         confusion += torch.bincount(cells.flatten(), minlength=confusion.numel())
+        if auc:
+            # In 64 bits, or those next to 1 would be ties.
+            probabilities.append(logits.double().softmax(-1))
     confusion = confusion.view(lanes, n_classes, n_classes)  # [lane, true, predicted]
-    hits = confusion.diagonal(dim1=1, dim2=2)
-    both = confusion.sum(1) + confusion.sum(2)
-    return {
+    scores = {
         "loss": loss_sum / len(held_out),
-        "accuracy": hits.sum(1).double() / len(held_out),
-        # F1 = 2 TP / (2 TP + FP + FN); a class that neither occurs nor is predicted scores 0.
-        "f1": (2 * hits.double() / both.clamp(min=1)).mean(1),
+        "accuracy": confusion.diagonal(dim1=1, dim2=2).sum(1).double() / len(held_out),
+        "f1": macro_f1(confusion),
+        "balanced-accuracy": balanced_accuracy(confusion),
     }
+    if auc:
+        scores["auc"] = macro_auc(torch.cat(probabilities), data.labels[held_out])
+    return scores

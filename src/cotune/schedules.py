@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Final
 
-SCHEDULES: Final = ("constant", "cooldown", "cosine", "one-cycle")
+SCHEDULES: Final = ("constant", "cooldown", "cosine", "one-cycle", "plateau")
 
 _WARM_UP: Final = 0.3
 _START: Final = 1 / 25
 _COOLDOWN: Final = 0.2
+_GAIN: Final = 1e-4  # a loss is lower if it is by this share at least
 
 
 def factor(schedule: str, step: int, total: int) -> float:
@@ -19,14 +21,15 @@ def factor(schedule: str, step: int, total: int) -> float:
     square root of their share (Hägele et al. 2024). ``cosine`` falls from 1 to 0 along half a
     cosine (Loshchilov and Hutter 2017, without restarts). ``one-cycle`` rises along a cosine from
     1/25 to 1 in the first three tenths of the steps, then falls to 0 (Smith and Topin 2019;
-    momentum stays as it is).
+    momentum stays as it is). ``plateau`` is 1: what it comes to depends on the losses, see
+    :class:`Plateau`.
 
     Args:
         schedule: One of :data:`SCHEDULES`.
         step: From 0.
         total: Steps of the whole training.
     """
-    if schedule == "constant":
+    if schedule in ("constant", "plateau"):
         return 1.0
     if schedule == "cooldown":
         share = (step / total - (1.0 - _COOLDOWN)) / _COOLDOWN
@@ -37,6 +40,43 @@ def factor(schedule: str, step: int, total: int) -> float:
     if step < rise:
         return _START + (1.0 - _START) * (1.0 - _fall(step / rise))
     return _fall((step - rise) / max(1.0, total - rise))
+
+
+def warm_up(step: int, steps: float) -> float:
+    """What a schedule's factor is multiplied by in its first ``steps``: it rises in a line to 1.
+
+    Args:
+        step: From 0.
+    """
+    return min(1.0, (step + 1) / steps) if steps > 0.0 else 1.0
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """A rate that falls where the loss stalls, as ``torch.optim.lr_scheduler.ReduceLROnPlateau``.
+
+    Attributes:
+        factor: What the rate is multiplied by now.
+        best: The lowest loss so far; None before the first.
+        stalled: Epochs since then, or since the rate last fell.
+    """
+
+    factor: float = 1.0
+    best: float | None = None
+    stalled: int = 0
+
+    def after(self, loss: float, shrink: float, patience: int) -> Plateau:
+        """Where it stands after an epoch with this loss.
+
+        Args:
+            shrink: What the rate is multiplied by when it falls.
+            patience: So many stalled epochs are let pass before it does.
+        """
+        if self.best is None or loss < self.best * (1.0 - _GAIN):
+            return Plateau(self.factor, loss)
+        if self.stalled < patience:
+            return Plateau(self.factor, self.best, self.stalled + 1)
+        return Plateau(self.factor * shrink, self.best)
 
 
 def _fall(share: float) -> float:

@@ -29,6 +29,21 @@ class _Running:
     epochs: int = 0
     value: float | None = None
     seconds: float = 0.0
+    best: Report | None = None
+
+    def record(self, report: Report, metric: str) -> None:
+        """Take in an epoch's report."""
+        self.epochs = report.epoch
+        self.seconds += report.seconds
+        if not report.error:
+            self.value = report.scores[metric]
+            self.best = _best_of([self.best, report] if self.best else [report], metric)
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether as many epochs as its ``early_stopping`` were no better than the best."""
+        patience = int(self.spec.params.get("early_stopping", 0))
+        return self.best is not None and 0 < patience <= self.epochs - self.best.epoch
 
 
 class Search:
@@ -60,6 +75,7 @@ class Search:
         finished: Trials that have ended, in that order.
         together: Trials that were trained together with others, for some epochs at least.
         alone: Those that never were.
+        why_alone: Why trials of a user's own network could not be.
         accuracies: The last validation accuracy of each trial, by number, 0-1.
         weights: Those of kept trials at their best epoch, by number.
         no_patience: Why the search ended before its time, or "".
@@ -118,6 +134,7 @@ class Search:
         self.weights: dict[int, dict[str, NDArray[Any]]] = {}
         self.together: set[int] = set()
         self.alone: set[int] = set()
+        self.why_alone: set[str] = set()
 
     def go(self) -> None:
         """Search until the trials, the time or the configurations are used up, or a stop.
@@ -169,6 +186,9 @@ class Search:
             self.accuracies[number] = reports[-1].scores["accuracy"]
         for trial in trials:
             ended = replace(trial, params=params[trial.number])
+            if trial.stopped_early and trial.number in curves:
+                best = _best_of(curves[trial.number], self._metric)
+                self.accuracies[trial.number] = best.scores["accuracy"]
             if trial.number not in self.accuracies and trial.value is not None:
                 self.accuracies[trial.number] = trial.value  # its curve was lost with the power
             if running.pop(trial.number, None):  # killed before the study was told
@@ -181,17 +201,13 @@ class Search:
         self._cohort_epochs = float(state.get("cohort_epochs", 0.0))
         self.together = set(state.get("together", ()))
         self.alone = set(state.get("alone", ()))
+        self.why_alone = set(state.get("why_alone", ()))
         for number, spec in running.items():
-            reports = curves.get(number, [])
-            self._running[number] = _Running(
-                spec,
-                params[number],
-                reports[-1].epoch if reports else 0,
-                reports[-1].scores[self._metric] if reports else None,
-                sum(report.seconds for report in reports),
-            )
-        for number in [n for n, trial in self._running.items() if self._has_all_epochs(trial)]:
-            self._end(self._running[number], "complete", "")  # killed before that was recorded
+            self._running[number] = _Running(spec, params[number])
+            for report in curves.get(number, []):
+                self._running[number].record(report, self._metric)
+        for number in [n for n, trial in self._running.items() if self._is_complete(trial)]:
+            self._complete(self._running[number])  # killed before that was recorded
             del running[number]
         for path in lanes:
             saved = [spec for spec in saved_specs(path) if running.get(spec.number) == spec]
@@ -214,6 +230,7 @@ class Search:
             "cohort_epochs": self._cohort_epochs,
             "together": sorted(self.together),
             "alone": sorted(self.alone),
+            "why_alone": sorted(self.why_alone),
         }
 
     def _handle(self, reports: Sequence[Report]) -> None:
@@ -308,8 +325,7 @@ class Search:
                     (report.number, report.epoch)
                 )  # its engine was lost, or the run killed
                 continue
-            running.epochs = report.epoch
-            running.seconds += report.seconds
+            running.record(report, self._metric)
             self._lane_epochs += 1
             self._cohort_epochs += 1 / report.lanes
             if report.lanes > 1:
@@ -317,11 +333,13 @@ class Search:
                 self.alone.discard(report.number)
             elif report.number not in self.together:
                 self.alone.add(report.number)
+            if report.alone:
+                self.why_alone.add(report.alone)
             if report.error:
                 self._end(running, "failed", f"epoch {report.epoch}: {report.error}")
                 continue
             self.accuracies[report.number] = report.scores["accuracy"]
-            running.value = report.scores[self._metric]
+            assert running.value is not None
             self._run.append_report(report)
             self._observer.trial_reported(report, running.value)
             values[report.number] = (report.epoch, running.value)
@@ -329,17 +347,29 @@ class Search:
         verdicts = [Verdict(number, False, epoch) for number, epoch in again]
         for number in values:
             running = self._running[number]
-            is_over = self._has_all_epochs(running)
+            is_over = self._is_complete(running)
             if is_over:
-                self._end(running, "complete", "")
+                self._complete(running)
                 self._keep(number)
             elif number in stopped:
                 self._end(running, "pruned", _PRUNED)
             verdicts.append(Verdict(number, is_over or number in stopped, running.epochs))
         return verdicts
 
+    def _is_complete(self, running: _Running) -> bool:
+        """Whether it has all epochs that it wants, or has time for, or is no longer better."""
+        return self._has_all_epochs(running) or running.stopped_early
+
+    def _complete(self, running: _Running) -> None:
+        """End a trial; one that is stopped early counts as it was at its best."""
+        reason = ""
+        if running.best is not None and not self._has_all_epochs(running):
+            reason = f"stopped early: none was better than epoch {running.best.epoch}"
+            running.value = running.best.scores[self._metric]
+            self.accuracies[running.spec.number] = running.best.scores["accuracy"]
+        self._end(running, "complete", reason)
+
     def _has_all_epochs(self, running: _Running) -> bool:
-        """All that it wants, or has time for."""
         if running.epochs == 0:
             return False
         most = self._most_epochs(running.seconds / running.epochs)
@@ -397,3 +427,9 @@ class Search:
         for running in list(self._running.values()):
             epochs = f"epoch {running.epochs} of {running.spec.epochs}"
             self._end(running, "pruned", f"{reason} after {epochs}")
+
+
+def _best_of(reports: Sequence[Report], metric: str) -> Report:
+    """The first of the best."""
+    sign = 1.0 if DIRECTIONS[metric] == "maximize" else -1.0
+    return max(reports, key=lambda report: sign * report.scores[metric])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ from optuna.distributions import (
 from cotune.exceptions import SpaceError
 from cotune.hyperparameters import (
     KNOWN,
+    SHARED,
+    Known,
     close_name,
     defaults,
     family_of_name,
@@ -49,20 +52,30 @@ class Space:
     Args:
         searched: By name, every one after those that its condition names.
         constants: Values that all trials share.
+        known: What the names mean; without it, :data:`KNOWN`.
     """
 
     def __init__(
-        self, searched: Mapping[str, Hyperparameter], constants: Mapping[str, Value] | None = None
+        self,
+        searched: Mapping[str, Hyperparameter],
+        constants: Mapping[str, Value] | None = None,
+        known: Mapping[str, Known] | None = None,
     ) -> None:
         self.searched = dict(searched)
         self.constants = dict(constants or {})
+        self.known = KNOWN if known is None else dict(known)
+
+    @property
+    def shared(self) -> Collection[str]:
+        """Hyperparameters that lanes trained together have in common."""
+        return SHARED
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Value]:
         """Draw a configuration through the trial; what does not exist for it is not drawn."""
         params: dict[str, Value] = {}
         for name, hyperparameter in self.searched.items():
-            if self._exists(name, params):
-                params[name] = _suggest(trial, name, hyperparameter.distribution)
+            if self.exists(name, params):
+                params[name] = suggest(trial, name, hyperparameter.distribution)
         return params
 
     def complete(self, params: Mapping[str, Value]) -> dict[str, Value]:
@@ -87,8 +100,8 @@ class Space:
         wanted = {**self._first_model(), **(changes or {})}
         params: dict[str, Value] = {}
         for name, hyperparameter in self.searched.items():
-            if self._exists(name, params):
-                value = wanted.get(name, KNOWN[name].default)
+            if self.exists(name, params):
+                value = wanted.get(name, self.known[name].default)
                 params[name] = nearest(hyperparameter.distribution, value)
         return params
 
@@ -128,7 +141,7 @@ class Space:
                     raise SpaceError(
                         f"{name}: exists only where {parent} is {wanted}; set that too"
                     )
-            checked[name] = float(value) if KNOWN[name].type is float else value
+            checked[name] = float(value) if self.known[name].type is float else value
         return checked
 
     def discretized(self, points: int = 3) -> Space:
@@ -138,9 +151,11 @@ class Space:
         """
         searched = {}
         for name, hyperparameter in self.searched.items():
-            values = _grid(hyperparameter.distribution, KNOWN[name].default, points)
+            values = _grid(hyperparameter.distribution, self.known[name].default, points)
             searched[name] = Hyperparameter(CategoricalDistribution(values), hyperparameter.when)
-        return Space(searched, self.constants)
+        other = copy.copy(self)
+        other.searched = searched
+        return other
 
     def configurations(self) -> Iterator[dict[str, Value]]:
         """All there are in a space of choices alone, as :meth:`discretized` makes it."""
@@ -149,7 +164,7 @@ class Space:
         def grow(params: dict[str, Value], at: int) -> Iterator[dict[str, Value]]:
             if at == len(names):
                 yield params
-            elif not self._exists(names[at], params):
+            elif not self.exists(names[at], params):
                 yield from grow(params, at + 1)
             else:
                 distribution = self.searched[names[at]].distribution
@@ -160,7 +175,8 @@ class Space:
 
         return grow({}, 0)
 
-    def _exists(self, name: str, params: Mapping[str, Value]) -> bool:
+    def exists(self, name: str, params: Mapping[str, Value]) -> bool:
+        """Whether a searched hyperparameter exists beside these."""
         when = self.searched[name].when
         known = {**self.constants, **params}
         return all(known.get(parent) in values for parent, values in when.items())
@@ -191,7 +207,8 @@ class Space:
         return data
 
 
-def _suggest(trial: optuna.trial.BaseTrial, name: str, distribution: BaseDistribution) -> Value:
+def suggest(trial: optuna.trial.BaseTrial, name: str, distribution: BaseDistribution) -> Value:
+    """Draw a value through the trial."""
     if isinstance(distribution, CategoricalDistribution):
         choice = trial.suggest_categorical(name, distribution.choices)
         assert choice is not None

@@ -28,6 +28,8 @@ from cotune.exceptions import SpaceError
 from cotune.hyperparameters import (
     KNOWN,
     NAMES,
+    OF_TRAINING,
+    Known,
     close_name,
     family_of_name,
     known_value,
@@ -42,27 +44,36 @@ from cotune.space import Hyperparameter, Space, contains
 
 _MAX_BYTES = 1 << 16  # a space that names everything takes a few thousand
 _MAX_STEPS = 10**9
+_LARGEST = 2**53  # whole numbers up to here are exact as floats
 
 
-def space_from_dict(data: Any) -> Space:
+def space_from_dict(
+    data: Any, own: Mapping[str, Value | None] | None = None, may_be_fixed: bool = False
+) -> Space:
     """A space from what YAML or JSON reads.
+
+    Args:
+        own: Names beside the trainer's, the arguments of a user's network, and their defaults.
+        may_be_fixed: Whether there may be nothing to search.
 
     Raises:
         SpaceError: With the path of the key that is wrong.
     """
-    if not isinstance(data, dict) or not data:
+    if not isinstance(data, dict) or not (data or may_be_fixed):
         raise SpaceError("a space maps hyperparameters to distributions; none is there")
     searched: dict[str, Hyperparameter] = {}
     constants: dict[str, Value] = {}
+    known = _known(data, own)
+    names = [*(own or {}), *(NAMES if own is None else OF_TRAINING)]
     for name in data:
-        if name not in KNOWN:
-            near = close_name(str(name), KNOWN, NAMES)
+        if name not in known:
+            near = close_name(str(name), known, names)
             raise SpaceError(f"{shown_key(name)}: unknown hyperparameter{near}")
     for name, entry in data.items():
         if not isinstance(entry, dict):
-            constants[name] = known_value(name, entry, name)
-    families = _families(data)
-    for name in data:
+            constants[name] = known_value(name, entry, name, known)
+    families = _families(data) if own is None else []
+    for name in data if own is None else ():
         if (other := family_of_name(name)) is not None and other not in families:
             raise SpaceError(f"{name}: is for model {other}, this space is for model {families[0]}")
     if len(families) > 1:
@@ -74,12 +85,39 @@ def space_from_dict(data: Any) -> Space:
         if not ready:
             raise SpaceError(f"{next(iter(waiting))}.when: conditions go round in a circle")
         for name in ready:
-            searched[name] = _hyperparameter(name, waiting.pop(name), searched, constants)
-    if not searched:
+            searched[name] = _hyperparameter(name, waiting.pop(name), searched, constants, known)
+    if not searched and not may_be_fixed:
         raise SpaceError("nothing to search: every hyperparameter is a constant")
     order = [name for name in data if name in searched]
     ordered = order if _parents_first(order, searched) else list(searched)
-    return Space({name: searched[name] for name in ordered}, constants)
+    return Space({name: searched[name] for name in ordered}, constants, known)
+
+
+def _known(data: Mapping[Any, Any], own: Mapping[str, Value | None] | None) -> dict[str, Known]:
+    """What the names mean that a space may have."""
+    if own is None:
+        return KNOWN
+    known = {name: KNOWN[name] for name in OF_TRAINING}
+    for name, default in own.items():
+        known[name] = known_of_entry(data.get(name), default)
+    return known
+
+
+def known_of_entry(entry: Any, default: Value | None = None) -> Known:
+    """What an argument of a user's network is, by what the space says of it.
+
+    Args:
+        default: The argument's own.
+    """
+    kind = entry.get("type") if isinstance(entry, dict) else None
+    if kind == "int":
+        return Known(int, default if type(default) is int else 0, -_LARGEST, _LARGEST)
+    if kind == "float":
+        return Known(float, float(default) if isinstance(default, (int, float)) else 0.0)
+    choices = entry.get("choices") if isinstance(entry, dict) else [entry]
+    plain = [c for c in choices if isinstance(c, (bool, int, float, str))] if choices else []
+    first = default if default is not None else (plain or [""])[0]
+    return Known(type(first), first, choices=tuple(plain))
 
 
 def _families(data: Mapping[str, Any]) -> list[str]:
@@ -87,7 +125,7 @@ def _families(data: Mapping[str, Any]) -> list[str]:
     entry = data.get("model", KNOWN["model"].default)
     if not isinstance(entry, dict):
         return [str(entry)]
-    hyperparameter = _hyperparameter("model", entry, {}, {})
+    hyperparameter = _hyperparameter("model", entry, {}, {}, KNOWN)
     assert isinstance(hyperparameter.distribution, CategoricalDistribution)
     return [str(choice) for choice in hyperparameter.distribution.choices]
 
@@ -107,9 +145,22 @@ def read_space(path: Path) -> Space:
     Raises:
         SpaceError: The file cannot be read, is not YAML, or holds no valid space.
     """
+    data = read_yaml(path)
+    try:
+        return space_from_dict(data)
+    except SpaceError as error:
+        raise SpaceError(f"{path}: {error}") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """What a small YAML file holds.
+
+    Raises:
+        SpaceError: The file cannot be read, or is not YAML.
+    """
     text = read_text(path, _MAX_BYTES)
     try:
-        data = yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
@@ -118,10 +169,6 @@ def read_space(path: Path) -> Space:
         raise SpaceError(f"{path}: is nested too deeply") from None
     except Exception as error:  # PyYAML lets a ValueError or KeyError through, as of "!!int x"
         raise SpaceError(f"{path}: is not YAML: {_line(error)}") from error
-    try:
-        return space_from_dict(data)
-    except SpaceError as error:
-        raise SpaceError(f"{path}: {error}") from None
 
 
 def read_text(path: Path, max_bytes: int) -> str:
@@ -189,6 +236,7 @@ def _hyperparameter(
     entry: dict[str, Any],
     searched: Mapping[str, Hyperparameter],
     constants: Mapping[str, Value],
+    known: Mapping[str, Known],
 ) -> Hyperparameter:
     kind = entry.get("type")
     allowed = {
@@ -205,13 +253,17 @@ def _hyperparameter(
             near = close_name(str(key), allowed[kind])
             raise SpaceError(f"{name}.{shown_key(key)}: unknown key{near}")
     distribution = (
-        _choices(name, entry) if kind == "categorical" else _range(name, entry, kind == "int")
+        _choices(name, entry, known)
+        if kind == "categorical"
+        else _range(name, entry, kind == "int", known)
     )
-    return Hyperparameter(distribution, _condition(name, entry, searched, constants))
+    return Hyperparameter(distribution, _condition(name, entry, searched, constants, known))
 
 
-def _range(name: str, entry: dict[str, Any], integer: bool) -> BaseDistribution:
-    known = KNOWN[name]
+def _range(
+    name: str, entry: dict[str, Any], integer: bool, names: Mapping[str, Known]
+) -> BaseDistribution:
+    known = names[name]
     if known.choices and known.type is int:
         listed = ", ".join(map(str, known.choices))
         raise SpaceError(f"{name}.type: {name} is one of {listed}; use categorical")
@@ -235,7 +287,7 @@ def _range(name: str, entry: dict[str, Any], integer: bool) -> BaseDistribution:
             f"{name}.low: {shown_value(low)} with log: true; a log range starts above 0"
         )
     for key, bound in (("low", low), ("high", high)):
-        known_value(name, bound, f"{name}.{key}")
+        known_value(name, bound, f"{name}.{key}", names)
     step = None
     if "step" in entry:
         step = convert(entry["step"], f"{name}.step")
@@ -253,11 +305,11 @@ def _range(name: str, entry: dict[str, Any], integer: bool) -> BaseDistribution:
         return FloatDistribution(low, high, log=log, step=step)
 
 
-def _choices(name: str, entry: dict[str, Any]) -> BaseDistribution:
+def _choices(name: str, entry: dict[str, Any], known: Mapping[str, Known]) -> BaseDistribution:
     choices = entry.get("choices")
     if not isinstance(choices, list) or not choices:
         raise SpaceError(f"{name}.choices: needs a list of at least one value")
-    values = [known_value(name, c, f"{name}.choices[{i}]") for i, c in enumerate(choices)]
+    values = [known_value(name, c, f"{name}.choices[{i}]", known) for i, c in enumerate(choices)]
     for i, value in enumerate(values):
         if value in values[:i]:
             raise SpaceError(f"{name}.choices[{i}]: {shown(value)} is there twice")
@@ -269,6 +321,7 @@ def _condition(
     entry: dict[str, Any],
     searched: Mapping[str, Hyperparameter],
     constants: Mapping[str, Value],
+    known: Mapping[str, Known],
 ) -> dict[str, tuple[Value, ...]]:
     when = entry.get("when", {})
     if not isinstance(when, dict):
@@ -282,7 +335,7 @@ def _condition(
         values = wanted if isinstance(wanted, list) else [wanted]
         if not values:
             raise SpaceError(f"{path}: needs at least one value")
-        values = [known_value(parent, value, path) for value in values]
+        values = [known_value(parent, value, path, known) for value in values]
         for value in values:
             possible = (
                 contains(searched[parent].distribution, value)

@@ -32,7 +32,7 @@ from optuna.trial import TrialState
 
 from cotune.exceptions import StorageError, UsageError
 from cotune.halving import Halving
-from cotune.hyperparameters import SHARED, is_averaged, shown_value
+from cotune.hyperparameters import is_averaged, shown_value
 from cotune.results import DIRECTIONS, State, TrialSpec, Value
 from cotune.space import Space
 from cotune.storage import STUDY_NAME, Journal, open_storage
@@ -161,7 +161,11 @@ class Study:
             alone: Whether a trial wants no others beside it; it is the last of the group.
         """
         first = self._ask({})
-        held = {name: value for name, value in self.params(first.number).items() if name in SHARED}
+        held = {
+            name: value
+            for name, value in self.params(first.number).items()
+            if name in self._space.shared
+        }
         if self._sampler == "grid" or isinstance(self._sampler, BruteForceSampler):
             held = {}
         specs = [first]

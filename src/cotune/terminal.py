@@ -253,7 +253,11 @@ class LiveObserver(_Counting):
     def _running_table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         # Fixed widths, so that nothing moves from one picture to the next.
-        for column, width in (("trial", 5), ("epoch", 7), (self._metric, 8)):
+        for column, width in (
+            ("trial", 5),
+            ("epoch", 7),
+            (self._metric, max(8, len(self._metric))),
+        ):
             table.add_column(column, width=width, justify="right", no_wrap=True)
         table.add_column("hyperparameters")
         shown = list(self._running.items())[:_SHOWN_RUNNING]
@@ -283,11 +287,12 @@ def print_run(run: RunDirectory, console: Console | None = None) -> None:
     if summary.message:
         rows.append(("note", summary.message))
     # Wrapped for people; in a pipe every line stays whole.
-    width = max(20, console.width - _LABEL_WIDTH) if console.is_terminal else 1_000_000
+    indent = max(_LABEL_WIDTH, *(len(label) + 1 for label, _ in rows))
+    width = max(20, console.width - indent) if console.is_terminal else 1_000_000
     for label, value in rows:
         lines = textwrap.wrap(value, width, break_long_words=False, break_on_hyphens=False)
-        text = Text(label.ljust(_LABEL_WIDTH), style="dim")
-        text.append(f"\n{' ' * _LABEL_WIDTH}".join(lines), style="not dim")
+        text = Text(label.ljust(indent), style="dim")
+        text.append(f"\n{' ' * indent}".join(lines), style="not dim")
         console.print(text, soft_wrap=True)
 
 
@@ -303,12 +308,14 @@ def format_value(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _lanes_line(lanes: Mapping[str, float]) -> str:
+def _lanes_line(summary: Summary) -> str:
+    lanes = summary.lanes
     line = (
         f"{lanes['mean']:.1f} in a cohort on average; {lanes['together']} trials trained together"
     )
     if lanes["alone"]:
-        line += f", {lanes['alone']} alone (no other shared batch size and batch norm then)"
+        why = "; ".join(summary.why_alone) or "no other shared batch size and batch norm then"
+        line += f", {lanes['alone']} alone ({why})"
     return line
 
 
@@ -328,7 +335,7 @@ def _rows(config: Mapping[str, Any], summary: Summary, readings: int) -> list[tu
         )
     )
     if summary.lanes.get("mean"):
-        rows.append(("lanes", _lanes_line(summary.lanes)))
+        rows.append(("lanes", _lanes_line(summary)))
     best = summary.best
     if best:
         rows.append(("chosen trial" if summary.final else "best trial", str(best["number"])))
@@ -373,6 +380,8 @@ def _final_rows(
             f"{config['dataset']['rows']['test']:,} rows read {_often(readings)})",
         )
     )
+    if config["metric"] != "accuracy" and final.get("test_scores"):
+        rows.append((f"test {config['metric']}", _metric_line(config["metric"], final)))
     if final.get("default_test_accuracy") is not None:
         rows.append(("default's test", _default_line(final)))
     if final.get("ensemble_test_accuracy") is not None:
@@ -392,6 +401,14 @@ def _final_rows(
         )
     )
     return rows
+
+
+def _metric_line(metric: str, final: Mapping[str, Any]) -> str:
+    """The run's metric on the test set, which the default's accuracy says nothing of."""
+    line = f"{final['test_scores'][metric]:.4f}"
+    if final.get("default_test_scores") and not final["default_chosen"]:
+        line += f" (the default's: {final['default_test_scores'][metric]:.4f})"
+    return line
 
 
 def _default_line(final: Mapping[str, Any]) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from cotune.budget import Budget
 from cotune.checkpoints import Checkpoints, Weights, kept_weights, lane_files
 from cotune.costs import measure_cost
@@ -29,6 +31,7 @@ from cotune.final import (
 from cotune.finalists import FIRST_NUMBER, play_off, prefer
 from cotune.generations import Generation
 from cotune.modelfile import save_model
+from cotune.noise import standard_error
 from cotune.observer import Observer
 from cotune.options import Options
 from cotune.plan import MOST_ROUNDS
@@ -134,6 +137,7 @@ class Tuner:
             options.costs,
             options.seed,
             {
+                "network": options.own.name if options.own else None,
                 "space": options.searched.to_dict(),
                 "seed": options.seed,
                 "data": dataset.fingerprint,
@@ -378,7 +382,7 @@ class Tuner:
         failures: list[str],
     ) -> Summary:
         models = [
-            make_classifier(one, self._dataset, self._preprocessing)
+            make_classifier(one, self._dataset, self._preprocessing, self._training.own)
             for one in (training, default)
             if one is not None and one.weights
         ]
@@ -463,16 +467,14 @@ class Tuner:
     def _measure_costs(self, spec: TrialSpec) -> dict[str, float]:
         data = self._training
         return {
-            name: measure_cost(name, spec.params, data.input_shape, data.n_classes)
+            name: measure_cost(name, spec.params, data.input_shape, data.n_classes, data.own)
             for name in self._options.costs
         }
 
     def _noise(self, value: float) -> float:
-        """The standard error of a share of the validation part; of a loss nothing is known."""
-        if self._options.metric == "loss":
-            return 0.0
-        rows = len(self._training.labels) - self._training.n_train
-        return math.sqrt(max(0.0, value * (1.0 - value)) / rows)
+        """The standard error of a score of the validation part."""
+        held_out = self._training.labels[self._training.n_train :]
+        return standard_error(self._options.metric, value, np.bincount(held_out).tolist())
 
     def _draw_samples(self) -> None:
         if self._dataset.has_images:

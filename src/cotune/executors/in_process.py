@@ -22,7 +22,7 @@ class InProcessExecutor(Executor):
         seed: The run's seed.
         device: ``cpu`` or ``cuda``.
         lanes: Trials in training at a time; measured by default.
-        precision: As for :class:`Engine`.
+        precision, metric: As for :class:`Engine`.
     """
 
     def __init__(
@@ -32,8 +32,9 @@ class InProcessExecutor(Executor):
         device: str,
         lanes: int | None = None,
         precision: str = "float32",
+        metric: str = "accuracy",
     ) -> None:
-        self._engine = Engine(data, seed, device, lanes, precision)
+        self._engine = Engine(data, seed, device, lanes, precision, metric)
         self._saved: list[Path] | None = None
 
     @property

@@ -33,7 +33,7 @@ from cotune.executors.base import Executor, worth_filling
 from cotune.results import Report, TrialSpec, Verdict
 
 # Without these, glibc returns every large tensor's pages to the system and faults them in again.
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
@@ -93,13 +93,14 @@ class ProcessExecutor(Executor):
         seed: int,
         lanes: int | None = None,
         precision: str = "float32",
+        metric: str = "accuracy",
     ) -> None:
         """Share the dataset with the workers, and have them measure how many lanes pay.
 
         Args:
             seed: The run's seed.
             lanes: Trials in training at a time in each worker; measured by default.
-            precision: As for :class:`Engine`.
+            precision, metric: As for :class:`Engine`.
 
         Raises:
             StorageError: The temporary folder has no room for the dataset, or a worker ended.
@@ -121,8 +122,9 @@ class ProcessExecutor(Executor):
             "n_classes": data.n_classes,
             "input_shape": data.input_shape,
             "fold_of": data.fold_of,
+            "own": data.own,
         }
-        self._load = (layout, seed, lanes, precision, self._lockstep)
+        self._load = (layout, seed, lanes, precision, metric, self._lockstep)
         for worker in self._workers:
             with contextlib.suppress(_WorkerLostError):  # it is found to be lost below
                 worker.send("load", self._load)
@@ -136,7 +138,7 @@ class ProcessExecutor(Executor):
                 self._workers[i], found = self._start()
                 measured.append(found)
         self._lanes = min(measured, default=0)
-        self._load = (layout, seed, self._lanes, precision, self._lockstep)
+        self._load = (layout, seed, self._lanes, precision, metric, self._lockstep)
 
     def _start(self) -> tuple[_Worker, int]:
         """A new worker that has the dataset, and how many lanes pay there."""
@@ -352,7 +354,7 @@ class _Worker:
         self._process = subprocess.Popen(
             # -P: it imports what the driver would, and no numpy.py that lies in this folder.
             [*command, str(theirs.fileno()), str(data_fd)],
-            env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": paths},
+            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": paths},
             pass_fds=(theirs.fileno(), data_fd),
             stdin=subprocess.DEVNULL,
             # A Ctrl-C in the terminal is for the driver, which then ends its workers.

@@ -74,9 +74,10 @@ def _serve(pipe: Connection, data_fd: int) -> None:
         ):
             kind, content = unread.popleft() if unread else pipe.recv()
             if kind == "load":
-                layout, seed, lanes, precision, lockstep = content
+                layout, seed, lanes, precision, metric, lockstep = content
                 may_step = not lockstep
-                engine = Engine(_map_data(data_fd, **layout), seed, "cpu", lanes, precision)
+                data = _map_data(data_fd, **layout)
+                engine = Engine(data, seed, "cpu", lanes, precision, metric)
                 pipe.send(("lanes", engine.max_lanes))
             elif engine is None:
                 raise RuntimeError(f"{kind!r} came before the dataset")

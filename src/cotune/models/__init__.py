@@ -8,12 +8,16 @@ from cotune.exceptions import DataError
 from cotune.models.cnn import CNN, CNNShape
 from cotune.models.common import Tensors, init_buffers, init_parameters, per_layer
 from cotune.models.mlp import MLP, MLPShape
+from cotune.models.own import OwnModule, OwnNetwork, OwnShape, load_own
 from cotune.results import Value
 
-Shape = MLPShape | CNNShape
+Shape = MLPShape | CNNShape | OwnShape
 
 FAMILIES = ("mlp", "cnn")
-"""What the hyperparameter ``model`` can be."""
+"""What the hyperparameter ``model`` can be, where the networks are not the user's own."""
+
+OWN = "own"
+"""The family of the user's own networks."""
 
 __all__ = [
     "CNN",
@@ -21,12 +25,16 @@ __all__ = [
     "MLP",
     "CNNShape",
     "MLPShape",
+    "OwnModule",
+    "OwnNetwork",
+    "OwnShape",
     "Shape",
     "Tensors",
     "dropout_rates",
     "family_of",
     "init_buffers",
     "init_parameters",
+    "load_own",
     "make_shape",
 ]
 
@@ -36,7 +44,9 @@ def family_of(params: Mapping[str, Value]) -> str:
     return str(params.get("model", "mlp"))
 
 
-def make_shape(params: Mapping[str, Value], input_shape: tuple[int, ...], n_classes: int) -> Shape:
+def make_shape(
+    params: Mapping[str, Value], input_shape: tuple[int, ...], n_classes: int
+) -> MLPShape | CNNShape:
     """The network that a configuration asks for.
 
     Args:

@@ -14,7 +14,13 @@ from cotune.rundir import RunDirectory
 if TYPE_CHECKING:
     import optuna
 
-METRICS = {"accuracy": "validation accuracy", "loss": "validation loss", "f1": "validation F1"}
+METRICS = {
+    "accuracy": "validation accuracy",
+    "balanced-accuracy": "validation balanced accuracy",
+    "f1": "validation F1",
+    "auc": "validation AUC",
+    "loss": "validation loss",
+}
 """What a trial's value is, by the configuration's ``metric``."""
 
 _FIXED = 6
@@ -53,7 +59,7 @@ class Contents:
 
     @property
     def metric(self) -> str:
-        """``accuracy``, ``loss`` or ``f1``."""
+        """One of :data:`METRICS`."""
         metric = str(self.config.get("metric", "accuracy"))
         return metric if metric in METRICS else "accuracy"
 

@@ -19,7 +19,7 @@ from cotune.report.chart import (
     rounded,
     whole_ticks,
 )
-from cotune.report.contents import Contents
+from cotune.report.contents import METRICS, Contents
 from cotune.results import Report
 
 MOST_POINTS = 20_000
@@ -36,15 +36,14 @@ _LOOKS: dict[str, tuple[str, float, float]] = {
 
 
 def trial_curve_charts(contents: Contents) -> list[Chart]:
-    """Validation accuracy and validation loss of every trial after each of its epochs."""
-    return [
-        _trial_curves(contents, "accuracy", "Validation accuracy"),
-        _trial_curves(contents, "loss", "Validation loss"),
-    ]
+    """Accuracy, loss and the run's metric on the validation part after every trial's epochs."""
+    own = [] if contents.metric in ("accuracy", "loss") else [contents.metric]
+    return [_trial_curves(contents, score) for score in (*own, "accuracy", "loss")]
 
 
-def _trial_curves(contents: Contents, score: str, title: str) -> Chart:
-    name = f"curves-{score}"
+def _trial_curves(contents: Contents, score: str) -> Chart:
+    label = METRICS[score]
+    name, title = f"curves-{score}", label[0].upper() + label[1:]
     curves = {
         number: [report for report in reports if math.isfinite(report.scores.get(score, math.nan))]
         for number, reports in contents.curves.items()
@@ -101,7 +100,7 @@ def _trial_curves(contents: Contents, score: str, title: str) -> Chart:
     limits, hidden = focus(values, maximize)
     figure.update_layout(
         xaxis={"title": {"text": "epoch"}, **whole_ticks(1, longest)},
-        yaxis={"title": {"text": title.lower()}, "range": limits, "autorange": limits is None},
+        yaxis={"title": {"text": label}, "range": limits, "autorange": limits is None},
     )
     notes = []
     if hidden:

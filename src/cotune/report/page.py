@@ -189,6 +189,12 @@ def _tiles(contents: Contents) -> list[Tile]:
         on = f" on {count:,} rows" if isinstance(count, int) else ""
         note = f"95 % interval {text.interval(final.test_ci95)}; the final model, tested once{on}"
         tiles.append(Tile("Test accuracy", text.percent(final.test_accuracy), note))
+        if contents.metric != "accuracy" and contents.metric in final.test_scores:
+            label = METRICS[contents.metric].replace("validation", "Test")
+            note = "the metric of the search, in the same reading"
+            if contents.metric in final.default_test_scores:
+                note += f"; the default’s: {final.default_test_scores[contents.metric]:.4f}"
+            tiles.append(Tile(label, f"{final.test_scores[contents.metric]:.4f}", note))
     else:
         tiles.append(Tile("Test accuracy", "–", "no final model was tested"))
     if final is not None and final.default_test_accuracy is not None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, f1_score, log_loss
+from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score
+from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
 from cotune.data.dataset import TrainingData
@@ -25,10 +26,10 @@ class ReferenceEpoch:
     """Where the network stood after an epoch.
 
     Attributes:
-        train_loss: Mean cross-entropy over the minibatches, labels smoothed.
+        train_loss: Mean cross-entropy over the minibatches, labels smoothed, classes weighted.
         train_accuracy: Share of those rows classified right, 0-1.
-        scores: ``loss``, ``accuracy`` and ``f1`` on the validation part, by scikit-learn; empty
-            when there is none.
+        scores: ``loss``, ``accuracy``, ``f1`` and ``balanced-accuracy`` on the validation part,
+            by scikit-learn; empty when there is none.
         weights: Parameters and batch-norm statistics, in the engine's names.
     """
 
@@ -72,31 +73,50 @@ def train_reference(
     n_rows = data.n_train if part == "train" else len(labels)
     batch_size = min(int(params["batch_size"]), n_rows)
     n_steps = n_rows // batch_size
-    smoothing = float(params.get("label_smoothing", 0.0))
-    shift = int(params.get("shift", 0))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: _factor(
-            str(params.get("schedule", "constant")), step, n_steps * int(params["epochs"])
-        ),
+    loss_of = nn.CrossEntropyLoss(
+        _class_weights(params, labels[:n_rows], data.n_classes, dtype),
+        label_smoothing=float(params.get("label_smoothing", 0.0)),
     )
-    done = []
+    clip_norm = float(params.get("clip_norm", 0.0))
+    shift, erase = int(params.get("shift", 0)), float(params.get("erase", 0.0))
+    base, schedule = float(params["lr"]), str(params.get("schedule", "constant"))
+    warm_steps = float(params.get("warmup", 0.0)) * n_steps
+    # Its rate is what the losses have made of 1.
+    stand_in = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        stand_in,
+        factor=float(params.get("plateau_factor", 0.1)),
+        patience=int(params.get("plateau_patience", 5)),
+    )
+    done: list[ReferenceEpoch] = []
     for epoch in range(epochs):
         network.train()
         losses: list[float] = []
         hits = 0
         order = _order(n_rows, seed, epoch)
-        drawn = _draw_moves(n_steps * batch_size, shift, bool(params.get("flip")), seed, epoch)
+        drawn, rectangles = _draw_moves(
+            n_steps * batch_size, shift, bool(params.get("flip")), erase, seed, epoch
+        )
         # Only whole minibatches; the rows that are left over wait for another epoch.
-        for first in range(0, n_rows - batch_size + 1, batch_size):
-            rows = order[first : first + batch_size]
-            moves = drawn[first : first + batch_size]
-            logits = network(_move(inputs[rows], moves, shift, data.input_shape))
-            loss = nn.functional.cross_entropy(logits, labels[rows], label_smoothing=smoothing)
+        for i in range(n_steps):
+            batch = slice(i * batch_size, (i + 1) * batch_size)
+            rows = order[batch]
+            seen = _move(inputs[rows], drawn[batch], shift, data.input_shape)
+            if erase:
+                seen = _erase(seen, rectangles[batch], data.input_shape)
+            logits = network(seen)
+            loss = loss_of(logits, labels[rows])
             optimizer.zero_grad()
             loss.backward()
+            if clip_norm:
+                nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+            step = epoch * n_steps + i
+            factor = _factor(schedule, step, n_steps * int(params["epochs"]))
+            if step + 1 < warm_steps:
+                factor *= (step + 1) / warm_steps
+            for group in optimizer.param_groups:
+                group["lr"] = base * factor * stand_in.param_groups[0]["lr"]
             optimizer.step()
-            schedule.step()
             losses.append(loss.item())
             hits += int((logits.argmax(1) == labels[rows]).sum())
         state = network.state_dict()
@@ -108,6 +128,8 @@ def train_reference(
                 weights={name: state[own_name].clone() for name, own_name in names.items()},
             )
         )
+        if schedule == "plateau":
+            plateau.step(done[-1].scores.get("loss", done[-1].train_loss))
     return done
 
 
@@ -116,17 +138,60 @@ def _order(n_rows: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(n_rows, generator=torch.Generator().manual_seed(1_000_003 * seed + epoch))
 
 
+def _class_weights(
+    params: Mapping[str, Value], labels: Tensor, n_classes: int, dtype: torch.dtype
+) -> Tensor | None:
+    """The rule: scikit-learn's balanced weights of the rows trained on, to a power."""
+    exponent = float(params.get("class_weight", 0.0))
+    if exponent == 0.0:
+        return None
+    weights = compute_class_weight("balanced", classes=np.arange(n_classes), y=labels.numpy())
+    return torch.from_numpy(weights**exponent).to(dtype)
+
+
 def _draw_moves(
-    n_rows: int, shift: int, flip: bool, seed: int, epoch: int
-) -> list[tuple[int, int, int]]:
-    """The rule: down and right of all rows, then the flips, from (seed, epoch) alone."""
+    n_rows: int, shift: int, flip: bool, erase: float, seed: int, epoch: int
+) -> tuple[list[tuple[int, int, int]], list[list[float]]]:
+    """The rule: down and right of all rows, the flips, then four numbers 0-1 a row, of (seed,
+    epoch) alone.
+    """
     generator = torch.Generator().manual_seed((1_000_003 * seed + epoch) ^ 0x61756774)
     moves = torch.randint(-shift, shift + 1, (n_rows, 2), generator=generator)
     flips = torch.randint(0, 2 if flip else 1, (n_rows,), generator=generator)
-    return [
+    drawn = [
         (down, right, flipped)
         for (down, right), flipped in zip(moves.tolist(), flips.tolist(), strict=True)
     ]
+    if not erase:
+        return drawn, []
+    numbers = torch.rand(n_rows, 4, generator=generator, dtype=torch.float64)
+    return drawn, [_rectangle(erase, *row) for row in numbers.tolist()]
+
+
+def _rectangle(erase: float, area: float, ratio: float, top: float, left: float) -> list[float]:
+    """Top, bottom, left and right as shares of the image, rounded to 65,536ths.
+
+    The rule: an area up to ``erase``, a ratio of height to width from 3/10 to 10/3, no side above
+    1, and a place where all of it is inside.
+    """
+    slope = 0.3 * (1 / 0.3 / 0.3) ** ratio
+    height = min(1.0, math.sqrt(erase * area * slope))
+    width = min(1.0, math.sqrt(erase * area / slope))
+    top, left = top * (1 - height), left * (1 - width)
+    return [round(edge * 65_536) / 65_536 for edge in (top, top + height, left, left + width)]
+
+
+def _erase(rows: Tensor, rectangles: list[list[float]], shape: tuple[int, ...]) -> Tensor:
+    """0 in all pixels whose centres are inside."""
+    height, width = shape[:2]
+    erased = rows.clone()
+    for row, (top, bottom, left, right) in zip(erased, rectangles, strict=True):
+        image = row.view(height, width, -1)
+        for y in range(height):
+            for x in range(width):
+                if top <= (y + 0.5) / height < bottom and left <= (x + 0.5) / width < right:
+                    image[y, x] = 0.0
+    return erased
 
 
 def _move(
@@ -154,7 +219,7 @@ def _factor(schedule: str, step: int, total: int) -> float:
     cosine: half a cosine from 1 at step 0 to 0 at step ``total``. one-cycle: half a cosine from
     1/25 at step 0 to 1 at three tenths of the steps, then half a cosine to 0 at step ``total``.
     """
-    if schedule == "constant":
+    if schedule in ("constant", "plateau"):
         return 1.0
     if schedule == "cooldown":
         over = step - 4 / 5 * total
@@ -280,4 +345,7 @@ def _scores(
         "loss": float(log_loss(truth, logits.softmax(1).numpy(), labels=classes)),
         "accuracy": float(accuracy_score(truth, guess)),
         "f1": float(f1_score(truth, guess, labels=classes, average="macro", zero_division=0)),
+        "balanced-accuracy": float(
+            recall_score(truth, guess, labels=np.unique(truth), average="macro")
+        ),
     }

@@ -1,0 +1,30 @@
+"""Class weights of the cross-entropy: how much a row of a rare class counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def balance(labels: Tensor, n_classes: int) -> Tensor:
+    """``float64 [classes]``: ``n / (k n_c)``, with which every class weighs the same in all.
+
+    scikit-learn calls that balanced. A class without a row is taken to have one.
+
+    Args:
+        labels: ``[rows]`` that are trained on.
+    """
+    counts = torch.bincount(labels, minlength=n_classes).clamp(min=1)
+    return len(labels) / (n_classes * counts.double())
+
+
+def class_weights(balanced: Tensor, exponents: Sequence[float], dtype: torch.dtype) -> Tensor:
+    """``[lanes, classes]``: weights between none (exponent 0) and balanced ones (1).
+
+    Args:
+        balanced: Of :func:`balance`.
+        exponents: The lanes' ``class_weight``.
+    """
+    return balanced.pow(balanced.new_tensor(exponents)[:, None]).to(dtype)

@@ -1,0 +1,104 @@
+"""What two modules must have in common to be computed as one: everything but their tensors."""
+
+from __future__ import annotations
+
+import functools
+import types
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+_OF_EVERY_MODULE: Final = frozenset(vars(nn.Module()))
+_HOOKS: Final = tuple(name for name in _OF_EVERY_MODULE if name.endswith("_hooks"))
+_PLAIN: Final = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
+_DEPTH: Final = 6  # of containers and objects in one another
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A module without its tensors' values and its dropout rates.
+
+    Attributes:
+        key: Equal for modules that compute the same with the same tensors.
+        opaque: An attribute that cannot be compared, or "".
+        alive: Classes and functions that the key names by their identity.
+    """
+
+    key: str
+    opaque: str = ""
+    alive: tuple[object, ...] = field(default=(), compare=False, repr=False)
+
+
+def structure_of(module: nn.Module) -> Structure:
+    """The structure of a module: its classes, attributes and the shapes of its tensors.
+
+    Rates of ``nn.Dropout`` are left out, as each lane can have its own.
+    """
+    alive: list[object] = []
+    opaque: list[str] = []
+    described: set[type] = set()
+
+    def identity(value: object) -> str:
+        alive.append(value)
+        return f"@{id(value)}"
+
+    def kind(value: type, where: str, depth: int) -> str:
+        """A class; one that a function defines anew at each call is what its methods are."""
+        if "<locals>" not in value.__qualname__:
+            return identity(value)
+        if value in described:
+            return value.__qualname__
+        described.add(value)
+        parts = [kind(base, where, depth) for base in value.__bases__]
+        for name, method in vars(value).items():
+            if isinstance(method, types.FunctionType):
+                parts.append(name + describe(method, where, depth))
+        return f"{value.__qualname__}({','.join(parts)})"
+
+    def describe(value: Any, where: str, depth: int = 0) -> str:
+        if isinstance(value, _PLAIN):
+            return repr(value)
+        if depth < _DEPTH:
+            if isinstance(value, (list, tuple, set, frozenset)):
+                items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value
+                parts = [describe(item, where, depth + 1) for item in items]
+                return f"{type(value).__name__}({','.join(parts)})"
+            if isinstance(value, dict):
+                parts = [f"{k!r}:{describe(v, where, depth + 1)}" for k, v in value.items()]
+                return f"dict({','.join(parts)})"
+            if isinstance(value, functools.partial):
+                bound = (value.func, value.args, value.keywords)
+                return f"partial{describe(bound, where, depth + 1)}"
+            if isinstance(value, types.FunctionType):
+                cells = [cell.cell_contents for cell in value.__closure__ or ()]
+                inner = (cells, value.__defaults__, value.__kwdefaults__)
+                return f"function{identity(value.__code__)}{describe(inner, where, depth + 1)}"
+            if isinstance(value, type):
+                return kind(value, where, depth)
+            if isinstance(value, types.BuiltinFunctionType):
+                return identity(value)
+            if hasattr(value, "__dict__") and not isinstance(value, (Tensor, nn.Module)):
+                said = describe(vars(value), where, depth + 1)
+                return kind(type(value), where, depth) + said
+        opaque.append(where)
+        return "?"
+
+    parts = []
+    for name, part in module.named_modules():
+        attributes = {key: value for key, value in vars(part).items() if _matters(key, part)}
+        where = f"{type(part).__name__}."
+        said = [f"{key}={describe(value, where + key)}" for key, value in attributes.items()]
+        if any(getattr(part, hooks, None) for hooks in _HOOKS):
+            opaque.append(f"{type(part).__name__}'s hooks")
+        if getattr(part, "track_running_stats", False) and getattr(part, "momentum", 0) is None:
+            opaque.append(f"{type(part).__name__}.momentum")  # it counts batches, all lanes as one
+        parts.append(f"{name}:{kind(type(part), where, 0)}({';'.join(said)})")
+    for tensors in (module.named_parameters(), module.named_buffers()):
+        parts += [f"{name}:{tuple(value.shape)}{value.dtype}" for name, value in tensors]
+    return Structure("|".join(parts), opaque[0] if opaque else "", tuple(alive))
+
+
+def _matters(key: str, part: nn.Module) -> bool:
+    return key not in _OF_EVERY_MODULE and not (type(part) is nn.Dropout and key == "p")
