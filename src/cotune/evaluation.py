@@ -96,8 +96,8 @@ def evaluate(
     *,
     target: str | int | None = None,
     ensemble: bool = False,
-    model: ModelLike = None,
     device: str = "cpu",
+    model: ModelLike = None,
 ) -> Evaluation:
     """Score a run's final model on labelled data.
 
@@ -108,11 +108,12 @@ def evaluate(
         data: A file or folder as in training; or a DataFrame, or a pair of arrays.
         target: What holds the labels; by default what did in training.
         ensemble: The run's ensemble instead of its final model.
-        model: What makes the network, where it is one of your own; as for :func:`cotune.run`.
         device: ``cpu``, ``cuda`` or ``auto``.
+        model: What makes the network, as for :func:`run`, where it is one of your own.
 
     Raises:
         ModelFileError: There is no model, or it is damaged or altered.
+        UsageError: It is a network of your own, and ``model`` is not given.
         DataError: The data cannot be read, are not of the model's columns or shape, or have no
             labels or ones that the model does not know.
         StorageError: The reading cannot be recorded.

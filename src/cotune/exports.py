@@ -222,10 +222,11 @@ def export(
         output: The file, or a folder for it; by default ``export/`` in ``path``. A file that is
             there already is replaced.
         ensemble: The run's ensemble instead.
-        model: What makes the network, where it is one of your own; as for :func:`cotune.run`.
+        model: What makes the network, as for :func:`run`, where it is one of your own.
 
     Raises:
-        UsageError: There is no such format, or what it needs is not installed.
+        UsageError: There is no such format, or what it needs is not installed; or the network is
+            one of your own, and ``model`` is not given.
         ModelFileError: There is no model, or it is damaged or altered.
         StorageError: The file cannot be written.
         CotuneError: The network cannot be written in that format, or what was written does not

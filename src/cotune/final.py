@@ -20,7 +20,7 @@ from cotune.modelfile import Classifier, trained_network
 from cotune.models import OwnNetwork
 from cotune.results import EnsembleResult, Finalist, FinalResult, TrialSpec, Value
 from cotune.retrain import Training
-from cotune.scoring import probabilities, wilson_interval
+from cotune.scoring import compute_logits, wilson_interval
 
 DEFAULT_NUMBER = -2
 _MISTAKES = 16
@@ -96,11 +96,12 @@ def _score(
 ) -> TestReading:
     from sklearn.metrics import confusion_matrix
 
-    sure = probabilities(model, inputs)
-    predicted = sure.argmax(1)
+    logits = compute_logits(model, inputs)
+    probabilities = logits.softmax(-1).numpy()
+    predicted = probabilities.argmax(1)
     confusion = confusion_matrix(labels, predicted, labels=range(len(model.classes)))
     hits = int((predicted == labels).sum())
-    sureness = np.where(predicted == labels, -1.0, sure.max(1))
+    sureness = np.where(predicted == labels, -1.0, probabilities.max(1))
     worst = [int(row) for row in np.argsort(-sureness, kind="stable")[:_MISTAKES]]
     worst = [row for row in worst if sureness[row] >= 0]
     return TestReading(
@@ -118,19 +119,17 @@ def _score(
         ],
         images=inputs[worst],
         right=predicted == labels,
-        scores=_scores(
-            torch.from_numpy(sure), torch.from_numpy(labels), torch.from_numpy(confusion)
-        ),
+        scores=_scores(logits, torch.from_numpy(labels), torch.from_numpy(confusion)),
     )
 
 
-def _scores(sure: Tensor, labels: Tensor, confusion: Tensor) -> dict[str, float]:
+def _scores(logits: Tensor, labels: Tensor, confusion: Tensor) -> dict[str, float]:
     scores = {
-        "accuracy": (sure.argmax(1) == labels).double().mean(),
+        "accuracy": (logits.argmax(1) == labels).double().mean(),
         "balanced-accuracy": balanced_accuracy(confusion[None]),
         "f1": macro_f1(confusion[None]),
-        "auc": macro_auc(sure[:, None], labels),
-        "loss": F.nll_loss(sure.clamp_min(torch.finfo(sure.dtype).tiny).log(), labels),
+        "auc": macro_auc(logits.softmax(-1)[:, None], labels),
+        "loss": F.cross_entropy(logits, labels),
     }
     return {name: float(value) for name, value in scores.items()}
 

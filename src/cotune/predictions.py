@@ -18,7 +18,7 @@ from cotune.ensemble import Ensemble, load_ensemble
 from cotune.exceptions import DataError
 from cotune.modelfile import Classifier, load_model
 from cotune.rundir import RunDirectory
-from cotune.scoring import probabilities
+from cotune.scoring import compute_logits
 
 Predictor = Classifier | Ensemble
 
@@ -74,7 +74,7 @@ def load_predictor(path: str | Path, ensemble: bool = False, model: ModelLike = 
     """A run's final model, or its ensemble.
 
     Args:
-        model: What makes the network, where it is one of the user's own.
+        model: What makes the network, where it is the user's own.
     """
     own = read_own(model)
     return load_ensemble(path, own) if ensemble else load_model(path, own)
@@ -100,8 +100,8 @@ def predict(
     *,
     proba: bool = False,
     ensemble: bool = False,
-    model: ModelLike = None,
     device: str = "cpu",
+    model: ModelLike = None,
 ) -> NDArray[Any]:
     """What a run's final model makes of new data.
 
@@ -111,8 +111,8 @@ def predict(
             a tensor of rows.
         proba: Give probabilities.
         ensemble: The run's ensemble instead of its final model.
-        model: What makes the network, where it is one of your own; as for :func:`cotune.run`.
         device: ``cpu``, ``cuda`` or ``auto``.
+        model: What makes the network, as for :func:`run`, where it is one of your own.
 
     Returns:
         Class names ``[rows]``; with ``proba`` ``float64 [rows, classes]``, in the order of
@@ -120,6 +120,7 @@ def predict(
 
     Raises:
         ModelFileError: There is no model, or it is damaged or altered.
+        UsageError: It is a network of your own, and ``model`` is not given.
         DataError: The data cannot be read, or are not of the model's columns or shape.
     """
     found = predict_rows(load_predictor(path, ensemble, model), data, device=device)
@@ -146,7 +147,7 @@ def predict_rows(
         )
     if len(inputs) == 0:
         raise DataError(f"{what}: has no rows; give at least one")
-    shares = probabilities(model, inputs, read_device(device))
+    shares = compute_logits(model, inputs, read_device(device)).softmax(-1).numpy()
     wrong = np.flatnonzero(~np.isfinite(shares).all(1))
     if len(wrong):
         row = f"row {wrong[0]} (counted from 0)" if files is None else files[wrong[0]]

@@ -1,20 +1,18 @@
-"""Probabilities of many rows, and how sure one can be of a share of right ones."""
+"""Logits of many rows, and how sure one can be of a share of right ones."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 _ROWS = 2048  # at a time
 
 
 @torch.no_grad()
-def probabilities(
-    model: nn.Module, inputs: NDArray[np.generic], device: str = "cpu"
-) -> NDArray[np.float64]:
-    """``[rows, classes]``, each row's sum 1.
+def compute_logits(model: nn.Module, inputs: NDArray[np.generic], device: str = "cpu") -> Tensor:
+    """``float64 [rows, classes]``, on the CPU.
 
     Args:
         model: From rows as they are in the data to logits; it is left on the device.
@@ -23,10 +21,10 @@ def probabilities(
     model = model.to(device)
     chunks = [
         # torch.tensor copies: a memory map may not be written to, of which from_numpy would warn.
-        model(torch.tensor(inputs[i : i + _ROWS], device=device)).double().softmax(-1).cpu()
+        model(torch.tensor(inputs[i : i + _ROWS], device=device)).double().cpu()
         for i in range(0, len(inputs), _ROWS)
     ]
-    return torch.cat(chunks).numpy()
+    return torch.cat(chunks)
 
 
 def wilson_interval(hits: int, rows: int) -> tuple[float, float]:
