@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 import cotune
+from cotune.data.csv_file import MISSING
 from cotune.data.dataset import Column
 from cotune.data.tables import read_cells, read_pixels, read_table
 from cotune.exceptions import DataError
@@ -178,7 +179,7 @@ def test_texts_come_back_as_they_were_written(tmp_path_factory, rows, end, delim
         if not math.isnan(code):
             assert column.categories[int(code)] == text.strip()
         else:
-            assert text.strip() in ("", "NA", "nan")
+            assert text.strip() in MISSING
 
 
 class TestFaults:
