@@ -35,8 +35,8 @@ def recorded_dataset(run: RunDirectory) -> Dataset:
         dataset = load(name)
     else:
         raise UsageError(
-            f"{name}: was given as objects in memory, so the run's data cannot be read again; "
-            "resume it from Python with data=..."
+            f"{name}: is no named dataset, so the run's data cannot be read again; cotune.resume "
+            "takes them once more with data=..."
         )
     check_fingerprint(run, dataset)
     return dataset
