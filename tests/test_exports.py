@@ -194,6 +194,23 @@ class TestNetworksOfOnesOwn:
         done = write_checked(classifier(Tied()), format, tmp_path / "net", "{}")
         assert done.difference <= TOLERANCE
 
+    def test_a_run(self, tmp_path):
+        rng = np.random.default_rng(0)
+        data = rng.normal(size=(60, 4)), np.arange(60) % 2
+        run, model = tmp_path / "run", lambda trial: Tied()
+        cotune.run(data, model=model, n_trials=1, workers=1, out=run)
+        done = cotune.export(run, "onnx", model=model)
+        rows = torch.from_numpy(data[0]).float()
+        _, probabilities, _ = run_file(done.path, "onnx", rows)
+        expected = cotune.predict(run, data[0], proba=True, model=model)
+        assert probabilities.numpy() == pytest.approx(expected, abs=1e-4)
+        assert cotune.evaluate(run, data, model=model).rows == 60
+        for function in (cotune.predict, cotune.evaluate):
+            with pytest.raises(UsageError, match="a network of your own"):
+                function(run, data)
+        with pytest.raises(UsageError, match="a network of your own"):
+            cotune.export(run, "onnx")
+
     @pytest.mark.parametrize(
         ("network", "format", "problem"),
         [

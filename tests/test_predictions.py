@@ -271,11 +271,10 @@ class TestEvaluate:
 
     def test_in_the_terminal(self, runs, tmp_path):
         shutil.copy(runs.table, tmp_path / "copy.csv")
-        done = in_a_process("evaluate", runs.table_run, tmp_path / "copy.csv")
-        assert (done.code, done.err) == (0, "")
+        printed = run_command("evaluate", runs.table_run, tmp_path / "copy.csv")
         for text in ("rows                 178\n", "macro F1", "log loss", *KINDS):
-            assert text in done.out
-        assert "test rows" not in done.out
+            assert text in printed
+        assert "test rows" not in printed
 
     @pytest.mark.parametrize(
         ("labels", "classes", "expected"),
@@ -352,9 +351,6 @@ class TestErrors:
         for function in (cotune.predict, cotune.evaluate):
             with pytest.raises(ModelFileError, match="no model is there"):
                 function(tmp_path, runs.table)
-        done = in_a_process("predict", tmp_path / "no", runs.table)
-        assert done.code == 3
-        assert done.error == f"{tmp_path / 'no'}: no model is there (no model.json)"
 
     def test_a_tampered_model(self, runs, tmp_path):
         shutil.copytree(runs.table_run / "best", tmp_path / "best")
