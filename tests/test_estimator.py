@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
@@ -140,6 +141,35 @@ def test_the_names_of_columns():
     assert model.feature_names_in_.tolist() == frame.feature_names
     with pytest.raises(ValueError, match="feature names should match"):
         model.predict(frame.data.rename(columns={"ash": "ashes"}))
+
+
+def test_a_frame_with_categories_and_missing_cells():
+    rng = np.random.default_rng(0)
+    town = rng.choice(["Ulm", "Bonn", "Jena"], 120)
+    frame = pd.DataFrame(
+        {"town": town, "income": rng.normal(size=120), "owner": rng.random(120) < 0.5}
+    )
+    frame.loc[::7, "income"] = np.nan
+    labels = np.where(town == "Ulm", "yes", "no")
+    model = quick(n_trials=4).fit(frame, labels)
+    assert model.score(frame, labels) > 0.95
+    assert model.feature_names_in_.tolist() == ["town", "income", "owner"]
+    assert model.predict(pd.DataFrame({"town": ["Köln"], "income": [None], "owner": [True]})).size
+    assert (pickle.loads(pickle.dumps(model)).predict(frame) == model.predict(frame)).all()
+    assert clone(model).fit(frame, labels).n_features_in_ == 3
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame.rename(columns={"owner": "owns"}))
+    with (
+        pytest.warns(UserWarning, match="X does not have valid feature names"),
+        pytest.raises(ValueError, match="X is no DataFrame; give one with the columns of the fit"),
+    ):
+        model.predict(frame.to_numpy())
+
+
+def test_a_frame_of_numbers_with_missing_cells():
+    frame = load_iris(as_frame=True)
+    data = frame.data.mask(np.random.default_rng(0).random(frame.data.shape) < 0.1)
+    assert quick(n_trials=6).fit(data, frame.target).score(data, frame.target) > 0.8
 
 
 def test_images():

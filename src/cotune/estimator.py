@@ -15,11 +15,20 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
 from cotune.api import RunResult, run
 from cotune.arguments import n_cores
 from cotune.data import Dataset, from_arrays
+from cotune.data.dataset import Column
+from cotune.data.table_columns import understand
+from cotune.data.table_files import read_raw
+from cotune.data.tables import read_cells
 from cotune.ensemble import Ensemble, load_ensemble
 from cotune.modelfile import Classifier
 from cotune.results import Value
@@ -104,14 +113,23 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Tune and train a network.
 
         Args:
-            X: ``[rows, features]``, or images.
+            X: ``[rows, features]``, or images; or a DataFrame, of which columns of texts are
+                categories and empty cells missing values.
             y: ``[rows]`` labels of two classes or more, each of two rows or more.
 
         Raises:
             ValueError: ``X`` or ``y`` cannot be learned from, or a parameter cannot be used.
             NoUsableTrialError: Every trial failed.
         """
-        X, y = validate_data(self, X, y, allow_nd=True)
+        self._columns: tuple[Column, ...] = ()
+        if _is_table(X):
+            validate_data(self, X, skip_check_array=True)
+            y = column_or_1d(y, warn=True)
+            check_consistent_length(X, y)
+            raw = read_raw(X, "X")
+            self._columns, X, _ = understand(raw, list(raw.columns))
+        else:
+            X, y = validate_data(self, X, y, allow_nd=True)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -119,7 +137,9 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"y has one class, {self.classes_[0]}; a classifier needs rows of two classes"
             )
         names = [str(label) for label in self.classes_]
-        self._tune(from_arrays(X, labels, test=False, classes=names, name="X"))
+        self._tune(
+            from_arrays(X, labels, test=False, classes=names, name="X", columns=self._columns)
+        )
         return self
 
     def _tune(self, dataset: Dataset) -> None:
@@ -170,7 +190,13 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Probabilities ``[rows, classes]``, in the order of ``classes_``."""
         check_is_fitted(self)
-        rows = validate_data(self, X, reset=False, allow_nd=True)
+        if self._columns:
+            validate_data(self, X, reset=False, skip_check_array=True)
+            if not hasattr(X, "__arrow_c_stream__"):
+                raise ValueError("X is no DataFrame; give one with the columns of the fit")
+            rows = read_cells(X, self._columns)[0]
+        else:
+            rows = validate_data(self, X, reset=False, allow_nd=True)
         with torch.no_grad():
             chunks = [
                 self.module_(torch.tensor(rows[i : i + _ROWS])).double().softmax(-1)
@@ -181,6 +207,16 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _seed(self) -> int:
         return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+
+def _is_table(X: Any) -> bool:
+    """Whether it is a DataFrame that is not just numbers: with texts, or with missing values."""
+    if not hasattr(X, "__arrow_c_stream__"):
+        return False
+    cells = np.asarray(X)
+    return cells.dtype.kind not in "buif" or (
+        cells.dtype.kind == "f" and bool(np.isnan(cells).any())
+    )
 
 
 def _workers(n_jobs: int | None) -> Any:

@@ -82,7 +82,8 @@ def from_arrays(
         indices = indices[places]
 
     if test is False:
-        return Dataset(name, rows, indices, names, open_test=None, n_test=0)
+        kept_places = places if by_content else None
+        return Dataset(name, rows, indices, names, None, 0, columns, kept_places)
     if test is not None:
         test_rows = _numbers(test[0], f"{name}: test inputs", missing=bool(columns))
         if len(test_rows) == 0:
