@@ -408,7 +408,8 @@ def compare(data: str, samplers: str, quiet: bool, **options: Any) -> None:
 
     names = read_samplers(samplers, SAMPLERS)
     _check_names(data, sampler=names[0], precision="float32", **{**options, "seed": 0})
-    read_space(options["space"], options["model"])
+    if ":" not in (options["model"] or ""):
+        read_space(options["space"], options["model"])
 
     from cotune.compare_samplers import compare as compare_api
     from cotune.terminal_comparison import PlainComparisonObserver

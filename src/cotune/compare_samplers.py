@@ -11,12 +11,14 @@ from typing import Any, Final
 
 from cotune.api import RunResult, carry_out, workers_for
 from cotune.arguments import (
+    ModelLike,
     fit_space,
     n_cores,
     named,
     positive,
     read_dataset,
     read_device,
+    read_own,
     read_samplers,
     read_space,
     read_timeout,
@@ -75,7 +77,7 @@ def compare(
     samplers: str | Sequence[str] = SAMPLERS_COMPARED,
     seeds: int = 3,
     space: str | Path | Space | Mapping[str, Any] | None = None,
-    model: str | None = None,
+    model: ModelLike = None,
     pruner: str = "asha",
     metric: str = "accuracy",
     n_trials: int | None = None,
@@ -121,8 +123,10 @@ def compare(
     seeds = positive(seeds, "seeds") or 1
     if timeout is None and n_trials is None:
         timeout = DEFAULT_TIMEOUT
+    own = read_own(model)
     options = Options(
-        space=read_space(space, model),
+        space=read_space(space, model) if own is None else Space({}),
+        own=own,
         pruner=named(pruner, PRUNERS, "pruner"),
         metric=str(named(metric, tuple(DIRECTIONS), "metric")),
         n_trials=positive(n_trials, "n_trials"),
@@ -136,7 +140,7 @@ def compare(
     if out is not None:
         check_free(Path(out))
     dataset = read_dataset(data, target, test)
-    options = replace(options, space=fit_space(space, model, dataset))
+    options = replace(options, space=fit_space(space, model, dataset, own=own))
     path = Path(out or default_path(f"compare-{dataset.name}")).absolute()
     maximize = DIRECTIONS[options.metric] == "maximize"
     comparison = Comparison(path, {}, chosen, seeds, maximize)
