@@ -28,9 +28,18 @@ X, Y = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])
 
 
+SMALL = {
+    "lr": {"type": "float", "low": 3e-3, "high": 3e-2, "log": True},
+    "width": 32,
+    "batch_size": 32,
+    "epochs": 20,
+}
+
+
 def quick(**parameters: Any) -> CotuneClassifier:
     """One that a fit of takes a fraction of a second."""
     few: dict[str, Any] = {"timeout": None, "n_trials": 2, "random_state": 0, "ensemble": 1}
+    few |= {} if "model" in parameters else {"space": SMALL}
     return CotuneClassifier(**few | parameters)
 
 
@@ -174,7 +183,7 @@ def test_a_frame_of_numbers_with_missing_cells():
 
 def test_images():
     digits = load_digits()
-    model = quick(model="cnn", space=None).fit(digits.images[:200], digits.target[:200])
+    model = quick(model="cnn", n_trials=1).fit(digits.images[:200], digits.target[:200])
     assert model.predict(digits.images[:5]).shape == (5,)
     assert model.predict_proba(digits.images[:5]).shape == (5, 10)
 
