@@ -181,8 +181,8 @@ def run(
     Args:
         data: The name of a dataset (``cotune datasets``); the path of a CSV, TSV, Parquet, NPZ,
             NPY or IDX file, or of a folder of images with a folder per class; a pair of arrays,
-            tensors or lists ``(inputs [rows, ...], labels [rows])``; a DataFrame; a map-style
-            PyTorch dataset of pairs; or a :class:`Dataset`.
+            tensors or lists ``(inputs [rows, ...], labels [rows])``; a DataFrame, alone or in a
+            pair with its labels; a map-style PyTorch dataset of pairs; or a :class:`Dataset`.
         target: What holds the labels: the column of a table, the name of an array in an NPZ file,
             or the number of an array's column.
         test: The test set, of any of these kinds. Without one, a stratified fifth of the rows is

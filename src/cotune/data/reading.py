@@ -62,9 +62,9 @@ def read_data(source: Data, *, target: str | int | None = None, test: Data = Non
 
     Args:
         source: The name of a dataset; the path of a CSV, TSV, Parquet, NPZ, NPY or IDX file or of
-            a folder; a Dataset; a DataFrame, alone or in a pair with its labels; a pair of
-            arrays, tensors or lists; an array whose
-            ``target`` column holds the labels; a map-style PyTorch dataset, or a list of pairs.
+            a folder; a Dataset; a DataFrame, alone or in a pair with its labels; a pair of arrays,
+            tensors or lists; an array whose ``target`` column holds the labels; a map-style
+            PyTorch dataset, or a list of pairs.
         target: What holds the labels: a table's column, an array of an NPZ file, the number of a
             column of an array.
         test: The test set, of any of these kinds. Without it, and where the data have none of
