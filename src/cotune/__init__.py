@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from cotune.compare_samplers import compare
     from cotune.ensemble import load_ensemble
     from cotune.modelfile import load_model as load
-    from cotune.optimize import optimize
     from cotune.resume import resume
+    from cotune.run_objective import optimize
 
 __all__ = [
     "CotuneError",
@@ -55,7 +55,7 @@ _LAZY = {
     "load": ("cotune.modelfile", "load_model"),
     "load_ensemble": ("cotune.ensemble", "load_ensemble"),
     "open_run": ("cotune.api", "open_run"),
-    "optimize": ("cotune.optimize", "optimize"),
+    "optimize": ("cotune.run_objective", "optimize"),
     "resume": ("cotune.resume", "resume"),
     "run": ("cotune.api", "run"),
 }

@@ -24,10 +24,10 @@ from cotune.duration import parse_duration
 from cotune.exceptions import CotuneError, StorageError, UsageError
 from cotune.generations import Generation, Generations
 from cotune.observer import Observer
-from cotune.optimize import ObjectiveLike, recorded_part, resume_objective
 from cotune.options import Options, Resources
 from cotune.recorded_data import check_fingerprint, recorded_dataset
 from cotune.report import build_report
+from cotune.run_objective import ObjectiveLike, recorded_part, resume_objective
 from cotune.rundir import RunDirectory
 from cotune.space_yaml import space_from_dict
 from cotune.storage import OptunaStudy, load_study
