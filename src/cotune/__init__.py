@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from cotune.estimator import CotuneClassifier
     from cotune.evaluation import evaluate
     from cotune.exports import export
-    from cotune.optimize import optimize
     from cotune.predictions import predict
     from cotune.resume import resume
+    from cotune.run_objective import optimize
 
 __all__ = [
     "CotuneClassifier",
@@ -64,7 +64,7 @@ _LAZY = {
     "evaluate": ("cotune.evaluation", "evaluate"),
     "export": ("cotune.exports", "export"),
     "open_run": ("cotune.api", "open_run"),
-    "optimize": ("cotune.optimize", "optimize"),
+    "optimize": ("cotune.run_objective", "optimize"),
     "predict": ("cotune.predictions", "predict"),
     "resume": ("cotune.resume", "resume"),
     "run": ("cotune.api", "run"),

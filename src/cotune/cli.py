@@ -270,7 +270,8 @@ def resume(run_directory: Path, quiet: bool, **options: Any) -> None:
     # Before the seconds that importing PyTorch takes.
     is_of_objective = RunDirectory.open(run_directory).is_of_objective
 
-    from cotune.resume import resume as go_on
+    # Of the package: after `from cotune.resume`, cotune.resume would be the module.
+    from cotune import resume as go_on
     from cotune.terminal import make_observer
     from cotune.terminal_objective import make_objective_observer
 
@@ -350,7 +351,7 @@ def optimize(objective: str, out: Path | None, quiet: bool, **options: Any) -> N
     FILE.py:NAME is the file and the function in it that takes a trial. What it prints is in the
     run directory's output.log.
     """
-    from cotune.optimize import carry_out, read_options
+    from cotune.run_objective import carry_out, read_options
     from cotune.terminal import print_run
     from cotune.terminal_objective import make_objective_observer
 

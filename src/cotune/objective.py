@@ -33,6 +33,7 @@ from cotune.study import PrunerLike, SamplerLike
 
 _POLL_SECONDS = 0.1
 _SUMMARY_SECONDS = 2.0  # between two writings of summary.json
+_TIME_WAS_UP = "time was up"
 _CHANCES = 2  # workers that a trial may end
 _HOPELESS = 20  # trials that all failed, after which a search ends
 _ENOUGH_TRIALS = 10  # below that there are finalists only where they are asked for
@@ -126,6 +127,7 @@ class ObjectiveSearch:
         self._again: deque[Call] = deque()  # to be made once more, before new ones
         self._deaths: Counter[Call] = Counter()
         self._losses = 0
+        self._is_winding_up = False
         self._finished: list[TrialResult] = []
         self._values: dict[tuple[int, int], float | None] = {}  # of finalists, by repeat
         self._finalists: list[ObjectiveFinalist] = []
@@ -188,11 +190,26 @@ class ObjectiveSearch:
             if not self._running and not self._again and not self._wants_more():
                 break
             self._step()
+        if self._running and not self._stop and self._candidates():
+            self._wind_up()
         calls = self._pool.clear()
         if not self._stop:
-            for call in calls:
-                self._end(call, "pruned", None, "time was up")
+            for call in [*calls, *self._again]:  # the latter wait for a worker
+                self._running.setdefault(call, _Running(call, time.monotonic()))
+                self._end(call, "pruned", None, _TIME_WAS_UP)
+            self._again.clear()
         self._running.clear()
+
+    def _wind_up(self) -> None:
+        """End trials where they next ask something.
+
+        A worker that is killed has to be started again, and takes so long for it.
+        """
+        self._is_winding_up = True
+        end = time.monotonic() + self._pool.load_seconds
+        while self._running and not self._stop and time.monotonic() < end:
+            self._step()
+        self._is_winding_up = False
 
     def _is_over(self) -> bool:
         if self._stop:
@@ -252,6 +269,9 @@ class ObjectiveSearch:
     def _answer(
         self, call: Call, name: str, arguments: Sequence[Any], named: Mapping[str, Any]
     ) -> None:
+        if self._is_winding_up:
+            self._pool.answer(call, error=self._study.cut(_TIME_WAS_UP))
+            return
         try:
             answer = self._study.call(call.number, call.repeat, name, arguments, named)
         except StorageError:
@@ -276,6 +296,8 @@ class ObjectiveSearch:
         if call.repeat:
             self._end_repeat(call, value, seconds, reason)
             return
+        if self._is_winding_up and state == "pruned":
+            reason = _TIME_WAS_UP
         steps = self._study.steps(call.number)
         if state == "pruned" and steps:
             last = steps[max(steps)]  # as in the study

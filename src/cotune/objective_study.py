@@ -215,6 +215,10 @@ class ObjectiveStudy:
             values = value if state == "complete" else None
             self._study.tell(running.trial, values, state=STATES[state])
 
+    def cut(self, reason: str) -> Exception:
+        """What ends a trial when it is raised in the objective."""
+        return optuna.TrialPruned(reason)
+
     def sync(self) -> None:
         """Make what was recorded survive a power loss."""
         with self._timed():
