@@ -74,7 +74,7 @@ FLOORS = {
     "cotune.report": 7,
     "cotune.results": 0,
     "cotune.recorded_data": 5,
-    "cotune.resume": 7,
+    "cotune.resume_run": 7,
     "cotune.retest": 7,
     "cotune.retrain": 6,
     "cotune.run_objective": 7,

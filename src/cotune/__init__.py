@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cotune.evaluation import evaluate
     from cotune.exports import export
     from cotune.predictions import predict
-    from cotune.resume import resume
+    from cotune.resume_run import resume
     from cotune.run_objective import optimize
 
 __all__ = [
@@ -66,7 +66,7 @@ _LAZY = {
     "open_run": ("cotune.api", "open_run"),
     "optimize": ("cotune.run_objective", "optimize"),
     "predict": ("cotune.predictions", "predict"),
-    "resume": ("cotune.resume", "resume"),
+    "resume": ("cotune.resume_run", "resume"),
     "run": ("cotune.api", "run"),
 }
 
