@@ -37,7 +37,8 @@ ENSEMBLES: Final = ("search", "finalists")
 MODELS: Final = ("mlp", "cnn", "auto")
 PRECISIONS: Final = ("float32", "bfloat16")
 
-_IMBALANCED = 3  # times as many rows as the rarest class
+IMBALANCED: Final = 3
+"""Times as many rows as the rarest class that call classes imbalanced."""
 
 T = TypeVar("T")
 
@@ -110,7 +111,7 @@ def fit_space(
             cannot be made.
     """
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
-    imbalanced = bool(counts.max() > _IMBALANCED * counts.min())
+    imbalanced = bool(counts.max() > IMBALANCED * counts.min())
     if own is not None:
         from cotune.own_space import OwnSpace
 

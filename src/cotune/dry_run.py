@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cotune.arguments import (
+    IMBALANCED,
     fit_space,
     n_cores,
     read_dataset,
@@ -33,7 +34,6 @@ _WIDTH: Final = 80
 _MOST_COLUMNS: Final = 40
 _MOST_CLASSES: Final = 30
 _BAR: Final = 20  # characters of the commonest class's bar
-_IMBALANCED: Final = 3.0  # times as many rows of the commonest class as of the rarest
 
 
 def dry_run(
@@ -213,7 +213,7 @@ def _classes(dataset: Dataset) -> Table:
     most = int(counts.max())
     table = _list("class", ">rows", ">share", "")
     for name, count in list(zip(dataset.classes, counts.tolist(), strict=True))[:_MOST_CLASSES]:
-        rare = "  rare" if count * _IMBALANCED <= most else ""
+        rare = "  rare" if count * IMBALANCED <= most else ""
         bar = "#" * max(1, round(_BAR * count / most))
         table.add_row(Text(name), f"{count:,}", f"{count / len(dataset):.1%}", bar + rare)
     if (left := len(counts) - _MOST_CLASSES) > 0:
@@ -256,7 +256,7 @@ def _search_facts(
         ("fused", _fused(options.space)),
     ]
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
-    if options.metric == "accuracy" and counts.max() >= _IMBALANCED * counts.min():
+    if options.metric == "accuracy" and counts.max() >= IMBALANCED * counts.min():
         facts.append(("note", "the classes are imbalanced: consider --metric f1"))
     return facts
 
