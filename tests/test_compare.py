@@ -159,7 +159,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str],
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr(warnings, "showwarning", warnings.showwarning)
-        patch.setattr("cotune.arguments.load_dataset", lambda name: sealed())
+        patch.setattr("cotune.data.reading.load", lambda name: sealed())
         main([*LINE, *asked, *paths])
     return folder / "out", out.getvalue().splitlines(), err.getvalue().splitlines()
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cotune.exceptions import CotuneError, StorageError, UsageError
-from cotune.results import FinalResult, Report, Summary, TrialResult
+from cotune.results import DIRECTIONS, FinalResult, Report, Summary, TrialResult
 from cotune.rundir import RunDirectory, check_free, default_path
 
 CONFIG = {
@@ -44,6 +44,8 @@ FINAL = FinalResult(
     curve={"loss": [0.5], "accuracy": [0.9]},
     confusion=[[1, 2], [3, 4]],
     mistakes=[{"row": 1, "true": 0, "predicted": 1, "probability": 0.5}],
+    test_scores=dict.fromkeys(DIRECTIONS, 0.5),
+    default_test_scores=dict.fromkeys(DIRECTIONS, 0.5),
 )
 
 

@@ -270,7 +270,7 @@ def resume(run_directory: Path, quiet: bool, **options: Any) -> None:
     # Before the seconds that importing PyTorch takes.
     is_of_objective = RunDirectory.open(run_directory).is_of_objective
 
-    from cotune import resume as go_on
+    from cotune.resume_run import resume as go_on
     from cotune.terminal import make_observer
     from cotune.terminal_objective import make_objective_observer
 
