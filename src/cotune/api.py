@@ -397,9 +397,16 @@ def carry_out(
         else:
             tuner.go()
     if stop.signal is not None:
-        advice = f"to go on: cotune resume {shlex.quote(str(directory.path))}"
-        raise Stopped(stop.signal, directory.path, advice)
+        raise Stopped(stop.signal, directory.path, _advice(directory, options.own))
     return RunResult(directory, options.own)
+
+
+def _advice(directory: RunDirectory, own: OwnNetwork | None) -> str:
+    path = str(directory.path)
+    if own is not None and own.reference is None:
+        return f"to go on, from Python: cotune.resume({path!r}, model={own.name})"
+    model = f" --model {shlex.quote(own.reference)}" if own and own.reference else ""
+    return f"to go on: cotune resume {shlex.quote(path)}{model}"
 
 
 def _report(directory: RunDirectory) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cotune.exceptions import StorageError
 from cotune.lanes import Lane, start
-from cotune.models import OwnNetwork, Tensors
+from cotune.models import OwnNetwork, OwnShape, Tensors
 from cotune.results import TrialSpec
 from cotune.schedules import Plateau
 
@@ -114,6 +114,8 @@ def _groups(lane: Lane) -> dict[str, Tensors]:
     if lane.best_score is not None:
         groups["best"] = lane.best
     groups["average"] = lane.average
+    if isinstance(lane.shape, OwnShape):
+        groups["constants"] = lane.shape.constants()
     return groups | {f"moments.{name}": tensors for name, tensors in lane.moments.items()}
 
 

@@ -14,7 +14,7 @@ from torch.func import functional_call, vmap
 
 from cotune.cohort import Cohort
 from cotune.lanes import Lane
-from cotune.losses import class_weights
+from cotune.losses import weights_of_each
 from cotune.models import OwnShape, Tensors
 from cotune.models.lane_dropout import dropout_rates_of, with_lane_dropout
 from cotune.optim import update
@@ -42,7 +42,8 @@ class ModuleCohort(Cohort):
     ) -> None:
         self.lanes = list(lanes)
         self._bfloat16 = bfloat16
-        self._class_weights = _class_weights(lanes, balanced)
+        exponents = [lane.class_weight for lane in lanes]
+        self._class_weights = weights_of_each(balanced, exponents, lanes[0].steps.dtype)
         self._mapped = _Mapped([_module(lane) for lane in lanes])
         self._parameters = _stack([lane.parameters for lane in lanes])
         self._buffers = _stack([lane.buffers for lane in lanes])
@@ -98,7 +99,7 @@ class SoloCohort(Cohort):
     ) -> None:
         (lane,) = self.lanes = list(lanes)
         self._bfloat16 = bfloat16
-        (self._class_weights,) = _class_weights(lanes, balanced)
+        (self._class_weights,) = weights_of_each(balanced, [lane.class_weight], lane.steps.dtype)
         self._module = _module(lane)
         assert isinstance(lane.shape, OwnShape)
         lane.shape.load({**lane.parameters, **lane.buffers})
@@ -285,13 +286,6 @@ def _noise(seed: Tensor, rows: Tensor) -> Iterator[None]:
 
 def _autocast(rows: Tensor, bfloat16: bool) -> torch.autocast:
     return torch.autocast(rows.device.type, torch.bfloat16, enabled=bfloat16)
-
-
-def _class_weights(lanes: Sequence[Lane], balanced: Tensor | None) -> list[Tensor | None]:
-    if balanced is None:
-        return [None] * len(lanes)
-    exponents = [lane.class_weight for lane in lanes]
-    return list(class_weights(balanced, exponents, lanes[0].steps.dtype))
 
 
 def _loss(lane: Lane, logits: Tensor, labels: Tensor, weight: Tensor | None) -> Tensor:

@@ -141,6 +141,8 @@ def compare(
         check_free(Path(out))
     dataset = read_dataset(data, target, test)
     options = replace(options, space=fit_space(space, model, dataset, own=own))
+    for sampler in chosen:
+        _ = replace(options, sampler=sampler).searched  # a grid of a function raises here
     path = Path(out or default_path(f"compare-{dataset.name}")).absolute()
     maximize = DIRECTIONS[options.metric] == "maximize"
     comparison = Comparison(path, {}, chosen, seeds, maximize)

@@ -26,7 +26,7 @@ from cotune.capacity import MOST_LANES
 from cotune.data import Dataset, check_learnable
 from cotune.data.arrays import SEALED_SHARE
 from cotune.data.splits import stratified_split
-from cotune.hyperparameters import KNOWN, SHARED, shown_value
+from cotune.hyperparameters import shown_value
 from cotune.options import Options, Resources
 from cotune.space import Space, count_values, describe
 
@@ -263,11 +263,11 @@ def _search_facts(
 
 def _fused(space: Space) -> str:
     """Which trials are trained together."""
-    shared = [name for name in SHARED if name in space.searched]
+    shared = [name for name in space.shared if name in space.searched]
     if not shared:
         return "all trials, whatever their hyperparameters"
     kinds = prod(count_values(space.searched[name].distribution) for name in shared)
-    fusible = sum(KNOWN[name].fusible for name in space.searched)
+    fusible = len(space.searched) - len(shared)
     return (
         f"trials that agree in {', '.join(shared)} ({kinds:,} combinations); they may differ in "
         f"the other {fusible}"

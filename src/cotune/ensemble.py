@@ -106,11 +106,13 @@ class Candidate:
         number: The trial's.
         params: Its complete hyperparameters.
         weights: As its module twin names them.
+        seed: The trial's own.
     """
 
     number: int
     params: Mapping[str, Value]
     weights: Mapping[str, NDArray[Any]]
+    seed: int = 0
 
 
 def make_ensemble(
@@ -132,6 +134,7 @@ def make_ensemble(
             preprocessing.input_shape,
             len(classes),
             training.own,
+            candidate.seed,
         )
         for candidate in candidates
     ]

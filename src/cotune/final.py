@@ -56,6 +56,7 @@ def make_classifier(
         preprocessing.input_shape,
         len(dataset.classes),
         own,
+        training.spec.seed,
     )
     return Classifier(network, preprocessing, dataset.classes).eval()
 

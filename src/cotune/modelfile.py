@@ -119,7 +119,12 @@ def _describe(model: Classifier) -> dict[str, Any]:
     network = model.network
     if isinstance(network, OwnModule):
         shape = list(network.input_shape)
-        return {"family": OWN, "input_shape": shape, "n_classes": len(model.classes)}
+        return {
+            "family": OWN,
+            "input_shape": shape,
+            "n_classes": len(model.classes),
+            "seed": network.seed,
+        }
     return {
         "family": "mlp" if isinstance(network.shape, MLPShape) else "cnn",
         **asdict(network.shape),
@@ -209,7 +214,8 @@ def _architecture(card: Mapping[str, Any], own: OwnNetwork | None) -> tuple[Shap
                 "--model FILE.py:build on the command line"
             )
         n_classes, params = _count(data["n_classes"]), dict(card["hyperparameters"])
-        module = own.build(params, _counts(data["input_shape"], least=1), n_classes, 0)
+        seed = _count(data["seed"], least=0, most=2**63)
+        module = own.build(params, _counts(data["input_shape"], least=1), n_classes, seed)
         return OwnShape(module, n_classes), []
     if family not in FAMILIES:
         raise ModelFileError(f"unknown family {shown(family)}; a newer Cotune may read it")
@@ -306,6 +312,7 @@ def trained_network(
     input_shape: tuple[int, ...],
     n_classes: int,
     own: OwnNetwork | None = None,
+    seed: int = 0,
 ) -> Network:
     """The network of a configuration with the weights that an engine gave out.
 
@@ -313,9 +320,10 @@ def trained_network(
         params: Its complete hyperparameters.
         input_shape: Of one row.
         own: What makes the networks where they are the user's own.
+        seed: What such a network was made from in training.
     """
     if own is not None:
-        made = OwnShape(own.build(params, input_shape, n_classes, 0), n_classes)
+        made = OwnShape(own.build(params, input_shape, n_classes, seed), n_classes)
         made.load({name: torch.from_numpy(value) for name, value in weights.items()})
         return made.live.eval()
     shape = make_shape(params, input_shape, n_classes)
@@ -334,8 +342,8 @@ def module_from_weights(
     return network.eval()
 
 
-def _count(value: Any, least: int = 1) -> int:
-    if type(value) is not int or not least <= value <= _MAX_COUNT:
+def _count(value: Any, least: int = 1, most: int = _MAX_COUNT) -> int:
+    if type(value) is not int or not least <= value <= most:
         raise ValueError("not a positive whole number, or absurdly large")
     return value
 

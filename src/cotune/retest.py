@@ -27,6 +27,7 @@ def retest(path: str | Path, again: bool = False, model: ModelLike = None) -> Te
         ModelFileError: The run has no final model.
     """
     run = RunDirectory.open(path)
+    run.check_on_data()
     if run.config()["dataset"]["rows"]["test"] == 0:
         raise UsageError(f"{run.path}: the run was given no test set, so there is none to read")
     readings = run.readings()

@@ -311,7 +311,7 @@ class RunDirectory:
         Args:
             hyperparameters: And costs, where they are objectives.
         """
-        names = tuple(hyperparameters)
+        names = tuple(map(_column, hyperparameters))
         self._trial_columns = names
         for path, columns in (
             (self.trials_path, (*_TRIAL_COLUMNS, *names)),
@@ -329,7 +329,8 @@ class RunDirectory:
         ):
             if not path.exists() or path.stat().st_size == 0:
                 self._append(path, columns)
-        self._trial_columns = tuple(self._rows(self.trials_path)[0][len(_TRIAL_COLUMNS) :])
+        begin = len(_OBJECTIVE_TRIAL_COLUMNS)
+        self._trial_columns = tuple(self._rows(self.trials_path)[0][begin:])
 
     def add_trial_columns(self, hyperparameters: Iterable[str]) -> None:
         """Make room in ``trials.csv`` for hyperparameters that no trial had before."""
@@ -637,8 +638,8 @@ def default_path(name: str) -> Path:
 
 
 def _column(hyperparameter: str) -> str:
-    """Its column in ``trials.csv``; an objective may call one ``value``, or ``number``."""
-    taken = hyperparameter in _OBJECTIVE_TRIAL_COLUMNS
+    """Its column in ``trials.csv``; a user may call one ``value``, or ``number``."""
+    taken = hyperparameter in (*_TRIAL_COLUMNS, *_OBJECTIVE_TRIAL_COLUMNS)
     return f"params_{hyperparameter}" if taken else hyperparameter
 
 

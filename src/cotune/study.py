@@ -354,10 +354,14 @@ def trial_spec(space: Space, params: Mapping[str, Value], number: int, seed: int
         number: The trial's.
         seed: The run's; the trial's own is made of it and the number.
     """
-    # Large odd factors keep the seeds of neighbouring runs and trials apart.
-    own = (seed * 1_000_003 + number * 7_919 + 1) % 2**63
     complete = space.complete(params)
-    return TrialSpec(number, complete, own, averaged=is_averaged(complete))
+    return TrialSpec(number, complete, trial_seed(seed, number), averaged=is_averaged(complete))
+
+
+def trial_seed(seed: int, number: int) -> int:
+    """A trial's own seed, made of the run's and its number."""
+    # Large odd factors keep the seeds of neighbouring runs and trials apart.
+    return (seed * 1_000_003 + number * 7_919 + 1) % 2**63
 
 
 def make_sampler(name: str, seed: int, number: int) -> BaseSampler:

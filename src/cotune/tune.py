@@ -53,7 +53,7 @@ from cotune.retrain import Training, retrain
 from cotune.rundir import RunDirectory
 from cotune.search import Search
 from cotune.signals import StopRequest
-from cotune.study import Study
+from cotune.study import Study, trial_seed
 from cotune.training_log import TrainingLog
 from cotune.version import VERSION
 
@@ -472,7 +472,8 @@ class Tuner:
         if trained:
             trainings = [one for several in trained.values() for one in several]
             networks = [
-                make_classifier(one, self._dataset, self._preprocessing) for one in trainings
+                make_classifier(one, self._dataset, self._preprocessing, self._training.own)
+                for one in trainings
             ]
             ensemble = Ensemble(networks, [1.0] * len(networks)).eval()
             save_ensemble(
@@ -488,6 +489,7 @@ class Tuner:
                 trial.number,
                 self._budget.params(trial),
                 self._search.weights[trial.number],
+                trial_seed(self._options.seed, trial.number),
             )
             for trial in kept
         ]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from cotune.exceptions import UsageError
 from cotune.models.common import OVERHEAD, Tensors
-from cotune.models.structure import Structure, structure_of
+from cotune.models.structure import Structure, is_constant, structure_of
 from cotune.results import Value
 
 _FEATURES: Final = ("n_inputs", "n_features", "in_features", "input_size", "input_dim")
@@ -46,13 +46,19 @@ class OwnNetwork:
             row (of images: channels, height, width).
         reference: ``FILE.py:NAME`` or ``MODULE:NAME``, where it comes from there.
 
+    Attributes:
+        name: For people.
+        reference: As given.
+        is_class: Whether it is a class.
+        arguments: Their defaults by name, the trial left out.
+
     Raises:
         UsageError: It is no function or class, or wants arguments that nobody has.
     """
 
     def __init__(self, make: Callable[..., nn.Module], reference: str | None = None) -> None:
         self._make = make
-        self._reference = reference
+        self.reference = reference
         self.name = reference or str(getattr(make, "__qualname__", type(make).__name__))
         if not callable(make):
             raise UsageError(f"model: {self.name} is no function or class that makes a network")
@@ -78,8 +84,8 @@ class OwnNetwork:
                     )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._reference is not None:
-            return load_own, (self._reference,)
+        if self.reference is not None:
+            return load_own, (self.reference,)
         return _unpickle, (cloudpickle.dumps(self._make),)
 
     def build(
@@ -103,7 +109,7 @@ class OwnNetwork:
                 if not isinstance(net, nn.Module):
                     kind = type(net).__name__
                     raise UsageError(f"model: {self.name} returns a {kind}, not a torch.nn.Module")
-                module = OwnModule(net.float(), input_shape, layout).eval()
+                module = OwnModule(net.float(), input_shape, layout, seed).eval()
                 probe = torch.randn(_PROBED_ROWS, math.prod(input_shape))
                 try:
                     with torch.no_grad():
@@ -135,6 +141,12 @@ class OwnNetwork:
         if not self.is_class:
             return self._make(trial, **given)
         own = {name: value for name, value in trial.items() if name in self.arguments}
+        for name, default in self.arguments.items():
+            if default is inspect.Parameter.empty and name not in {**given, **own}:
+                raise UsageError(
+                    f"model: argument {name} of {self.name} has no default; give it an entry in "
+                    "the space"
+                )
         return self._make(**{**given, **own})
 
 
@@ -165,7 +177,9 @@ def where_it_failed(error: BaseException, near: str = "") -> str:
     frames = traceback.extract_tb(error.__traceback__)
     ours = str(Path(__file__).parent.parent)
     theirs = [frame for frame in frames if not frame.filename.startswith((ours, "<frozen"))]
-    where = f"{theirs[-1].filename}:{theirs[-1].lineno}: " if theirs else f"{near}: "
+    where = f"{near}: " if near else ""
+    if theirs:
+        where = f"{theirs[-1].filename}:{theirs[-1].lineno}: "
     if isinstance(error, SyntaxError) and error.filename:
         where = f"{error.filename}:{error.lineno}: "
     return where + _line(error)
@@ -185,7 +199,8 @@ def _import_file(path: Path) -> Any:
     path = path.resolve()
     if not path.is_file():
         raise UsageError(f"model: {path}: there is no such file")
-    name = f"_cotune_{path.stem}_{abs(hash(str(path))):x}"
+    # Another name once the file has changed, as in a notebook.
+    name = f"_cotune_{path.stem}_{abs(hash((str(path), path.stat().st_mtime_ns))):x}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
@@ -251,6 +266,7 @@ class OwnModule(nn.Module):
     Attributes:
         net: Theirs.
         gives_probabilities: It ends in a softmax, so their logarithms are its logits.
+        seed: What it was made from: its constants may depend on it.
 
     Args:
         input_shape: Of one row as it is in the data.
@@ -262,12 +278,13 @@ class OwnModule(nn.Module):
         net: nn.Module,
         input_shape: tuple[int, ...],
         layout: tuple[int, ...],
-        gives_probabilities: bool = False,
+        seed: int,
     ) -> None:
         super().__init__()
         self.net = net
         self.input_shape, self.layout = input_shape, layout
-        self.gives_probabilities = gives_probabilities
+        self.gives_probabilities = False
+        self.seed = seed
         # Keras's layers do not look at the mode of the module.
         self.is_keras = any(kind.__module__.startswith("keras.") for kind in type(net).__mro__)
 
@@ -296,6 +313,7 @@ class OwnShape:
     def __init__(self, module: OwnModule, n_classes: int) -> None:
         self.live = module
         self.n_classes = n_classes
+        self._constant = {n for n, value in module.named_buffers() if is_constant(value)}
 
     @cached_property
     def structure(self) -> Structure:
@@ -307,10 +325,15 @@ class OwnShape:
         return {n: v.detach() for n, v in self._parameters() if v.requires_grad}
 
     def buffers(self) -> Tensors:
-        """Likewise, with frozen parameters; whole numbers, as counters, are left to the network."""
+        """Likewise, with frozen parameters; without what :meth:`constants` has."""
         frozen = {n: v.detach() for n, v in self._parameters() if not v.requires_grad}
-        tensors = {**frozen, **dict(self.live.named_buffers())}
+        buffers = dict(self.live.named_buffers())
+        tensors = frozen | {n: v for n, v in buffers.items() if n not in self._constant}
         return {name: value for name, value in tensors.items() if value.is_floating_point()}
+
+    def constants(self) -> Tensors:
+        """Buffers of whole numbers and masks, which the network has and changes by itself."""
+        return {n: v for n, v in self.live.named_buffers() if n in self._constant}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Give the network the values of :meth:`parameters` and :meth:`buffers`.
@@ -337,6 +360,24 @@ class OwnShape:
         for place, (name, value) in enumerate(self.live.named_parameters()):
             # Keras numbers its layers through, from model to model.
             yield f"keras.{place}" if self.live.is_keras else name, value
+
+    def check_trainable(self, n_inputs: int) -> None:
+        """Whether it has parameters and gives logits while training too.
+
+        Raises:
+            UsageError: It does not.
+        """
+        if not self.parameters():
+            raise UsageError(
+                "model: PyTorch finds no parameters in the network; keep layers as attributes or "
+                "in nn.ModuleList"
+            )
+        with _seeded(0):
+            out = self.live.train()(torch.randn(_PROBED_ROWS, n_inputs))
+        self.live.eval()
+        if not isinstance(out, Tensor):
+            kind = type(out).__name__
+            raise UsageError(f"model: the network gives a {kind} while training, not a tensor")
 
     @property
     def work(self) -> int:

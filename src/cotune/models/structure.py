@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import types
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 _OF_EVERY_MODULE: Final = frozenset(vars(nn.Module()))
 _HOOKS: Final = tuple(name for name in _OF_EVERY_MODULE if name.endswith("_hooks"))
 _PLAIN: Final = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
+_OF_EVERY_CLASS: Final = frozenset(dir(object)) | {"__module__", "__dict__", "__weakref__"}
 _DEPTH: Final = 6  # of containers and objects in one another
 
 
@@ -36,6 +38,7 @@ def structure_of(module: nn.Module) -> Structure:
 
     Rates of ``nn.Dropout`` are left out, as each lane can have its own.
     """
+    parts_of_it = {id(part): name for name, part in module.named_modules()}
     alive: list[object] = []
     opaque: list[str] = []
     described: set[type] = set()
@@ -52,9 +55,12 @@ def structure_of(module: nn.Module) -> Structure:
             return value.__qualname__
         described.add(value)
         parts = [kind(base, where, depth) for base in value.__bases__]
-        for name, method in vars(value).items():
-            if isinstance(method, types.FunctionType):
-                parts.append(name + describe(method, where, depth))
+        for name, member in vars(value).items():
+            if isinstance(member, (staticmethod, classmethod)):
+                member = member.__func__
+            for one in (member.fget, member.fset) if isinstance(member, property) else (member,):
+                if name not in _OF_EVERY_CLASS or isinstance(one, types.FunctionType):
+                    parts.append(name + describe(one, f"{value.__name__}.{name}", depth + 1))
         return f"{value.__qualname__}({','.join(parts)})"
 
     def describe(value: Any, where: str, depth: int = 0) -> str:
@@ -77,6 +83,10 @@ def structure_of(module: nn.Module) -> Structure:
                 return f"function{identity(value.__code__)}{describe(inner, where, depth + 1)}"
             if isinstance(value, type):
                 return kind(value, where, depth)
+            if isinstance(value, types.MethodType):
+                return f"method{describe((value.__func__, value.__self__), where, depth + 1)}"
+            if isinstance(value, nn.Module) and id(value) in parts_of_it:
+                return f"module {parts_of_it[id(value)]!r}"
             if isinstance(value, types.BuiltinFunctionType):
                 return identity(value)
             if hasattr(value, "__dict__") and not isinstance(value, (Tensor, nn.Module)):
@@ -97,7 +107,19 @@ def structure_of(module: nn.Module) -> Structure:
         parts.append(f"{name}:{kind(type(part), where, 0)}({';'.join(said)})")
     for tensors in (module.named_parameters(), module.named_buffers()):
         parts += [f"{name}:{tuple(value.shape)}{value.dtype}" for name, value in tensors]
+    for name, value in module.named_buffers():
+        if is_constant(value):
+            content = value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
+            parts.append(f"{name}={hashlib.sha256(content).hexdigest()}")
     return Structure("|".join(parts), opaque[0] if opaque else "", tuple(alive))
+
+
+def is_constant(buffer: Tensor) -> bool:
+    """Whether a buffer is left to the network: whole numbers, as counters, and masks of -inf.
+
+    Lanes that are trained together have it in common.
+    """
+    return not buffer.is_floating_point() or not bool(buffer.isfinite().all())
 
 
 def _matters(key: str, part: nn.Module) -> bool:
