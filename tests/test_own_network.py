@@ -26,6 +26,7 @@ from cotune.models import OWN, OwnNetwork, load_own
 from cotune.models.lane_dropout import LaneDropout
 from cotune.models.structure import structure_of
 from cotune.own_space import OwnSpace
+from cotune.presets import training_entries
 from cotune.results import Report, TrialSpec, Verdict
 from cotune.runner import row_order
 
@@ -248,6 +249,61 @@ class TestTogether:
         ]
 
 
+class Masked(nn.Module):
+    """A causal mask of minus infinity, and a permutation that the seed decides."""
+
+    def __init__(self, shuffled):
+        super().__init__()
+        self.head = nn.Linear(WIDTH, CLASSES)
+        self.register_buffer("mask", torch.full((TOKENS, TOKENS), float("-inf")).triu(1))
+        order = torch.randperm(WIDTH) if shuffled else torch.arange(WIDTH)
+        self.register_buffer("order", order)
+
+    def forward(self, rows):
+        rows = rows[..., self.order]
+        weights = (rows @ rows.transpose(1, 2) + self.mask).softmax(-1)
+        return self.head((weights @ rows)[:, -1])
+
+
+def masked(trial):
+    return Masked(shuffled=False)
+
+
+def shuffled(trial):
+    return Masked(shuffled=True)
+
+
+class TestConstants:
+    @pytest.mark.parametrize(("build", "lanes"), [(masked, 2), (shuffled, 1)])
+    def test_are_left_to_the_network(self, build, lanes):
+        data = make_data(OwnNetwork(build))
+        reports = train(Engine(data, 0, max_lanes=4), [spec(0), spec(1)])
+        assert {r.lanes for own in reports.values() for r in own} == {lanes}
+        assert not any(r.error for own in reports.values() for r in own)
+
+    def test_are_in_the_final_model_as_in_its_training(self, tmp_path):
+        """A permutation of the inputs that another seed makes would turn it into a guesser."""
+        data = make_data(OwnNetwork(shuffled))
+        labels = np.concatenate([data.labels] * 2)
+        rows = np.concatenate([data.inputs] * 2).reshape(-1, TOKENS, WIDTH) * 4
+        result = cotune.run(
+            (rows, labels),
+            model=shuffled,
+            space={"epochs": 30, "shift": 0, "lr": {"type": "float", "low": 0.01, "high": 0.03}},
+            n_trials=2,
+            workers="in-process",
+            seed=5,
+            out=tmp_path / "run",
+        )
+        again = cotune.load(tmp_path / "run", shuffled)
+        assert again.network.seed == 5
+        orders = [model.get_buffer("network.net.order") for model in (result.model, again)]
+        assert torch.equal(*orders)
+        with torch.no_grad():
+            guess = again(torch.from_numpy(rows)).argmax(1).numpy()
+        assert (guess == labels).mean() == pytest.approx(result.validation_accuracy, abs=0.2)
+
+
 class TestAlone:
     def test_what_vmap_refuses_trains_alone_and_says_why(self):
         data = make_data(OwnNetwork(recurrent))
@@ -315,6 +371,37 @@ class TestStructure:
         change(changed)
         assert structure_of(changed).key != structure_of(Attention()).key
 
+    def test_methods_and_members_of_local_classes_count(self):
+        def make(scale, act):
+            class Net(nn.Module):
+                factor = scale
+
+                def __init__(self):
+                    super().__init__()
+                    self.head = nn.Linear(4, 2)
+                    self.act = self.up if act == "up" else self.down
+
+                def up(self, rows):
+                    return rows.relu()
+
+                def down(self, rows):
+                    return -rows.relu()
+
+                def forward(self, rows):
+                    return self.head(self.act(rows)) * self.factor
+
+            return structure_of(Net())
+
+        assert make(1.0, "up").key == make(1.0, "up").key
+        assert make(1.0, "up").opaque == ""
+        assert make(1.0, "up").key != make(2.0, "up").key
+        assert make(1.0, "up").key != make(1.0, "down").key
+
+    def test_whole_numbers_in_buffers_count(self):
+        one, other = Attention(), Attention()
+        other.get_buffer("places").copy_(torch.tensor([1, 0, 2, 3]))
+        assert structure_of(one).key != structure_of(other).key
+
     def test_a_tensor_that_is_no_buffer_cannot_be_compared(self):
         net = Attention()
         net.mask = torch.ones(3)
@@ -350,7 +437,7 @@ def build_for_digits(trial, n_classes):
 
 class TestSpace:
     def test_what_is_asked_for_sometimes_is_found_too(self):
-        space = OwnSpace(OwnNetwork(build_for_digits), {"lr": 0.1}, (8, 8), 10)
+        space = OwnSpace(OwnNetwork(build_for_digits), {}, {"lr": 0.1}, (8, 8), 10)
         assert list(space.searched) == ["width", "p"]
         assert space.default() == {"width": 8}
         assert "width" in space.shared
@@ -366,7 +453,7 @@ class TestSpace:
             "lr": {"type": "float", "low": 1e-5, "high": 1.0, "log": True},
             "weight_decay": {"type": "float", "low": 0.0, "high": 0.1},
         }
-        space = OwnSpace(OwnNetwork(build), entries, (8, 8), 10)
+        space = OwnSpace(OwnNetwork(build), entries, {}, (8, 8), 10)
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
         params = space.suggest(study.ask())
         assert set(params) == {"lr", "optimizer", "weight_decay"}
@@ -379,11 +466,57 @@ class TestSpace:
             "dropout": {"type": "float", "low": 0.0, "high": 0.5},
             "lr": 0.01,
         }
-        space = OwnSpace(OwnNetwork(Attention), entries, (TOKENS, WIDTH), CLASSES)
+        space = OwnSpace(OwnNetwork(Attention), {}, entries, (TOKENS, WIDTH), CLASSES)
         assert space.default() == {"width": 8, "dropout": 0.0}
         assert "width" in space.shared
         assert "dropout" not in space.shared
         assert space.to_dict()["width"] == entries["width"]
+
+    @pytest.mark.parametrize("kind", ["loguniform", "float"])
+    def test_the_optimizer_can_be_asked_for(self, kind):
+        """As momentum, which the presets have, exists for sgd alone."""
+
+        def build(trial):
+            trial.suggest_categorical("optimizer", ["Adam", "SGD"])
+            if kind == "loguniform":
+                trial.suggest_loguniform("lr", 1e-3, 1e-1)
+            return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+        space = OwnSpace(OwnNetwork(build), training_entries(images=True), {}, (8, 8), 10)
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        drawn = [space.complete(space.suggest(study.ask())) for _ in range(8)]
+        assert {params["optimizer"] for params in drawn} == {"adam", "sgd"}
+        assert all(("momentum" in params) == (params["optimizer"] == "sgd") for params in drawn)
+
+    def test_what_is_given_goes_before_what_is_added(self):
+        own, added = OwnNetwork(perceptron), training_entries(images=False)
+        choices = {"type": "categorical", "choices": ["adam", "adamw"]}
+        for optimizer in ("adam", choices):
+            space = OwnSpace(own, added, {"optimizer": optimizer}, (TOKENS, WIDTH), CLASSES)
+            assert "momentum" not in space.searched
+
+    def test_what_is_asked_for_can_be_held_at_a_value(self):
+        own = OwnNetwork(perceptron)
+        space = OwnSpace(own, {"lr": 0.1}, {"width": 8}, (TOKENS, WIDTH), CLASSES)
+        assert list(space.searched) == ["dropout"]
+        trial = optuna.create_study().ask()
+        assert space.complete(space.suggest(trial))["width"] == 8
+        assert list(trial.params) == ["dropout"]
+        with pytest.raises(SpaceError, match="width: 9 is not in 4 to 8"):
+            OwnSpace(own, {"lr": 0.1}, {"width": 9}, (TOKENS, WIDTH), CLASSES)
+        wider = {"width": {"type": "int", "low": 1, "high": 64}}
+        with pytest.raises(SpaceError, match="width: the function asks for it itself"):
+            OwnSpace(own, {"lr": 0.1}, wider, (TOKENS, WIDTH), CLASSES)
+
+    def test_where_the_middle_is_refused_another_is_the_default(self):
+        def build(trial):
+            width = trial.suggest_int("width", 1, 20)
+            if width > 8:
+                raise ValueError("too wide")
+            return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Linear(width, 10))
+
+        space = OwnSpace(OwnNetwork(build), {"lr": 0.1}, {}, (8, 8), 10)
+        assert int(space.default()["width"]) <= 8
 
     @pytest.mark.parametrize(
         ("entries", "message"),
@@ -395,12 +528,12 @@ class TestSpace:
     )
     def test_errors_name_the_key(self, entries, message):
         with pytest.raises(SpaceError, match=message):
-            OwnSpace(OwnNetwork(Attention), entries, (TOKENS, WIDTH), CLASSES)
+            OwnSpace(OwnNetwork(Attention), {}, entries, (TOKENS, WIDTH), CLASSES)
 
 
 class TestMistakes:
     def use(self, build, rows=(8, 8), classes=10):
-        OwnSpace(OwnNetwork(build), {"lr": 0.1}, rows, classes)
+        OwnSpace(OwnNetwork(build), {}, {"lr": 0.1}, rows, classes)
 
     @pytest.mark.parametrize(
         ("build", "message"),
@@ -411,9 +544,21 @@ class TestMistakes:
             (lambda trial: nn.Linear(64, 9), r"gives shape \(4, 9\), where \(4, 10\) is wanted"),
             (lambda trial: nn.Linear(63, 10), "cannot be used with rows"),
             (lambda trial: trial.suggest_float("model", 0, 1), "name it otherwise"),
+            (lambda trial: nn.Sequential(nn.Flatten()), "finds no parameters|is wanted"),
+            (lambda trial: trial.suggest_categorical("a", [nn.ReLU]), "a choice of type type"),
             (lambda trial: 1 // 0, r"test_own_network.py:\d+: ZeroDivisionError"),
         ],
-        ids=["no-trial", "argument", "no-module", "outputs", "inputs", "name", "error"],
+        ids=[
+            "no-trial",
+            "argument",
+            "no-module",
+            "outputs",
+            "inputs",
+            "name",
+            "empty",
+            "class",
+            "error",
+        ],
     )
     def test_one_line_that_can_be_acted_on(self, build, message):
         with pytest.raises(UsageError, match=message):

@@ -112,19 +112,21 @@ def fit_space(
     """
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
     imbalanced = bool(counts.max() > IMBALANCED * counts.min())
+    fitted: Space
     if own is not None:
         from cotune.own_space import OwnSpace
 
-        entries = training_entries(dataset.has_images, imbalanced)
-        entries |= {**read_entries(space), **(fixed or {})}
+        added = training_entries(dataset.has_images, imbalanced)
+        given = {**read_entries(space), **(fixed or {})}
         row = features_of(dataset, validation, seed)
-        return OwnSpace(own, entries, row, len(dataset.classes))
-    fitted = read_space(space, model, dataset.has_images, len(dataset))
-    is_preset = space is None or (isinstance(space, str) and space in PRESETS)
-    if is_preset and imbalanced:
-        fitted = with_class_weight(fitted)
-    if fixed:
-        fitted = fix(fitted, fixed)
+        fitted = OwnSpace(own, added, given, row, len(dataset.classes))
+    else:
+        fitted = read_space(space, model, dataset.has_images, len(dataset))
+        is_preset = space is None or (isinstance(space, str) and space in PRESETS)
+        if is_preset and imbalanced:
+            fitted = with_class_weight(fitted)
+        if fixed:
+            fitted = fix(fitted, fixed)
     if dataset.has_images:
         return fitted
     shape = f"the rows of {dataset.name} are no images: their shape is {dataset.input_shape}"

@@ -36,4 +36,4 @@ def own_space(run: RunDirectory, own: OwnNetwork, dataset: Dataset) -> OwnSpace:
     config = run.config()
     recorded = {n: e for n, e in config["space"].items() if n != "model"}
     shape = features_of(dataset, config["validation"], config["seed"])
-    return OwnSpace(own, recorded, shape, len(dataset.classes))
+    return OwnSpace(own, {}, recorded, shape, len(dataset.classes))

@@ -10,6 +10,7 @@ import math
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -318,7 +319,9 @@ class OwnShape:
     @cached_property
     def structure(self) -> Structure:
         """What networks that are trained together must have in common."""
-        return structure_of(self.live)
+        live = self.live
+        found = structure_of(live.net)
+        return replace(found, key=f"{live.layout}{live.gives_probabilities}{found.key}")
 
     def parameters(self) -> Tensors:
         """The network's own, by name; changes of them change the network."""

@@ -109,7 +109,7 @@ def structure_of(module: nn.Module) -> Structure:
         parts += [f"{name}:{tuple(value.shape)}{value.dtype}" for name, value in tensors]
     for name, value in module.named_buffers():
         if is_constant(value):
-            content = value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
+            content = value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
             parts.append(f"{name}={hashlib.sha256(content).hexdigest()}")
     return Structure("|".join(parts), opaque[0] if opaque else "", tuple(alive))
 
