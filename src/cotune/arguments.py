@@ -116,7 +116,7 @@ def fit_space(
     if own is not None:
         from cotune.own_space import OwnSpace
 
-        added = training_entries(dataset.has_images, imbalanced)
+        added = training_entries(dataset.has_images, imbalanced, len(dataset))
         given = {**read_entries(space), **(fixed or {})}
         row = features_of(dataset, validation, seed)
         fitted = OwnSpace(own, added, given, row, len(dataset.classes))

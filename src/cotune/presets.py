@@ -69,15 +69,20 @@ def _auto() -> Space:
     return space_from_dict({**cnn, **mlp, "model": models})
 
 
-def training_entries(images: bool, imbalanced: bool = False) -> dict[str, Any]:
+def training_entries(
+    images: bool, imbalanced: bool = False, rows: int | None = None
+) -> dict[str, Any]:
     """The hyperparameters of the training of a user's own network, as YAML writes them.
 
     Args:
         images: Whether the rows are images.
         imbalanced: Whether classes are of very different sizes.
+        rows: How many there are to train on; see :func:`load_space`.
     """
     of_built_in = ("batch_norm", "dropout")
     entries = {name: entry for name, entry in _common().items() if name not in of_built_in}
+    if rows is not None:
+        entries["batch_size"] = _batch_sizes(entries["batch_size"]["choices"], rows)
     if imbalanced:
         entries["class_weight"] = _CLASS_WEIGHT
     return {name: entry for name, entry in entries.items() if images or name not in OF_IMAGES}
