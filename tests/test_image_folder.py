@@ -88,7 +88,8 @@ class TestReading:
         save(folder / "cat" / "large.png", np.zeros((16, 12, 3), np.uint8))
         rows = read_images(folder, (8, 8))
         assert rows.inputs.shape == (7, 8, 8)
-        assert rows.labels is None
+        assert rows.labels is not None
+        assert rows.labels.tolist() == ["cat"] * 4 + ["dog"] * 3
         one = read_images(folder / "cat" / "0.png", (4, 4, 3))
         assert one.inputs.shape == (1, 4, 4, 3)
         assert (

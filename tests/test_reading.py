@@ -20,7 +20,7 @@ from PIL import Image
 from sklearn.datasets import load_wine
 from torch.utils.data import TensorDataset
 
-from cotune.data import Dataset, Standardize, load, prepare
+from cotune.data import Dataset, Standardize, TablePreprocessing, load, prepare
 from cotune.data.fashion_mnist import read_part
 from cotune.data.reading import check_path, read_data, read_inputs
 from cotune.data.splits import parts_of_rows
@@ -163,6 +163,51 @@ class TestTestSets:
         np.testing.assert_array_equal(dataset.read_test()[1], LABELS[500:])
         assert dataset.source is None
 
+    def test_a_frame_and_its_labels_called_otherwise(self):
+        """The labels of the test set are those of the training set, whatever they are called."""
+        frame, labels = load_wine(return_X_y=True, as_frame=True)
+        pair = (frame[100:], labels[100:].to_numpy())
+        for dataset in (
+            read_data((frame, labels.rename("cultivar")), test=pair),
+            read_data(frame.assign(label=labels), target="label", test=pair),
+        ):
+            assert dataset.n_test == 78
+            assert "78 of 78 test rows are also in the training data" in dataset.remarks
+
+    def test_other_classes(self):
+        """Each set's indices are into its own classes."""
+        other = Items(as_image=False)
+        other.classes = Items.classes[::-1]
+        dataset = read_data(Items(as_image=False), test=other)
+        np.testing.assert_array_equal(dataset.read_test()[1], 9 - LABELS)
+        plain = read_data(Items(as_image=False), test=(IMAGES, LABELS))
+        np.testing.assert_array_equal(plain.read_test()[1], LABELS)
+        _, labels, _ = read_inputs(other, Standardize(0.0, 1.0, (8, 8)))
+        assert labels is not None
+        assert labels.tolist() == [other.classes[label] for label in LABELS]
+        other.classes = ("others", *Items.classes[1:])
+        with pytest.raises(DataError, match=r"test labels\[\d+\] is 'others', which is no class"):
+            read_data(Items(as_image=False), test=other)
+        other.classes = Items.classes[:9]
+        with pytest.raises(DataError, match=r"is 9, but there are 9 classes, counted from 0"):
+            read_data(other)
+
+    @pytest.mark.parametrize("kind", ["csv", "parquet", "npz"])
+    def test_rows_that_are_in_the_training_data_too(self, kind, tmp_path):
+        copies = np.repeat(IMAGES[:80], 3, 0), np.repeat(LABELS[:80], 3)
+        write_all(tmp_path, *copies)
+        path = tmp_path / f"digits.{kind}"
+        remark = read_data(path).remarks[-1]
+        found = re.fullmatch(r"(\d+) of 48 test rows are also in the training data", remark)
+        assert found is not None
+        assert int(found[1]) > 40
+        (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+        with pytest.raises(DataError, match=f"{kind}: is the training data itself; give other"):
+            read_data(path, test=tmp_path / "link" / path.name)
+
+    def test_rows_that_are_new(self, expected):
+        assert expected.remarks == ()
+
     def test_of_another_shape(self):
         with pytest.raises(DataError, match=r"test rows have shape \(4, 8\), the others \(8, 8\)"):
             read_data((IMAGES, LABELS), test=(IMAGES[:, :4], LABELS))
@@ -192,6 +237,13 @@ class TestNumPy:
             read_data(tmp_path / "table.npy", target="65")
         with pytest.raises(DataError, match=r"where are its labels\? Name a column of it with --t"):
             read_data(tmp_path / "table.npy")
+
+    def test_labels_of_a_frame(self):
+        frame = pd.DataFrame({"x": range(9), "kind": [1, "a", 2.5] * 3})
+        with pytest.raises(DataError, match=r"^table: cannot be read: .*; mend the table"):
+            read_data((frame, np.arange(9) % 2))
+        with pytest.raises(DataError, match=r"labels have shape \(9, 2\); give one label a row"):
+            read_data((frame[["x"]], np.zeros((9, 2))))
 
     def test_labels(self):
         with pytest.raises(DataError, match=r"labels\[3\] is missing; label the row or drop it"):
@@ -405,6 +457,33 @@ class TestNewData:
         assert (inputs.shape, labels, names) == ((600, 8, 8), None, None)
         for array in (IMAGES, torch.from_numpy(IMAGES)[:, None]):
             np.testing.assert_array_equal(read_inputs(array, self.IMAGES)[0], IMAGES)
+
+    def test_images_in_folders_and_beside_them(self, tmp_path):
+        write_pngs(tmp_path, IMAGES[:4], np.array([0, 0, 0, 1]))
+        (tmp_path / "empty").mkdir()
+        _, labels, names = read_inputs(tmp_path, self.IMAGES)
+        assert labels is not None
+        assert labels.tolist() == [0, 0, 0, 1]
+        (tmp_path / "1" / "3.png").rename(tmp_path / "top.png")
+        _, labels, names = read_inputs(tmp_path, self.IMAGES)
+        assert labels is None
+        assert names == ["0/0.png", "0/1.png", "0/2.png", "top.png"]
+
+    def test_training_data_alone(self, tmp_path):
+        np.savez(tmp_path / "x.npz", x_train=IMAGES, y_train=LABELS)
+        inputs, labels, _ = read_inputs(tmp_path / "x.npz", self.IMAGES)
+        assert labels is not None
+        assert (len(inputs), labels.tolist()) == (600, LABELS.tolist())
+
+    def test_a_frame_and_its_labels(self):
+        frame, labels = load_wine(return_X_y=True, as_frame=True)
+        columns = read_data((frame, labels)).columns
+        fitted = TablePreprocessing.fit(frame.to_numpy(float), np.arange(178), columns)
+        mixed = frame[frame.columns[::-1]], labels.map({0: "a", 1: "b", 2: "c"})
+        inputs, found, _ = read_inputs(mixed, fitted)
+        np.testing.assert_array_equal(inputs, frame)
+        assert found is not None
+        assert found.tolist() == mixed[1].tolist()
 
     def test_images_for_a_model_of_rows(self, paths):
         with pytest.raises(DataError, match=r"png: are images, and the model was trained on rows"):

@@ -150,6 +150,16 @@ def test_a_category_that_was_not_there_in_training():
     np.testing.assert_array_equal(module(odd), [[0, 0], [0, 0], [0, 0], [0, 1]])
 
 
+def test_an_unknown_category_is_as_one_that_training_did_not_have():
+    """COLUMNS know d, and no row of CELLS has it; beside it stands a feature for missing cells."""
+    row = np.array([1.0, NAN, 1.0])
+    known, unknown, missing = (np.where([0, 1, 0], code, row) for code in (3.0, -1.0, NAN))
+    rows = np.array([known, unknown, missing])
+    out = FITTED.apply(rows)
+    np.testing.assert_array_equal(out[:, 4:], [[0, 0, 1, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    np.testing.assert_allclose(TableFeatures(FITTED)(torch.from_numpy(rows)), out, rtol=1e-6)
+
+
 def test_the_254_most_frequent_categories_have_their_own_feature():
     codes = np.repeat(np.arange(300.0), 2 + np.arange(300) % 2)
     columns = (Column("code", "category", tuple(f"{i:03}" for i in range(300))),)

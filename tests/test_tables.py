@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 import cotune
+from cotune.data import table_files
 from cotune.data.csv_file import MISSING
 from cotune.data.dataset import Column
+from cotune.data.reading import read_data
 from cotune.data.tables import read_cells, read_pixels, read_table
 from cotune.exceptions import DataError
 from tests.tables import mixed_table, real_table
@@ -212,6 +214,8 @@ class TestFaults:
             (GOOD + "-1e999,a,no\n", "8:n: -inf is no finite number"),
             (GOOD + "7,a,\n", "8:label: the label is missing; label the row or drop it"),
             (GOOD + "7,a,NaN\n", "8:label: the label is missing"),
+            (GOOD + "7,a,None\n", "8:label: the label is missing; label the row or drop it; NA"),
+            ("p;y\n" + "".join(f"{i}.234,5;{i % 2}\n" for i in range(9)), "2:p: '0.234,5' is not"),
             (GOOD.replace("kind", " n "), "columns 1 and 2 are both called 'n'; give each its own"),
             ("5.1,3.5,a\n4.9,3.0,b\n", "1: has numbers where the names of the columns belong"),
             ("id,label\n" + "".join(f"i{i},{i % 2}\n" for i in range(9)), "has no column to learn"),
@@ -233,6 +237,11 @@ class TestFaults:
     def test_in_a_csv_file(self, tmp_path, content, message):
         found = read_error(write(tmp_path, content))
         assert found.removeprefix("table.csv:").strip().startswith(message)
+
+    def test_numbers_with_a_comma_in_a_tsv_file(self, tmp_path):
+        """They were left out, being all different."""
+        path = write(tmp_path, "p\ty\n" + "".join(f"{i},5\t{i % 2}\n" for i in range(9)), "t.tsv")
+        assert read_error(path).startswith("t.tsv:2:p: '0,5' is not a number as they are read; wri")
 
     def test_names_and_values_are_cut_short_and_stay_on_their_line(self, tmp_path):
         name = "line\nbreak " * 30
@@ -276,6 +285,10 @@ class TestLabels:
             ([True, False], ("false", "true")),
             (["10", "9"], ("9", "10")),
             (["010", "9"], ("010", "9")),
+            (["True", "FALSE"], ("false", "true")),
+            (["1", "01"], ("01", "1")),
+            (["9007199254740993.0", "9007199254740992.0"], (str(2**53), str(2**53 + 1))),
+            (["12345678901234567890", "12345678901234567891"],) * 2,
             (pd.Categorical(["x", "y"], ["y", "x", "z"]), ("x", "y")),
             ([2**63 - 1, -(2**62)], (str(-(2**62)), str(2**63 - 1))),
         ],
@@ -284,7 +297,48 @@ class TestLabels:
     def test_classes(self, column, classes):
         labels = np.tile(np.arange(2), 4)
         table = pd.DataFrame({"x": np.arange(8.0), "y": pd.Series(column).iloc[labels].values})
-        assert read_table(table).classes == classes
+        assert read_table(table).classes == tuple(classes)
+
+    @pytest.mark.parametrize(
+        "column",
+        [["1", "01", "2"], ["1.0", "2.0", "3.0"], ["True", "False"], [True, False], ["7", "8"]],
+        ids=str,
+    )
+    def test_the_same_classes_and_splits_in_every_format(self, tmp_path, column):
+        """Fault: 1 and 01 were one class in a CSV file alone; booleans had two names."""
+        random = np.random.default_rng(0)
+        inputs = random.normal(size=(60, 2))
+        labels = np.array(column)[random.integers(0, len(column), 60)]
+        table = pd.DataFrame({"a": inputs[:, 0], "b": inputs[:, 1], "target": labels})
+        table.to_csv(tmp_path / "t.csv", index=False)
+        table.to_parquet(tmp_path / "t.parquet")
+        np.savez(tmp_path / "t.npz", X=inputs, y=labels)
+        frame = table[["a", "b"]]
+        expected = read_table(tmp_path / "t.csv")
+        assert len(expected.classes) == len(column)
+        assert labels[expected.rows].tolist() != labels[: len(expected)].tolist()
+        for source in (
+            tmp_path / "t.parquet",
+            tmp_path / "t.npz",
+            (frame, labels),
+            (inputs, labels.astype(object)),
+            [*zip(inputs, labels.tolist(), strict=True)],
+        ):
+            data = read_data(source)
+            assert data.classes == expected.classes
+            np.testing.assert_array_equal(data.rows, expected.rows)
+            np.testing.assert_array_equal(data.labels, expected.labels)
+        _, again = read_cells(tmp_path / "t.csv", expected.columns, "target")
+        assert again is not None
+        assert again[expected.rows].astype(str).tolist() == [
+            expected.classes[label] for label in expected.labels
+        ]
+
+    def test_too_large_for_a_whole_number(self):
+        labels = np.array([1, 2**63], np.uint64)[np.arange(12) % 2]
+        for source in (pa.table({"x": range(12), "y": labels}), (np.eye(12), labels)):
+            with pytest.raises(DataError, match="is 9223372036854775808, more than 9,223,372,"):
+                read_data(source)
 
     @pytest.mark.parametrize(
         ("header", "target", "how"),
@@ -303,11 +357,11 @@ class TestLabels:
         data = read_table(path)
         assert data.source is not None
         assert data.source.target == target
-        assert data.remarks == (f"the labels are in {target!r}, {how}; --target names another",)
+        assert data.remarks[0] == f"the labels are in {target!r}, {how}; --target names another"
         last = header.split(",")[2]
         data = read_table(path, target=last)
         assert data.classes == ("0", "1", "2", "3")
-        assert data.remarks == ()
+        assert not any(remark.startswith("the labels") for remark in data.remarks)
 
     def test_a_source_to_be_read_again(self, tmp_path, monkeypatch):
         write(tmp_path, GOOD)
@@ -333,7 +387,7 @@ class TestNewData:
         content = "flag,id,kind,n\nTRUE,7,01,1\nfalse,8,1,\n,9,new,2.5\n"
         cells, labels = read_cells(write(tmp_path, content), self.COLUMNS)
         nan = math.nan
-        np.testing.assert_array_equal(cells, [[1, 0, 1], [nan, 1, 0], [2.5, nan, nan]])
+        np.testing.assert_array_equal(cells, [[1, 0, 1], [nan, 1, 0], [2.5, -1, nan]])
         assert labels is None
         numbers = pd.DataFrame({"flag": [1, 0], "kind": [1, None], "n": ["3", "NA"], "y": [5, 6]})
         numbers["kind"] = numbers["kind"].astype("Int64")
@@ -405,6 +459,28 @@ class TestParquet:
             "duration[ms]": 1e-3,
         }
         assert values == {"nan", str(one.get(str(column.type), 1.0))}
+
+    def test_intervals(self):
+        column = pa.array([(1, 2, 3)] * 8, pa.month_day_nano_interval())
+        message = read_error(pa.table({"odd": column, "label": [0, 1] * 4}))
+        assert message.startswith("table: column 'odd' is of type month_day_nano_interval; numbers")
+
+    def test_more_bytes_than_the_file_says(self, tmp_path, monkeypatch):
+        path = tmp_path / "t.parquet"
+        texts = [f"{i} " + "x" * 1000 for i in range(20_000)]
+        table = pa.table({"text": texts, "label": [0, 1] * 10_000})
+        parquet.write_table(table, path, compression="zstd", use_dictionary=False)
+        with parquet.ParquetFile(path) as file:
+            size = file.metadata.row_group(0).total_byte_size
+        content = path.read_bytes()
+        written = bytes(2 * size >> 7 * i & 127 | 128 for i in range(4))  # 28 bits, from the lowest
+        written = written[:3] + bytes([written[3] & 127])
+        footer = content.rindex(written)
+        path.write_bytes(content[:footer] + b"\x82\x80\x80\x00" + content[footer + 4 :])
+        with parquet.ParquetFile(path) as file:
+            assert file.metadata.row_group(0).total_byte_size == 1
+        monkeypatch.setattr(table_files, "MAX_BYTES", 2**23)
+        assert "bytes once unpacked are more than a table in memory may have" in read_error(path)
 
     def test_damage_names_the_column(self, tmp_path):
         path = tmp_path / "t.parquet"

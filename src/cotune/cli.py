@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from cotune.exceptions import CotuneError, StorageError, UsageError, writing
+from cotune.exceptions import CotuneError, DataError, StorageError, UsageError, writing
 from cotune.version import VERSION
 
 _BEGAN = time.monotonic()  # before PyTorch is imported: --timeout is wall clock of everything
@@ -730,8 +730,26 @@ def datasets_fetch(name: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; errors are one line on stderr and an exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    """Run the command line; errors are one line on stderr and an exit code.
+
+    Args:
+        arguments: Without them, those of the process, which is ended at a fault in the data.
+    """
+    if arguments is not None:
+        _main(arguments)
+        return
+    try:
+        _main(sys.argv[1:])
+    except SystemExit as end:
+        if end.code == DataError.exit_code and "pyarrow" in sys.modules:
+            # Arrow's threads may still be at work; the interpreter's end would then be SIGABRT.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(DataError.exit_code)
+        raise
+
+
+def _main(arguments: list[str]) -> None:
     debug = "--debug" in arguments
     warnings.showwarning = _show_warning  # type: ignore[assignment]
     for stream in (sys.stdout, sys.stderr):

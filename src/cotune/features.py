@@ -39,8 +39,8 @@ class TableFeatures(nn.Module):
     """:class:`~cotune.data.table_preprocess.TablePreprocessing` as a module.
 
     The features of categories of all columns are numbered through. Which one a cell turns on is
-    looked up in one table: ``turns_on[first + code]``, where a code that is none stands for a
-    missing cell, the last entry of its column.
+    looked up in one table: ``turns_on[first + code]``. The last two entries of a column are those
+    of a missing cell, NaN, and of a category that is not known, any other code.
     """
 
     scaled: Tensor  # columns of numbers, and what they are scaled by
@@ -69,7 +69,7 @@ class TableFeatures(nn.Module):
             "missing": [place for place, part in numbers if part.missing],
             "coded": [place for place, _, _ in slots],
             "first": first,
-            "n_codes": [len(slot_of) - 1 for _, slot_of, _ in slots],
+            "n_codes": [len(slot_of) - 2 for _, slot_of, _ in slots],
             "turns_on": turns_on,
             "column_of": column_of,
         }.items():
@@ -81,7 +81,10 @@ class TableFeatures(nn.Module):
         self.register_buffer("scale", scale, persistent=False)
 
     def forward(self, cells: Tensor) -> Tensor:
-        """``float64 [batch, columns]``, NaN where a cell is missing -> ``[batch, features]``."""
+        """``float64 [batch, columns]``, NaN where a cell is missing -> ``[batch, features]``.
+
+        A category that is not known is -1.
+        """
         cells = cells.double()
         parts = []
         if len(self.scaled):
@@ -93,7 +96,8 @@ class TableFeatures(nn.Module):
         if len(self.column_of):
             codes = cells[:, self.coded]
             known = (codes >= 0) & (codes < self.n_codes)
-            entries = torch.where(known, codes, self.n_codes.double()).long() + self.first
+            others = self.n_codes.double() + (~codes.isnan()).double()
+            entries = torch.where(known, codes, others).long() + self.first
             on = self.turns_on[entries][:, self.column_of]
             parts.append((on == torch.arange(len(self.column_of), device=on.device)).float())
         return torch.cat(parts, 1)

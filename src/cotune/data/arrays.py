@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -23,6 +24,8 @@ SEALED_SHARE = 0.2
 SEAL_SEED = 20170825
 """Always the same, whatever the run's seed: the sealed rows must not change between runs."""
 
+_WHOLE = re.compile(r"(0|-?[1-9]\d{0,18})(\.0*)?", re.A)
+_MOST = 2**63 - 1
 _CHUNK = 2**20  # values looked at at a time
 _MAX_NAME = 40  # characters of a label shown in a message
 _SHOWN = 5  # classes shown in a message
@@ -52,7 +55,8 @@ def from_arrays(
         columns: Of a table, where NaN is a missing cell; see ``Dataset.columns``.
         by_content: The rows are those of a file: they are first brought into
             :func:`canonical_order`, so that the same rows give the same splits in whatever order
-            and format they come, and the dataset tells their places in the file.
+            and format they come, and the dataset tells their places in the file, and in a
+            remark how many rows of the test set are among the others too.
 
     Raises:
         DataError: Objects or other things that are not numbers, NaN or infinity (with the row),
@@ -62,6 +66,8 @@ def from_arrays(
     rows = _numbers(inputs, f"{name}: inputs", missing=bool(columns))
     if len(rows) == 0:
         raise DataError(f"{name}: no rows; give data with at least two rows of each class")
+    if classes is not None and (array := _as_array(labels, f"{name}: labels")).dtype.kind == "b":
+        labels = array.astype(np.int64)  # indices, as numbers are
     raw = as_labels(labels, f"{name}: labels")
     check_same_length(rows, raw, name)
     if classes is None:
@@ -77,10 +83,13 @@ def from_arrays(
         known = np.array(names) if raw.dtype.kind == "U" else np.arange(len(names))
     indices = _indices(raw, known, names, f"{name}: labels")
     places = np.arange(len(rows))
+    digests = None
     if by_content:
-        places = canonical_order(rows, np.array(names)[indices])
+        digests = _digests(rows, np.array(names)[indices])
+        places = _order(digests)
         indices = indices[places]
 
+    remarks: tuple[str, ...] = ()
     if test is False:
         kept_places = places if by_content else None
         return Dataset(name, rows, indices, names, None, 0, columns, kept_places)
@@ -97,6 +106,9 @@ def from_arrays(
             )
         test_indices = _indices(test_raw, known, names, f"{name}: test labels")
         test_places = np.arange(len(test_rows))
+        if digests is not None:
+            sealed_digests = _digests(test_rows, np.array(names)[test_indices])
+            remarks = _shared_rows(digests, sealed_digests)
         rows = take(rows, places) if by_content else rows
     else:
         check_class_counts(
@@ -104,6 +116,8 @@ def from_arrays(
         )
         kept, sealed = stratified_split(indices, SEALED_SHARE, SEAL_SEED, classes=names, name=name)
         places, test_places = places[kept], places[sealed]
+        if digests is not None:
+            remarks = _shared_rows(digests[places], digests[test_places])
         test_rows, test_indices = take(rows, test_places), indices[sealed]
         rows, indices = take(rows, places), indices[kept]
     return Dataset(
@@ -116,6 +130,7 @@ def from_arrays(
         columns=columns,
         rows=places if by_content else None,
         test_rows=test_places if by_content else None,
+        remarks=remarks,
     )
 
 
@@ -133,6 +148,22 @@ def canonical_order(inputs: NDArray[np.generic], labels: NDArray[Any]) -> NDArra
     Returns:
         ``[rows]``: a permutation of the rows' places.
     """
+    return _order(_digests(inputs, labels))
+
+
+def _order(digests: NDArray[np.uint64]) -> NDArray[np.int64]:
+    return np.lexsort((digests[:, 1], digests[:, 0]))
+
+
+def _shared_rows(digests: NDArray[np.uint64], sealed: NDArray[np.uint64]) -> tuple[str, ...]:
+    """A remark on the sealed rows that are among the others; none where there are none."""
+    count = int(np.isin(sealed[:, 0], digests[:, 0]).sum())
+    rows = f"{len(sealed):,} test rows {'is' if count == 1 else 'are'}"
+    return (f"{count:,} of {rows} also in the training data",) if count else ()
+
+
+def _digests(inputs: NDArray[np.generic], labels: NDArray[Any]) -> NDArray[np.uint64]:
+    """``[rows, 2]``: the first and the second 8 bytes of each row's digest."""
     names, classes = np.unique(labels, return_inverse=True)
     begun = [hashlib.blake2b(f"{name}\0".encode(), digest_size=16) for name in names]
     digests = bytearray()
@@ -146,8 +177,7 @@ def canonical_order(inputs: NDArray[np.generic], labels: NDArray[Any]) -> NDArra
             digest = begun[label].copy()
             digest.update(row)
             digests += digest.digest()
-    halves = np.frombuffer(digests, ">u8").reshape(-1, 2)
-    return np.lexsort((halves[:, 1], halves[:, 0]))
+    return np.frombuffer(digests, ">u8").reshape(-1, 2).astype(np.uint64)
 
 
 def check_numbers(inputs: NDArray[Any], what: str, missing: bool = False) -> None:
@@ -188,7 +218,7 @@ def _numbers(inputs: ArrayLike, what: str, missing: bool) -> NDArray[np.generic]
 
 
 def as_labels(labels: ArrayLike, what: str) -> NDArray[Any]:
-    """Labels as ``int64`` or as strings, ``[rows]``.
+    """Labels as ``int64`` or as strings, ``[rows]``; booleans are ``false`` and ``true``.
 
     Raises:
         DataError: One is missing, or they are something else; the message begins with ``what``.
@@ -196,8 +226,10 @@ def as_labels(labels: ArrayLike, what: str) -> NDArray[Any]:
     array = _as_array(labels, what)
     if array.ndim != 1:
         raise DataError(f"{what} have shape {array.shape}; give one label a row")
-    if array.dtype.kind in "biu":
-        return array.astype(np.int64)
+    if array.dtype.kind in "iu":
+        return whole_numbers(array, what)
+    if array.dtype.kind == "b":
+        return np.where(array, "true", "false")
     if array.dtype.kind == "O":  # strings, as pandas has them
         for row, label in enumerate(array):
             if label is None or label != label:
@@ -212,6 +244,42 @@ def as_labels(labels: ArrayLike, what: str) -> NDArray[Any]:
     if len(empty):
         raise DataError(f"{what}[{empty[0]}] is missing; label the row or drop it")
     return array
+
+
+def whole_numbers(array: NDArray[np.integer[Any]], what: str) -> NDArray[np.int64]:
+    """Whole numbers as ``int64``.
+
+    Raises:
+        DataError: One is too large for that; the message begins with ``what``.
+    """
+    if array.dtype == np.uint64 and len(large := np.argwhere(array > _MOST)):
+        row = int(large[0, 0])
+        raise DataError(
+            f"{what}[{row}] is {array[tuple(large[0])]}, more than {_MOST:,}; give smaller numbers "
+            "or strings"
+        )
+    return array.astype(np.int64)
+
+
+def parse_labels(texts: Sequence[str]) -> NDArray[Any]:
+    """Labels that are texts: whole numbers where all are such, ``false`` and ``true``, or texts.
+
+    The one rule of that, whatever the labels come in. A number with zeros before it is a text, so
+    that 1 and 01 remain two classes; one with nothing but zeros after the point is whole.
+
+    Args:
+        texts: ``[rows]`` or the distinct ones.
+
+    Returns:
+        ``int64`` or texts, as many.
+    """
+    matches = [_WHOLE.fullmatch(text) for text in texts]
+    numbers = [int(match[1]) for match in matches if match]
+    if len(numbers) == len(texts) and all(-_MOST - 1 <= number <= _MOST for number in numbers):
+        return np.array(numbers, np.int64)
+    if all(text.lower() in ("true", "false") for text in texts):
+        return np.array([text.lower() for text in texts])
+    return np.array(texts, np.str_)
 
 
 def _as_array(values: ArrayLike, what: str) -> NDArray[Any]:

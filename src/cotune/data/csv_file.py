@@ -9,12 +9,19 @@ import io
 import itertools
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from cotune.data.files import open_regular
-from cotune.data.raw_table import MAX_BYTES, NO_ROWS, RawTable, one_line, place_columns
+from cotune.data.raw_table import (
+    MAX_BYTES,
+    NO_ROWS,
+    RawTable,
+    Texts,
+    one_line,
+    place_columns,
+)
 from cotune.exceptions import DataError
 
 MISSING: Final = (
@@ -30,7 +37,7 @@ _GIVE_TEXT: Final = "save the table as CSV in UTF-8, or as Parquet"
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
-def read_csv(path: Path, texts: Collection[str]) -> RawTable:
+def read_csv(path: Path, texts: Texts) -> RawTable:
     """The columns of a file in UTF-8 with a header, of cells between commas, semicolons or tabs.
 
     Args:
@@ -38,7 +45,7 @@ def read_csv(path: Path, texts: Collection[str]) -> RawTable:
 
     Raises:
         DataError: It is empty, too large, no text, has numbers for a header or a name in it twice,
-            or rows with other than the header's number of cells.
+            or rows with other than the header's number of cells; or of ``texts``.
     """
     import pyarrow as pa
     from pyarrow import csv as pa_csv
@@ -47,7 +54,10 @@ def read_csv(path: Path, texts: Collection[str]) -> RawTable:
     delimiter = _delimiter(path, content)
     header = _header(path, content, delimiter)
     names, positions, remarks = place_columns(header, str(path))
-    cells = len(header) * (content.count(b"\n") + content.count(b"\r"))
+    if callable(texts):
+        texts = texts(names, str(path))
+    ends = content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n")
+    cells = len(header) * ends
     if cells * 8 > MAX_BYTES:
         raise DataError(
             f"{path}: about {cells:,} cells are more than a table in memory may have "
@@ -57,7 +67,11 @@ def read_csv(path: Path, texts: Collection[str]) -> RawTable:
         table = pa_csv.read_csv(
             pa.BufferReader(pa.py_buffer(content).slice(_beginning(content))),
             pa_csv.ReadOptions(
-                autogenerate_column_names=True, skip_rows_after_names=1, block_size=_BLOCK
+                # for a single block they gain nothing, and may outlive an error
+                use_threads=len(content) > _BLOCK,
+                autogenerate_column_names=True,
+                skip_rows_after_names=1,
+                block_size=_BLOCK,
             ),
             pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             pa_csv.ConvertOptions(

@@ -93,7 +93,10 @@ def read_image_folder(
 
 
 def read_images(path: Path, shape: tuple[int, ...]) -> ImageRows:
-    """An image, or all in a folder and the folders in it; their classes are not known.
+    """An image, or all in a folder and the folders in it.
+
+    Their classes are those of the folders in the folder, empty ones left out; where images are in
+    the folder itself, they are not known.
 
     Args:
         path: A file or a folder.
@@ -110,7 +113,16 @@ def read_images(path: Path, shape: tuple[int, ...]) -> ImageRows:
         listing.paths.append(path)
     if not listing.paths:
         raise DataError(f"{path}: has no PNG or JPEG images")
+    if path.is_dir() and all(one.parent != path for one in listing.paths):
+        listing.labels = [one.relative_to(path).parts[0] for one in listing.paths]
     return _read(listing, shape)
+
+
+def has_parts(folder: Path) -> bool:
+    """Whether it has folders ``train`` and perhaps ``test`` with those of the classes in them."""
+    listing = _Listing(folder)
+    at_top = (path.suffix.lower() in SUFFIXES for path in listing.files(folder))
+    return not any(at_top) and _parts(listing.folders(folder)) is not None
 
 
 @dataclass
@@ -126,6 +138,9 @@ class _Listing:
     def folders(self, folder: Path) -> list[Path]:
         return [path for path in self._entries(folder) if path.is_dir()]
 
+    def files(self, folder: Path) -> list[Path]:
+        return [path for path in self._entries(folder) if not path.is_dir()]
+
     def add_classes(self, folder: Path) -> None:
         """All images in a folder's folders, with the names of these."""
         classes = self.folders(folder)
@@ -133,7 +148,7 @@ class _Listing:
             raise DataError(
                 f"{folder}: has no folders; put the images of each class into a folder of its own"
             )
-        self.others += sum(not path.is_dir() for path in self._entries(folder))
+        self.others += len(self.files(folder))
         for one in classes:
             before = len(self.paths)
             self.add(one)

@@ -71,7 +71,7 @@ def read_inputs(arrays: Arrays, path: Path) -> tuple[Array, Array | None]:
     Raises:
         DataError: The names do not say which array holds the inputs.
     """
-    pairs = (_pair(arrays, part) for part in ("", "test"))
+    pairs = (_pair(arrays, part) for part in ("", "test", "train"))
     inputs, labels = next((pair for pair in pairs if pair[0]), (None, None))
     if inputs is None and len(arrays) == 1:
         inputs = next(iter(arrays))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cotune.data.arrays import as_labels, parse_labels, whole_numbers
 from cotune.data.checks import check_same_length
 from cotune.data.memory import new_array
+from cotune.data.raw_table import one_line
 from cotune.exceptions import DataError
-
-_WHOLE = re.compile(r"0|-?[1-9]\d{0,17}")
 
 
 def to_array(values: Any, what: str) -> NDArray[Any]:
@@ -66,7 +65,7 @@ def tidy_inputs(values: Any, what: str) -> tuple[NDArray[Any], tuple[str, ...]]:
 
 
 def tidy_labels(values: Any, what: str) -> NDArray[Any]:
-    """Labels ``[rows]``; whole numbers are ``int64``, be they floats or texts.
+    """Labels ``[rows]``; whole numbers are ``int64``, be they floats or texts, booleans texts.
 
     The same labels are the same classes then, in whatever format they come.
 
@@ -76,8 +75,14 @@ def tidy_labels(values: Any, what: str) -> NDArray[Any]:
     array = to_array(values, what)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    if array.dtype.kind in "biu":
-        return array.astype(np.int64)
+    if array.dtype.kind == "O" and array.size:
+        kinds = {type(label) for label in array.flat}
+        if kinds in ({bool}, {int}, {np.bool_}):
+            array = to_array(array.tolist(), what)
+    if array.dtype.kind in "iu":
+        return whole_numbers(array, what)
+    if array.dtype.kind == "b":
+        return np.where(array, "true", "false")
     if array.dtype.kind == "S":
         try:
             array = np.char.decode(array, "utf-8")
@@ -92,24 +97,33 @@ def tidy_labels(values: Any, what: str) -> NDArray[Any]:
         return array.astype(np.int64) if whole.all() else array
     if array.dtype.kind == "O" and all(isinstance(label, str) for label in array.flat):
         array = array.astype(np.str_)
-    if array.dtype.kind == "U" and all(_WHOLE.fullmatch(label) for label in np.unique(array)):
-        return array.astype(np.int64)
-    return array
+    if array.dtype.kind != "U":
+        return array
+    texts, codes = np.unique(np.char.strip(array), return_inverse=True)
+    labels: NDArray[Any] = parse_labels(texts.tolist())[codes.reshape(array.shape)]
+    return labels
 
 
-def join_labels(frame: Any, labels: Any, what: str) -> tuple[Any, str]:
+def join_labels(frame: Any, labels: Any, what: str, name: str | None = None) -> tuple[Any, str]:
     """A DataFrame and its labels as one table, and what the column of the labels is called there.
 
+    Args:
+        name: What to call it; by default as the labels are called.
+
     Raises:
-        DataError: There is not one label a row, or one is missing.
+        DataError: It cannot be read, there is not one label a row, or one is missing.
     """
     import pyarrow as pa
 
-    table = pa.table(frame)
-    name = str(getattr(labels, "name", None) or "target")
-    while name in table.column_names:
-        name += "_"
-    column = tidy_labels(labels, f"{what}: labels")
+    try:
+        table = pa.table(frame)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise DataError(f"{what}: cannot be read: {one_line(error)}; mend the table") from error
+    if name is None:
+        name = str(getattr(labels, "name", None) or "target")
+        while name in table.column_names:
+            name += "_"
+    column = as_labels(tidy_labels(labels, f"{what}: labels"), f"{what}: labels")
     check_same_length(table, column, what)
     return table.append_column(name, pa.array(column)), name
 
@@ -122,7 +136,8 @@ def read_items(items: Any, what: str) -> tuple[NDArray[Any], NDArray[Any], tuple
         what: What messages begin with.
 
     Returns:
-        ``[rows, ...]``, ``[rows]``, and its ``classes`` where it has these, as torchvision's have.
+        ``[rows, ...]``, ``[rows]``, and its ``classes`` where it has these, as torchvision's have;
+        the labels may be indices into them, see :func:`name_labels`.
 
     Raises:
         DataError: There are none, one is no pair, or their shapes or types differ.
@@ -150,3 +165,23 @@ def read_items(items: Any, what: str) -> tuple[NDArray[Any], NDArray[Any], tuple
     names: Any = getattr(items, "classes", None)
     is_named = isinstance(names, Sequence) and all(isinstance(name, str) for name in names)
     return inputs, to_array(labels, f"{what}: labels"), tuple(names) if is_named else None
+
+
+def name_labels(labels: Any, classes: Sequence[str], what: str) -> NDArray[Any]:
+    """Labels by their classes' names, ``[rows]``: whole numbers are places among ``classes``.
+
+    Raises:
+        DataError: One is no such place, is missing or is something else.
+    """
+    array = to_array(labels, what)
+    given = as_labels(array.astype(np.int64) if array.dtype.kind == "b" else array, what)
+    if given.dtype.kind == "U":
+        return given
+    wrong = np.flatnonzero((given < 0) | (given >= len(classes)))
+    if len(wrong):
+        raise DataError(
+            f"{what}[{wrong[0]}] is {given[wrong[0]]}, but there are {len(classes)} classes, "
+            "counted from 0; mend the labels or the list of classes"
+        )
+    names: NDArray[np.str_] = np.array(classes, np.str_)[given]
+    return names

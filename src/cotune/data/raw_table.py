@@ -17,6 +17,9 @@ MAX_BYTES: Final = 4 * 2**30
 
 NO_ROWS: Final = "has a header but no rows; give a file with rows"
 
+Texts = Collection[str] | Callable[[Sequence[str], str], Collection[str]]
+"""Columns to be read as texts, or what finds them, given all names and where they are."""
+
 _SHOWN: Final = 8  # names in a message
 _MAX_SHOWN: Final = 40  # characters of a name or value shown in a message
 _INDEX: Final = re.compile(r"__index_level_\d+__")  # what pandas calls an index without a name

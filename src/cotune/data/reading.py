@@ -18,7 +18,7 @@ from cotune.data.catalog import entries, load
 from cotune.data.dataset import Column, Dataset, Source
 from cotune.data.npy import read_npy, split_column
 from cotune.data.npz import open_npz
-from cotune.data.objects import join_labels, read_items, tidy_inputs, tidy_labels
+from cotune.data.objects import join_labels, name_labels, read_items, tidy_inputs, tidy_labels
 from cotune.exceptions import DataError, UsageError
 
 Data = Any
@@ -83,10 +83,16 @@ def read_data(source: Data, *, target: str | int | None = None, test: Data = Non
     path, test_path = _path(source), _path(test)
     if path is not None:
         check_path(path if isinstance(source, os.PathLike) else source)
+        if test_path is not None and test_path.exists() and path.samefile(test_path):
+            raise DataError(
+                f"{test_path}: is the training data itself; give other rows as the test set, or "
+                "none, and a part of these is sealed"
+            )
     if _is_labelled_frame(source) and target is None:
         source, target = join_labels(source[0], source[1], "table")
-        test = join_labels(test[0], test[1], "test set")[0] if _is_labelled_frame(test) else test
     if _is_table(source):
+        if _is_labelled_frame(test) and target is not None:
+            test, _ = join_labels(test[0], test[1], "test set", str(target))
         from cotune.data.tables import read_table
 
         if test is not None and not _is_table(test):
@@ -132,6 +138,8 @@ def read_inputs(
         source = load(source)
     if isinstance(source, Dataset):
         return source.inputs, np.array(source.classes)[source.labels], None
+    if _is_labelled_frame(source) and (columns or len(shape) == 2):
+        source, target = join_labels(source[0], source[1], "data")
     if _is_table(source):
         from cotune.data.tables import read_cells, read_pixels
 
@@ -157,7 +165,8 @@ def read_inputs(
         inputs = source
     else:
         rows = _read(source, target, what)
-        inputs, labels = rows.inputs, rows.labels
+        inputs, labels = rows.inputs, _labels(rows, f"{what}: labels")
+        return tidy_inputs(inputs, f"{what}: inputs")[0], labels, None
     inputs, _ = tidy_inputs(inputs, f"{what}: inputs")
     return inputs, None if labels is None else tidy_labels(labels, f"{what}: labels"), names
 
@@ -188,7 +197,7 @@ def _assemble(source: Data, target: str | int | None, test: Data) -> Dataset:
     name = "arrays" if path is None else str(path)
     rows = _read(source, target, name)
     inputs, remarks = tidy_inputs(rows.inputs, f"{name}: inputs")
-    labels = tidy_labels(rows.labels, f"{name}: labels")
+    labels = _labels(rows, f"{name}: labels")
     sealed = rows.test
     if test is not None:
         test_path = _path(test)
@@ -197,8 +206,12 @@ def _assemble(source: Data, target: str | int | None, test: Data) -> Dataset:
     pair = None
     if sealed is not None:
         test_inputs, _ = tidy_inputs(sealed.inputs, f"{name}: test inputs")
-        test_labels = tidy_labels(sealed.labels, f"{name}: test labels")
-        if labels.dtype.kind == "U" and test_labels.dtype.kind == "i":
+        # where the training data have no names for them, indices are compared as they are
+        named = sealed if labels.dtype.kind == "U" else replace(sealed, classes=None)
+        test_labels = _labels(named, f"{name}: test labels")
+        if rows.classes and not sealed.classes:
+            test_labels = name_labels(test_labels, rows.classes, f"{name}: test labels")
+        elif labels.dtype.kind == "U" and test_labels.dtype.kind == "i":
             test_labels = test_labels.astype(np.str_)
         pair = (test_inputs, test_labels)
         remarks += tuple(f"test set: {remark}" for remark in sealed.remarks)
@@ -208,8 +221,15 @@ def _assemble(source: Data, target: str | int | None, test: Data) -> Dataset:
     return replace(
         dataset,
         name="arrays" if path is None else _stem(path),
-        remarks=(*rows.remarks, *remarks),
+        remarks=(*rows.remarks, *remarks, *dataset.remarks),
     )
+
+
+def _labels(rows: _Rows, what: str) -> NDArray[Any]:
+    """The labels, by the names of their classes where the rows come with a list of these."""
+    if rows.classes:
+        return name_labels(rows.labels, rows.classes, what)
+    return tidy_labels(rows.labels, what)
 
 
 def _read(
@@ -291,13 +311,10 @@ def _new_arrays(path: Path, target: str | int | None) -> tuple[Any, Any]:
 
 
 def _new_images(path: Path, shape: tuple[int, ...]) -> image_folder.ImageRows:
-    """Images with the names of their folders, where they are in folders; else without."""
+    """Images with the names of their folders, where all are in folders; else without."""
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] != 3):
         raise DataError(f"{path}: are images, and the model was trained on rows of shape {shape}")
-    has_folders = path.is_dir() and any(
-        one.is_dir() and not one.name.startswith(".") for one in path.iterdir()
-    )
-    if not has_folders:
+    if not path.is_dir() or not image_folder.has_parts(path):
         return image_folder.read_images(path, shape)
     rows, sealed = image_folder.read_image_folder(path, shape)
     return sealed or rows

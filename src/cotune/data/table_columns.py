@@ -18,6 +18,9 @@ from cotune.exceptions import DataError
 LONGEST_TEXT: Final = 200
 """Characters of a category or class; a longer text is none."""
 
+UNKNOWN: Final = -1.0
+"""The cell of a category that the table had not."""
+
 _MOSTLY: Final = 0.75  # share of numbers that makes a column one of numbers with an error in it
 _MOST_CATEGORIES: Final = 10_000
 _MOST_DESCRIPTION: Final = 12 << 20  # bytes of model.json that columns may take
@@ -26,6 +29,9 @@ _SHOWN: Final = 5  # remarks in a message
 _NUMBER: Final = re.compile(
     r"[+-]?((\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?|inf|infinity)", re.I | re.A
 )
+_GROUPED: Final = re.compile(
+    r"[+-]?(\d+,\d+|\d{1,3}(\.\d{3})+(,\d+)?|\d{1,3}(,\d{3})+(\.\d+)?)", re.A
+)  # a decimal comma, or what thousands are parted by
 _BOOLEANS: Final = {"true": 1.0, "false": 0.0}
 
 
@@ -78,7 +84,7 @@ def _understand(raw: RawTable, name: str) -> tuple[Column, NDArray[np.float64]] 
     if not texts:
         return "it has no values"
     if name not in raw.categories:
-        numbers = _parsed(raw, texts)
+        numbers = parse_numbers(raw, texts)
         if not np.isnan(numbers).any():
             return Column(name, "number"), _checked(raw, name, _looked_up(numbers, codes))
         if all(text.lower() in _BOOLEANS for text in texts):
@@ -86,7 +92,10 @@ def _understand(raw: RawTable, name: str) -> tuple[Column, NDArray[np.float64]] 
         share = np.isfinite(numbers)[codes[codes >= 0]].mean()
         if share >= _MOSTLY:
             raise _no_number(raw, name, codes, texts, numbers)
-    if len(texts) == np.count_nonzero(codes >= 0):
+    is_id = len(texts) == np.count_nonzero(codes >= 0)
+    if is_id or len(texts) > _MOST_CATEGORIES:
+        _check_not_grouped(raw, name, codes, texts)
+    if is_id:
         return "its texts are all different, as ids are"
     if len(texts) > _MOST_CATEGORIES or max(map(len, texts)) > LONGEST_TEXT:
         return "its texts are too many or too long to be categories"
@@ -101,7 +110,7 @@ def encode(raw: RawTable, columns: Sequence[Column]) -> NDArray[np.float64]:
         if column.kind == "category":
             codes, texts = read_texts(raw, column.name)
             place_of = {text: place for place, text in enumerate(column.categories)}
-            known = np.array([place_of.get(text, math.nan) for text in texts], float)
+            known = np.array([place_of.get(text, UNKNOWN) for text in texts], float)
             cells[:, place] = _looked_up(known, codes)
         else:
             cells[:, place] = encoders[column.kind](raw, column.name)
@@ -135,7 +144,7 @@ def read_numbers(raw: RawTable, name: str) -> NDArray[np.float64]:
     kind = column.type
     if is_text(kind) or pa.types.is_dictionary(kind):
         codes, texts = read_texts(raw, name)
-        numbers = _parsed(raw, texts)
+        numbers = parse_numbers(raw, texts)
         if np.isnan(numbers).any():
             raise _no_number(raw, name, codes, texts, numbers)
         return _checked(raw, name, _looked_up(numbers, codes))
@@ -202,7 +211,7 @@ def _looked_up(values: NDArray[np.float64], codes: NDArray[np.int64]) -> NDArray
     return np.append(values, math.nan)[codes]
 
 
-def _parsed(raw: RawTable, texts: Sequence[str]) -> NDArray[np.float64]:
+def parse_numbers(raw: RawTable, texts: Sequence[str]) -> NDArray[np.float64]:
     """The numbers that texts are, NaN for those that are none."""
     numbers = np.full(len(texts), math.nan)
     for place, text in enumerate(texts):
@@ -225,6 +234,24 @@ def _no_number(
         f"{shorten(texts[codes[row]])!r} is not a number, as the column's other cells are; mend "
         "the cell or leave it empty",
     )
+
+
+def _check_not_grouped(
+    raw: RawTable, name: str, codes: NDArray[np.int64], texts: Sequence[str]
+) -> None:
+    """Raise ``DataError`` where most texts are numbers as people write them."""
+    grouped = [_GROUPED.fullmatch(text) is not None for text in texts]
+    numbers = [
+        bool(_NUMBER.fullmatch(text)) or one for text, one in zip(texts, grouped, strict=True)
+    ]
+    if any(grouped) and np.mean(numbers) >= _MOSTLY:
+        row = int(np.flatnonzero(np.append(grouped, False)[codes])[0])
+        raise raw.error(
+            row,
+            name,
+            f"{shorten(texts[codes[row]])!r} is not a number as they are read; write 1234.5, "
+            "without thousands apart, or 1234,5 in a file with semicolons",
+        )
 
 
 def _checked(raw: RawTable, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:

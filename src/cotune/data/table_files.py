@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from cotune.data.raw_table import (
     MAX_BYTES,
     NO_ROWS,
     RawTable,
+    Texts,
     is_text,
     one_line,
     place_columns,
@@ -22,6 +22,8 @@ from cotune.exceptions import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_BATCH = 2**14  # rows of a Parquet file unpacked at a time
 
 
 def is_parquet(path: Path) -> bool:
@@ -34,14 +36,14 @@ def is_parquet(path: Path) -> bool:
         return file.read(4) == b"PAR1"
 
 
-def read_raw(source: Any, name: str, texts: Collection[str] = ()) -> RawTable:
+def read_raw(source: Any, name: str, texts: Texts = ()) -> RawTable:
     """The columns of a file or DataFrame.
 
     Args:
         source: The path of a CSV, TSV or Parquet file, or anything that gives out its columns by
             the Arrow C stream protocol, as the DataFrames of pandas and polars do.
         name: What messages about a DataFrame begin with.
-        texts: Columns that are texts, even where they look like numbers.
+        texts: Columns of a text file that are texts, even where they look like numbers.
 
     Raises:
         DataError: It cannot be read, or has no rows or columns.
@@ -74,16 +76,17 @@ def _read_parquet(path: Path) -> RawTable:
             stored = sum(
                 size.row_group(group).total_byte_size for group in range(size.num_row_groups)
             )
-            needed = max(stored, size.num_rows * len(schema.names) * 8)
-            if not 0 <= needed <= MAX_BYTES:
-                raise DataError(
-                    f"{path}: {needed:,} bytes once unpacked are more than a table in memory may "
-                    f"have ({MAX_BYTES:,}); leave out rows or columns"
-                )
+            _check_size(path, max(stored, size.num_rows * len(schema.names) * 8))
         texts = [field.name for field in schema if is_text(field.type)]
         # a text that is stored once and referred to a million times stays so
         with parquet.ParquetFile(path, read_dictionary=texts) as file:
-            table = file.read()
+            batches: list[pa.RecordBatch] = []
+            read = 0
+            for batch in file.iter_batches(_BATCH):
+                read += batch.nbytes
+                _check_size(path, read)  # what the file says of itself may be wrong
+                batches.append(batch)
+            table = pa.Table.from_batches(batches, None if batches else file.schema_arrow)
         table.validate(full=True)
     except DataError:
         raise
@@ -99,6 +102,14 @@ def _read_parquet(path: Path) -> RawTable:
         line_of=lambda row: row,
         remarks=remarks,
     )
+
+
+def _check_size(path: Path, needed: int) -> None:
+    if not 0 <= needed <= MAX_BYTES:
+        raise DataError(
+            f"{path}: {needed:,} bytes once unpacked are more than a table in memory may have "
+            f"({MAX_BYTES:,}); leave out rows or columns"
+        )
 
 
 def _broken_column(path: Path, broken: tuple[type[Exception], ...]) -> str:
@@ -165,7 +176,7 @@ def _check_types(where: str, schema: pa.Schema) -> None:
             or pa.types.is_integer(kind)
             or pa.types.is_floating(kind)
             or pa.types.is_decimal(kind)
-            or pa.types.is_temporal(kind)
+            or (pa.types.is_temporal(kind) and not pa.types.is_interval(kind))
         ):
             raise DataError(
                 f"{where}: column {shorten(field.name)!r} is of type {shorten(str(field.type))}; "

@@ -48,9 +48,9 @@ class CategoryFeatures:
 
     Attributes:
         kept: Categories with a feature of their own.
-        other: Whether the other categories together have one.
-        missing: Whether a missing cell, or a category that was unknown, has one; without it, all
-            features are then 0.
+        other: Whether the other categories together have one, those that were not known too;
+            without it, all features are then 0.
+        missing: Whether a missing cell has one; without it, all features are then 0.
     """
 
     kept: tuple[int, ...]
@@ -112,8 +112,8 @@ class TablePreprocessing:
     def slots(self) -> list[tuple[int, NDArray[np.int64], int]]:
         """The columns of categories: place, the feature of each category, number of features.
 
-        The features are counted from 0 in each column, and -1 is none; the last entry is that of
-        a missing cell.
+        The features are counted from 0 in each column, and -1 is none. Two entries follow those of
+        the categories: that of a missing cell, and that of a category that is not known.
         """
         return [
             (place, *_slots(part, len(self.columns[place].categories)))
@@ -173,7 +173,8 @@ class TablePreprocessing:
         """The features, ``float32 [rows, features]``, contiguous.
 
         Args:
-            inputs: ``float64 [rows, columns]``, NaN where a cell is missing.
+            inputs: ``float64 [rows, columns]``, NaN where a cell is missing, -1 where a category
+                is not known.
             rows: Take these rows in this order; without it, all.
             most: Bytes of the result in memory; see :func:`new_array`.
 
@@ -210,7 +211,7 @@ class TablePreprocessing:
                     some[:, feature] = np.isnan(cells[:, place])
                     feature += 1
             for place, slot_of, count in slots:
-                slot = slot_of[_codes(cells[:, place], len(slot_of) - 1)]
+                slot = slot_of[_codes(cells[:, place], len(slot_of) - 2)]
                 has_one = np.flatnonzero(slot >= 0)
                 some[has_one, feature + slot[has_one]] = 1.0
                 feature += count
@@ -289,14 +290,17 @@ def _fit_categories(cells: NDArray[np.float64], n_categories: int) -> CategoryFe
 
 
 def _slots(part: CategoryFeatures, n_categories: int) -> tuple[NDArray[np.int64], int]:
-    """The feature of each category and of a missing cell, -1 for none; and how many there are."""
+    """The feature of each category, of a missing cell and of what is unknown, -1 for none.
+
+    And how many features there are.
+    """
     count = len(part.kept)
-    slot_of = np.full(n_categories + 1, -1)
+    slot_of = np.full(n_categories + 2, -1)
     if part.other:
         slot_of[:] = count
         count += 1
     slot_of[list(part.kept)] = range(len(part.kept))
-    slot_of[-1] = count if part.missing else -1
+    slot_of[n_categories] = count if part.missing else -1
     return slot_of, count + part.missing
 
 
@@ -309,9 +313,10 @@ def _bounded(cells: NDArray[np.float64], part: NumberFeatures) -> NDArray[np.flo
 
 
 def _codes(cells: NDArray[np.float64], n_categories: int) -> NDArray[np.int64]:
-    """Indices of categories, ``n_categories`` for a missing cell or what is no category."""
+    """Indices of categories, ``n_categories`` for a missing cell, and one more for unknown ones."""
     known = (cells >= 0) & (cells < n_categories)
-    return np.where(known, cells, n_categories).astype(np.int64)
+    others = np.where(np.isnan(cells), n_categories, n_categories + 1)
+    return np.where(known, cells, others).astype(np.int64)
 
 
 def _chunks(

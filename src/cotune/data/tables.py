@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cotune.data.arrays import from_arrays
+from cotune.data.arrays import as_labels, from_arrays, parse_labels
 from cotune.data.dataset import Column, Dataset, Source
 from cotune.data.pixel_columns import find_layout, is_pixel, read_images
 from cotune.data.raw_table import RawTable, is_text, listed, shorten
@@ -21,6 +21,7 @@ from cotune.data.table_columns import (
     LONGEST_TEXT,
     check_columns,
     encode,
+    parse_numbers,
     read_numbers,
     read_texts,
     understand,
@@ -31,7 +32,8 @@ from cotune.exceptions import DataError
 TARGETS: Final = ("label", "target", "class", "y")
 """What the column of the labels is called where nobody says; else it is the last one."""
 
-_WHOLE: Final = re.compile(r"0|-?[1-9]\d{0,17}", re.A)
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d([ T][\d:.]+Z?)?", re.A)
+_EXACT: Final = 2**53  # floats beyond this leave out whole numbers
 
 
 def read_table(
@@ -62,8 +64,9 @@ def read_table(
     """
     is_frame = hasattr(source, "__arrow_c_stream__")
     name = name or ("table" if is_frame else Path(source).stem)
-    raw = read_raw(source, name)
-    target, remarks = _target(raw, target)
+    wanted = target
+    raw = read_raw(source, name, lambda names, where: [_target(names, where, wanted)[0]])
+    target, remarks = _target(list(raw.columns), raw.where, wanted)
     remarks = [*raw.remarks, *remarks]
     labels = _labels(raw, target)
     features = [column for column in raw.columns if column != target]
@@ -79,12 +82,11 @@ def read_table(
     sealed = None
     if test is not None:
         texts = [column.name for column in columns if column.kind == "category"]
-        raw_test = read_raw(
-            test, f"{name}, test set", [*texts, target] if labels.dtype.kind == "U" else texts
-        )
+        raw_test = read_raw(test, f"{name}, test set", [*texts, target])
         check_columns(raw_test, raw.columns, unknown=True)
         test_inputs = encode(raw_test, columns) if layout is None else read_images(raw_test, layout)
-        test_labels, labels = _alike(_labels(raw_test, target), labels)
+        known = np.unique(labels).tolist() if labels.dtype.kind == "U" else ()
+        test_labels, labels = _alike(_labels(raw_test, target, known), labels)
         _check_known(raw_test, target, test_labels, labels)
         sealed = (test_inputs, test_labels)
     dataset = from_arrays(
@@ -93,7 +95,7 @@ def read_table(
     origin = None
     if not is_frame and not hasattr(test, "__arrow_c_stream__"):
         origin = Source(os.path.abspath(source), target, test and os.path.abspath(test))
-    return replace(dataset, name=name, remarks=tuple(remarks), source=origin)
+    return replace(dataset, name=name, remarks=(*remarks, *dataset.remarks), source=origin)
 
 
 def read_cells(
@@ -108,7 +110,7 @@ def read_cells(
         target: The column of the labels.
 
     Returns:
-        ``float64 [rows, columns]``, where NaN is a missing cell or an unknown category, and the
+        ``float64 [rows, columns]``, where NaN is a missing cell and -1 an unknown category, and the
         labels, texts or ``int64``, where there is a column of them.
 
     Raises:
@@ -116,7 +118,7 @@ def read_cells(
             cell is of another type than its column.
     """
     texts = [column.name for column in columns if column.kind == "category"]
-    raw = read_raw(source, "data", texts)
+    raw = read_raw(source, "data", texts if target is None else [*texts, target])
     check_columns(raw, [column.name for column in columns], besides=target)
     return encode(raw, columns), _labels_if_any(raw, target)
 
@@ -137,7 +139,7 @@ def read_pixels(
     Raises:
         DataError: It cannot be read, or holds something else.
     """
-    raw = read_raw(source, "data")
+    raw = read_raw(source, "data", () if target is None else (target,))
     # without the name of the target, whatever is not called as a pixel may be it
     pixels = [name for name in raw.columns if name != target and is_pixel(name)]
     layout = find_layout(pixels)
@@ -153,17 +155,16 @@ def read_pixels(
 # The labels
 
 
-def _target(raw: RawTable, target: str | None) -> tuple[str, list[str]]:
+def _target(names: Sequence[str], where: str, target: str | None) -> tuple[str, list[str]]:
     """The column of the labels, and how it was found."""
-    names = list(raw.columns)
     if target is not None:
-        if target.strip() in raw.columns:
+        if target.strip() in names:
             return target.strip(), []
         lower = {name.lower(): name for name in reversed(names)}
         close = difflib.get_close_matches(target.strip().lower(), lower, 3, 0.5)
         near = ", ".join(repr(shorten(lower[name])) for name in close)
         raise DataError(
-            f"{raw.where}: has no column {shorten(target)!r}; "
+            f"{where}: has no column {shorten(target)!r}; "
             + (f"did you mean {near}?" if near else f"its columns are {listed(names)}")
         )
     called_so = [name for name in names if name.lower() in TARGETS]
@@ -176,8 +177,12 @@ def _labels_if_any(raw: RawTable, target: str | None) -> NDArray[Any] | None:
     return _labels(raw, target) if target is not None and target in raw.columns else None
 
 
-def _labels(raw: RawTable, name: str) -> NDArray[Any]:
-    """The labels, ``int64`` or texts; texts that are all whole numbers are such."""
+def _labels(raw: RawTable, name: str, known: Sequence[str] = ()) -> NDArray[Any]:
+    """The labels, ``int64`` or texts; see :func:`~cotune.data.arrays.parse_labels`.
+
+    Args:
+        known: Classes; where all texts are among them, they remain as they are.
+    """
     import pyarrow as pa
 
     kind = raw.columns[name].type
@@ -190,37 +195,65 @@ def _labels(raw: RawTable, name: str) -> NDArray[Any]:
                 f"{raw.where}: column {shorten(name)!r} holds texts of more than {LONGEST_TEXT} "
                 "characters; name a column of labels with --target"
             )
-        if all(_WHOLE.fullmatch(text) for text in texts):
-            labels = np.array([int(text) for text in texts], np.int64)[codes]
-        else:
-            labels = np.array(texts, np.str_)[codes]
+        if all(map(_DATE.fullmatch, texts)):
+            raise _holds_dates(raw, name)
+        if set(texts) <= set(known):
+            return np.array(texts, np.str_)[codes]
+        distinct = parse_labels(texts)
+        if distinct.dtype.kind == "U" and not pa.types.is_dictionary(kind):
+            _check_no_fractions(raw, name, codes, texts)
+        labels = distinct[codes]
         return labels
     if pa.types.is_temporal(kind):
-        raise DataError(
-            f"{raw.where}: column {shorten(name)!r} holds dates or times; name a column of labels, "
-            "texts or whole numbers, with --target"
-        )
+        raise _holds_dates(raw, name)
     column = raw.columns[name].combine_chunks()
     _check_labelled(raw, name, column.is_null(nan_is_null=True).to_numpy(zero_copy_only=False))
-    if pa.types.is_integer(kind) and not pa.types.is_uint64(kind):
-        labels = column.cast(pa.int64()).to_numpy()
-        return labels
+    if pa.types.is_integer(kind):
+        return as_labels(column.to_numpy(), f"{raw.where}: column {shorten(name)!r}")
     numbers = read_numbers(raw, name)
-    wrong = np.flatnonzero((numbers != np.rint(numbers)) | (np.abs(numbers) >= 2**62))
+    wrong = np.flatnonzero((numbers != np.rint(numbers)) | (np.abs(numbers) >= _EXACT))
     if len(wrong):
-        raise raw.error(
-            wrong[0],
-            name,
-            f"{numbers[wrong[0]]:g} is no class; labels are texts or whole numbers (regression is "
-            "not what Cotune does); name another column with --target",
-        )
+        raise _no_class(raw, name, wrong[0], numbers[wrong[0]])
     return numbers.astype(np.int64)
+
+
+def _check_no_fractions(
+    raw: RawTable, name: str, codes: NDArray[np.int64], texts: Sequence[str]
+) -> None:
+    """Raise ``DataError`` where the labels are all numbers, and not all of them whole."""
+    numbers = parse_numbers(raw, texts)
+    if np.isnan(numbers).any():
+        return
+    wrong = np.flatnonzero((~np.isfinite(numbers) | (numbers != np.rint(numbers)))[codes])
+    if len(wrong):
+        raise _no_class(raw, name, wrong[0], numbers[codes[wrong[0]]])
+
+
+def _no_class(raw: RawTable, name: str, row: int, number: float) -> DataError:
+    return raw.error(
+        row,
+        name,
+        f"{number:g} is no class; labels are texts or whole numbers (regression is not what Cotune "
+        "does); name another column with --target",
+    )
+
+
+def _holds_dates(raw: RawTable, name: str) -> DataError:
+    return DataError(
+        f"{raw.where}: column {shorten(name)!r} holds dates or times; name a column of labels, "
+        "texts or whole numbers, with --target"
+    )
 
 
 def _check_labelled(raw: RawTable, name: str, missing: NDArray[np.bool_]) -> None:
     rows = np.flatnonzero(missing)
     if len(rows):
-        raise raw.error(rows[0], name, "the label is missing; label the row or drop it")
+        raise raw.error(
+            rows[0],
+            name,
+            "the label is missing; label the row or drop it; NA, None, null and ? mean a missing "
+            "label too: call a class by another name",
+        )
 
 
 def _alike(one: NDArray[Any], other: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
