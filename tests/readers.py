@@ -98,7 +98,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "model": _model,
     "config": _run_file("config.yaml", lambda run: run.config()),
     "summary": _run_file("summary.json", lambda run: run.summary()),
-    "splits": _run_file("splits.csv", lambda run: run.splits()),
+    "rows": _run_file("rows.csv", lambda run: run.rows()),
     "trials": _run_file("trials.csv", lambda run: run.trials()),
     "curves": _run_file("curves.csv", lambda run: run.curves()),
     "trainings": lambda path: TrainingLog(path),

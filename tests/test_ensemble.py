@@ -22,6 +22,7 @@ from cotune.ensemble import (
     select_greedily,
 )
 from cotune.exceptions import ModelFileError
+from cotune.modelfile import signed
 from cotune.presets import load_space
 from cotune.results import TrialSpec, Verdict
 
@@ -129,7 +130,7 @@ def test_saved_and_loaded_it_predicts_the_same(saved: Path):
     [
         ("{", "is not JSON"),
         ("{}", "is not a Cotune ensemble"),
-        ({"version": 2}, "is of version 2, this Cotune reads 1"),
+        ({"version": 1}, "is of version 1, this Cotune reads 2"),
         ({"shares": []}, "is incomplete or damaged"),
         ({"shares": [1]}, "is incomplete or damaged"),
         ({"shares": [0.5, -0.5]}, "is incomplete or damaged"),
@@ -140,9 +141,17 @@ def test_saved_and_loaded_it_predicts_the_same(saved: Path):
 def test_damage(saved: Path, content, message):
     path = saved / "ensemble.json"
     if isinstance(content, dict):
-        content = json.dumps({**json.loads(path.read_text()), **content})
+        content = signed({**json.loads(path.read_text()), **content}).decode()
     path.write_text(content)
     with pytest.raises(ModelFileError, match=message):
+        load_ensemble(saved)
+
+
+def test_altered_shares(saved: Path):
+    path = saved / "ensemble.json"
+    card = json.loads(path.read_text())
+    path.write_text(json.dumps({**card, "shares": [*card["shares"], 0.5]}))
+    with pytest.raises(ModelFileError, match="was altered"):
         load_ensemble(saved)
 
 

@@ -219,3 +219,49 @@ def test_rows_that_are_no_numbers_are_named():
         quick().fit(bad, Y)
     with pytest.raises(ValueError, match="NaN"):
         quick().fit(X, Y).predict(bad)
+
+
+class Wide(torch.nn.Module):
+    """A network of one's own, for the space of its argument."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Linear(4, width), torch.nn.Tanh(), torch.nn.Linear(width, 3)
+        )
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.layers(rows)
+        return logits
+
+
+def build(trial: Any) -> Wide:
+    return Wide(trial.suggest_int("width", 8, 32))
+
+
+@pytest.mark.parametrize(
+    ("model", "ensemble", "space"),
+    [(build, 2, None), (Wide, 1, {"width": {"type": "int", "low": 8, "high": 32}})],
+)
+def test_a_network_of_ones_own(model, ensemble, space):
+    fitted = clone(quick(model=model, ensemble=ensemble, space=space)).fit(X, NAMES[Y])
+    assert 8 <= int(fitted.best_params_["width"]) <= 32
+    assert any(isinstance(one, Wide) for one in fitted.module_.modules())
+    assert fitted.score(X, NAMES[Y]) > 0.6
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
+
+
+def test_a_model_is_not_ignored_beside_a_space():
+    with pytest.raises(ValueError, match="model: give a model or a space, not both"):
+        quick(model="cnn", space=SMALL).fit(X, Y)
+
+
+def test_large_offsets_are_predicted_as_they_were_trained():
+    """Dates in seconds: a float32 holds them to two minutes."""
+    rng = np.random.default_rng(0)
+    rows = 1.7e9 + rng.normal(size=(300, 2)) * 10
+    labels = (rows[:, 0] > rows[:, 1]).astype(int)
+    fitted = quick(n_trials=3).fit(rows, labels)
+    assert fitted.score(rows, labels) > 0.95
+    np.testing.assert_array_equal(fitted.predict(rows[::-1]), fitted.predict(rows)[::-1])

@@ -29,7 +29,7 @@ from tests.test_predictions import wine
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated:DeprecationWarning")
 
-KINDS = ("mlp", "colour", "table", "ensemble")
+KINDS = ("mlp", "colour", "table", "dates", "ensemble")
 
 
 def colour_images() -> tuple[np.ndarray, np.ndarray]:
@@ -41,6 +41,12 @@ def colour_images() -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
+def dates() -> tuple[np.ndarray, np.ndarray]:
+    """float64 [rows, 2]: seconds, of which a float32 holds every 128th."""
+    rows = 1.7e9 + np.random.default_rng(0).normal(size=(60, 2)) * 10
+    return rows, np.arange(60) % 2
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
@@ -49,6 +55,7 @@ def runs(tmp_path_factory) -> dict[str, Path]:
     cotune.run(images, n_trials=2, workers=1, ensemble=2, out=folder / "mlp")
     cotune.run(colour_images(), model="cnn", n_trials=1, workers=1, out=folder / "colour")
     cotune.run(wine(), target="kind", n_trials=1, workers=1, out=folder / "table")
+    cotune.run(dates(), n_trials=1, workers=1, out=folder / "dates")
     return {kind: folder / kind for kind in KINDS[:-1]} | {"ensemble": folder / "mlp"}
 
 
@@ -59,6 +66,8 @@ def load(kind: str, runs: dict[str, Path]) -> Predictor:
 def some_rows(kind: str, runs: dict[str, Path], n: int) -> Tensor:
     if kind == "colour":
         return torch.from_numpy(colour_images()[0][:n]).float()
+    if kind == "dates":
+        return torch.from_numpy(dates()[0][:n])
     if kind == "table":
         return torch.from_numpy(
             read_cells(wine(), load("table", runs).preprocessing.columns)[0][:n]
@@ -118,9 +127,8 @@ class TestFiles:
         with safetensors.safe_open(done.path, "pt") as file:
             about = json.loads(file.metadata()["cotune"])
         layers = about["networks"][0]["architecture"]["widths"]
-        hidden = (some_rows("mlp", runs, 20).flatten(1) - tensors["to_features.mean"]) / tensors[
-            "to_features.std"
-        ]
+        rows = some_rows("mlp", runs, 20).flatten(1)
+        hidden = ((rows - tensors["to_features.mean"]) / tensors["to_features.std"]).float()
         for i in range(len(layers)):
             mean, var, weight, bias = (
                 tensors[f"network.norm.{i}.{name}"]
@@ -200,7 +208,7 @@ class TestNetworksOfOnesOwn:
         run, model = tmp_path / "run", lambda trial: Tied()
         cotune.run(data, model=model, n_trials=1, workers=1, out=run)
         done = cotune.export(run, "onnx", model=model)
-        rows = torch.from_numpy(data[0]).float()
+        rows = torch.from_numpy(data[0]).double()
         _, probabilities, _ = run_file(done.path, "onnx", rows)
         expected = cotune.predict(run, data[0], proba=True, model=model)
         assert probabilities.numpy() == pytest.approx(expected, abs=1e-4)

@@ -51,6 +51,7 @@ FLOORS = {
     "cotune.generations": 1,
     "cotune.halving": 3,
     "cotune.hyperparameters": 1,
+    "cotune.known_rows": 2,
     "cotune.lanes": 2,
     "cotune.losses": 1,
     "cotune.metrics": 1,

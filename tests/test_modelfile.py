@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from cotune.data import Standardize
 from cotune.exceptions import ModelFileError, StorageError
 from cotune.hyperparameters import MAX_LAYERS
-from cotune.modelfile import Classifier, load_model, module_from_weights, save_model
+from cotune.modelfile import Classifier, load_model, module_from_weights, save_model, signed
 from cotune.models import CNN, MLP, CNNShape, MLPShape
 from cotune.models.lane_dropout import dropout_rates_of
 
@@ -70,11 +70,12 @@ def read_card(folder: Path):
 
 
 def write_card(folder: Path, card) -> None:
-    (folder / CARD).write_text(json.dumps(card))
+    """With its checksum made to agree: what a forger does."""
+    (folder / CARD).write_bytes(signed(card))
 
 
 def write_weights(folder: Path, content: bytes) -> None:
-    """Other weights, with the checksum made to agree: what a forger does."""
+    """Other weights, likewise."""
     card = read_card(folder)
     card["weights"] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     write_card(folder, card)
@@ -167,6 +168,21 @@ class TestDamage:
         (folder / WEIGHTS).write_bytes(content)
         assert error_of(folder) == f"{WEIGHTS}: is damaged or was altered (its SHA-256 differs)"
 
+    def test_an_altered_card(self, folder):
+        """Fault 70."""
+        card = read_card(folder)
+        changes: list[dict[str, object]] = [
+            {"classes": card["classes"][::-1]},
+            {"preprocessing": {**card["preprocessing"], "mean": 3.5}},
+            {"hyperparameters": {}},
+            {"sha256": None},
+        ]
+        for change in changes:
+            (folder / CARD).write_text(json.dumps({**card, **change}))
+            assert error_of(folder) == f"{CARD}: is damaged or was altered (its SHA-256 differs)"
+        (folder / CARD).write_text(json.dumps(dict(reversed(card.items()))))  # the same in effect
+        load_model(folder)
+
     @pytest.mark.parametrize("size", [0, 1, 300])
     def test_a_truncated_file(self, folder, size):
         with open(folder / WEIGHTS, "r+b") as file:
@@ -211,9 +227,9 @@ class TestDamage:
         ("change", "message"),
         [
             ({"format": "pickle"}, "is not a Cotune model"),
-            ({"version": 2}, "is of version 2, this Cotune reads 1"),
-            ({"version": None}, "is of version an empty value, this Cotune reads 1"),
-            ({"version": "1"}, "is of version '1', this Cotune reads 1"),
+            ({"version": 1}, "is of version 1, this Cotune reads 2"),
+            ({"version": None}, "is of version an empty value, this Cotune reads 2"),
+            ({"version": "2"}, "is of version '2', this Cotune reads 2"),
             ({"classes": "abc"}, "is incomplete or damaged"),
             ({"classes": ["a", "b"]}, "its parts contradict each other"),
             ({"classes": ["a", "b", 3]}, "is incomplete or damaged"),
@@ -379,7 +395,7 @@ def test_any_card_is_a_classifier_or_a_model_file_error(folder, data):
             target = target[key]
         target[key] = data.draw(NESTED)
     try:
-        (folder / CARD).write_text(json.dumps(card))
+        write_card(folder, card)
         assert isinstance(load_model(folder), Classifier)
     except ModelFileError as error:
         message = str(error)

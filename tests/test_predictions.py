@@ -119,14 +119,44 @@ class TestTheReportedAccuracy:
         low, high = runs.images_result.final.test_ci95
         assert f"{readings[-1]['accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%})" in text
 
-    def test_other_rows_are_no_reading(self, runs, tmp_path):
+    def test_other_rows_are_no_reading(self, runs):
         before = RunDirectory.open(runs.images_run).readings()
-        shutil.copy(runs.test, tmp_path / "copy.npz")
-        for data, parts in ((runs.train, {"train", "validation"}), (tmp_path / "copy.npz", set())):
+        new = IMAGES[700:], DIGITS.target[700:]
+        for data, parts in ((runs.train, {"train", "validation"}), (new, set())):
             result = cotune.evaluate(runs.images_run, data)
             assert result.parts.keys() == parts
             assert result.readings is None
         assert RunDirectory.open(runs.images_run).readings() == before
+
+    def test_the_rows_are_known_wherever_they_come_from(self, runs, tmp_path):
+        table = wine()
+        reverse, longer = tmp_path / "reverse.csv", tmp_path / "longer.parquet"
+        table[::-1].to_csv(reverse, index=False)
+        new = table.iloc[:1].assign(alcohol=99.5)
+        pd.concat([table, new]).to_parquet(longer, index=False)
+        run = RunDirectory.open(runs.table_run)
+        member = runs.table_run / "ensemble" / "0"
+        for path, data in (
+            (run.path, reverse),
+            (run.path, longer),
+            (run.path, table),
+            (member, runs.table),
+        ):
+            n_readings = len(run.readings())
+            result = cotune.evaluate(path, data)
+            rows = {part: score.rows for part, score in result.parts.items()}
+            assert rows == {"train": 113, "validation": 29, "test": 36}
+            assert result.readings == len(run.readings()) == n_readings + 1
+            if path != member:
+                assert result.parts["test"].accuracy == runs.table_result.test_accuracy
+        images = RunDirectory.open(runs.images_run)
+        n_readings = len(images.readings())
+        tests = IMAGES[400:700][::-1].astype(np.float64), DIGITS.target[400:700][::-1]
+        result = cotune.evaluate(runs.images_run, tests)
+        assert result.parts["test"].accuracy == runs.images_result.test_accuracy
+        some = cotune.evaluate(runs.images_run, (IMAGES[650:750], DIGITS.target[650:750]))
+        assert some.parts["test"].rows == 50
+        assert some.readings == n_readings + 2 == len(images.readings())
 
 
 class TestPredict:
@@ -134,7 +164,8 @@ class TestPredict:
         model = cotune.load(runs.images_run)
         with torch.no_grad():
             expected = model(torch.from_numpy(IMAGES[:50])).double().softmax(1).numpy()
-        for data in (IMAGES[:50], torch.from_numpy(IMAGES[:50])):
+        turned = IMAGES[:50][::-1].copy()[::-1]
+        for data in (IMAGES[:50], torch.from_numpy(IMAGES[:50]), turned, IMAGES[:50].astype(">f8")):
             assert np.array_equal(cotune.predict(runs.images_run, data, proba=True), expected)
         names = cotune.predict(runs.images_run / "best", IMAGES[:50])
         assert list(names) == [model.classes[i] for i in expected.argmax(1)]
@@ -217,6 +248,16 @@ class TestOutput:
         assert done.code == 4
         assert done.error == f"{tmp_path}: cannot be written: Is a directory"
 
+    @pytest.mark.parametrize("name", ["config.yaml", "rows.csv", "best/model.json", "mistakes.png"])
+    def test_what_the_run_is_made_of_is_not_overwritten(self, runs, tmp_path, name):
+        before = (runs.table_run / name).read_bytes() if name != "mistakes.png" else None
+        link = tmp_path / "link.csv"
+        link.symlink_to(runs.table_run / name)
+        for out in (runs.table_run / name, link):
+            with pytest.raises(UsageError, match="'s own file; choose another -o FILE"):
+                run_command("predict", runs.table_run, runs.table, "-o", out)
+        assert before is None or (runs.table_run / name).read_bytes() == before
+
     def test_the_data_are_not_overwritten(self, runs, tmp_path):
         data = tmp_path / "new.csv"
         shutil.copy(runs.table, data)
@@ -274,7 +315,7 @@ class TestEvaluate:
         printed = run_command("evaluate", runs.table_run, tmp_path / "copy.csv")
         for text in ("rows                 178\n", "macro F1", "log loss", *KINDS):
             assert text in printed
-        assert "test rows" not in printed
+        assert "test rows          36" in printed
 
     @pytest.mark.parametrize(
         ("labels", "classes", "expected"),
@@ -362,11 +403,29 @@ class TestErrors:
             with pytest.raises(ModelFileError, match="altered"):
                 function(tmp_path, runs.table)
 
-    def test_damaged_splits(self, runs, tmp_path):
+    def test_damaged_rows(self, runs, tmp_path):
         run = tmp_path / "run"
         shutil.copytree(runs.table_run, run)
-        splits = run / "splits.csv"
-        for text in ("", "row,part\n1,test\n", "row,part\n0,tests\n", "row,part\n0\n"):
-            splits.write_text(text)
-            with pytest.raises(cotune.StorageError, match=r"splits\.csv: cannot be read"):
+        rows = run / "rows.csv"
+        for text in (
+            "",
+            "part\n",
+            "part,digest\ntests,0\n",
+            "part,digest\ntest,x\n",
+            "part,digest\n0\n",
+        ):
+            rows.write_text(text)
+            with pytest.raises(cotune.StorageError, match=r"rows\.csv: cannot be read"):
                 cotune.evaluate(run, runs.table)
+
+    @pytest.mark.parametrize(
+        ("rows", "kind"),
+        [
+            (IMAGES[:3].astype(str), "<U"),
+            (IMAGES[:3].astype(object), "object"),
+            (IMAGES[:3] + 1j, "complex128"),
+        ],
+    )
+    def test_no_numbers(self, runs, rows, kind):
+        with pytest.raises(DataError, match=f"of type {kind}"):
+            cotune.predict(runs.images_run, rows)

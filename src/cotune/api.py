@@ -41,6 +41,7 @@ from cotune.executors.base import Executor
 from cotune.executors.in_process import InProcessExecutor, one_thread
 from cotune.executors.processes import ProcessExecutor
 from cotune.generations import Generation
+from cotune.known_rows import known_rows
 from cotune.modelfile import Classifier, load_model
 from cotune.models import OwnNetwork
 from cotune.observer import Observer
@@ -365,10 +366,12 @@ def carry_out(
             pool.load(training, options.seed, lanes, precision, options.metric)
             executor = pool
         config = describe_run(options, resources, dataset, training, executor.lanes)
+        rows, config["dataset"]["test_fingerprint"] = known_rows(dataset, training)
         if earlier:
             config["command"] = earlier.config.get("command")
         directory.write_config(config)
         directory.write_splits(parts_of_rows(dataset, training))
+        directory.write_rows(rows)
         stop = stack.enter_context(stop_request()) if stop is None else stop
         report = report and not options.search_only
         if report:

@@ -587,6 +587,11 @@ def predict_new(
     if output is not None and output.is_file() and output.samefile(new_data):
         raise UsageError(f"{output}: is the data itself; choose another -o FILE.csv")
 
+    from cotune.rundir import check_not_own
+
+    if output is not None:
+        check_not_own(output, "-o FILE.csv")
+
     from cotune.modelfile import write_files
     from cotune.predictions import load_predictor, predict_rows
 

@@ -26,7 +26,7 @@ from cotune.lanes import Lane, Mark, averages, start
 from cotune.models import OwnShape
 from cotune.models.own import where_it_failed
 from cotune.models.structure import Structure
-from cotune.results import Report, TrialSpec, Verdict
+from cotune.results import DIRECTIONS, Report, TrialSpec, Verdict
 from cotune.runner import DeviceData, evaluate, make_cohort, train_epoch
 from cotune.scheduler import Scheduler, Ticket
 
@@ -53,7 +53,8 @@ class Engine:
         max_lanes: The most lanes trained together; measured by default.
         precision: ``float32``, or ``bfloat16``, which computes the large products of the
             training in 16 bits, while weights and scores stay float32.
-        metric: The run's; scores that cost much are computed only where it is one of them.
+        metric: The run's, which decides what a lane's best weights are; scores that cost much are
+            computed only where it is one of them.
 
     Attributes:
         max_lanes: Likewise; what memory has no room for is left to the engine.
@@ -68,7 +69,7 @@ class Engine:
         precision: str = "float32",
         metric: str = "accuracy",
     ) -> None:
-        self._auc = metric == "auc"
+        self._metric = metric
         self._bfloat16 = precision == "bfloat16"
         self._device = torch.device(device)
         self._data = DeviceData.load(data, self._device)
@@ -219,8 +220,8 @@ class Engine:
         """A lane's parameters and buffers, as its module twin names them.
 
         Args:
-            best: Those of its epoch with the best validation accuracy so far (the first of
-                several); those of now where nothing was validated.
+            best: Those of its epoch with the best score so far, by the run's metric (the first
+                of several); those of now where nothing was validated.
         """
         tensors = self._lane(number).state_dict(best)
         return {name: value.numpy() for name, value in tensors.items()}
@@ -262,7 +263,8 @@ class Engine:
                 )
             )
             if scores and not reports[-1].error:
-                lane.keep_best(lane_scores["accuracy"])
+                score = lane_scores[self._metric]
+                lane.keep_best(score if DIRECTIONS[self._metric] == "maximize" else -score)
             lane.watch(lane_scores.get("loss", losses[i]))
         self._unjudged.update(report.number for report in reports)
         self._drop({report.number for report in reports if report.error})
@@ -272,9 +274,9 @@ class Engine:
         with averages(cohort.lanes):
             while cohort.evaluation_rows > 1:
                 with Attempt():
-                    return evaluate(cohort, self._data, self._auc)
+                    return evaluate(cohort, self._data, self._metric == "auc")
                 cohort.evaluation_rows //= 2
-            return evaluate(cohort, self._data, self._auc)
+            return evaluate(cohort, self._data, self._metric == "auc")
 
     def _make_room(self, marks: Mapping[int, Mark]) -> list[Report]:
         """After memory ran out: let the lanes wait again, fewer at a time.

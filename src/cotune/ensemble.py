@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,13 +21,14 @@ from cotune.modelfile import (
     load_model,
     read_json,
     save_model,
+    signed,
     trained_network,
     write_files,
 )
 from cotune.models import OwnNetwork
 from cotune.results import EnsembleResult, Value
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _ROWS: Final = 1024  # predicted at a time
 _MOST_MEMBERS: Final = 1000
 
@@ -178,7 +178,7 @@ def save_ensemble(
         "version": _VERSION,
         "shares": [float(share) for share in ensemble.shares],
     }
-    write_files(folder, {"ensemble.json": json.dumps(card, indent=1).encode()})
+    write_files(folder, {"ensemble.json": signed(card)})
 
 
 def load_ensemble(folder: str | Path, own: OwnNetwork | None = None) -> Ensemble:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
@@ -22,20 +21,19 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from cotune.api import RunResult, run
+from cotune.api import RunResult, load_ensemble, run
 from cotune.arguments import n_cores
 from cotune.data import Dataset, from_arrays
 from cotune.data.dataset import Column
 from cotune.data.table_columns import understand
 from cotune.data.table_files import read_raw
 from cotune.data.tables import read_cells
-from cotune.ensemble import Ensemble, load_ensemble
+from cotune.ensemble import Ensemble
 from cotune.modelfile import Classifier
 from cotune.results import Value
+from cotune.scoring import compute_logits
 from cotune.storage import study_in_memory
 from cotune.study import PrunerLike, SamplerLike
-
-_ROWS = 2048  # predicted at a time
 
 
 class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -50,8 +48,10 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             needs ``n_trials``.
         n_trials: Trials to run.
         model: ``mlp``, ``cnn`` (of images: ``X`` is then ``[rows, height, width(, 3)]``), or
-            ``auto``: both where the rows are images.
-        space: A preset, a YAML file or a mapping, instead of a model's own.
+            ``auto``: both where the rows are images. Or a network of your own, as for
+            :func:`cotune.run`.
+        space: A preset, a YAML file or a mapping, instead of that of ``mlp``; or what a network of
+            your own is searched in.
         metric: What is tuned for on rows held out of ``X``: ``accuracy``, ``loss`` or ``f1``.
         sampler, pruner: Names, or Optuna objects, as for :func:`cotune.run`.
         ensemble: Predict with the average of so many networks, of the best finalists'
@@ -83,7 +83,7 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         timeout: str | float | None = 60,
         n_trials: int | None = None,
         *,
-        model: str = "mlp",
+        model: str | Callable[..., Any] = "mlp",
         space: str | Path | Mapping[str, Any] | None = None,
         metric: str = "accuracy",
         sampler: SamplerLike = "tpe",
@@ -157,7 +157,7 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 dataset,
                 timeout=self.timeout,
                 n_trials=self.n_trials,
-                model=None if self.space is not None else self.model,
+                model=None if self.space is not None and self.model == "mlp" else self.model,
                 space=self.space,
                 metric=self.metric,
                 sampler=self.sampler,
@@ -175,7 +175,7 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _keep(self, result: RunResult) -> None:
         self.module_: Classifier | Ensemble = (
-            result.model if self.ensemble == 1 else load_ensemble(result.path)
+            result.model if self.ensemble == 1 else load_ensemble(result.path, self.model)
         )
         self.best_params_: dict[str, Value] = result.best_params
         self.best_score_ = _score(result)
@@ -197,12 +197,7 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             rows = read_cells(X, self._columns)[0]
         else:
             rows = validate_data(self, X, reset=False, allow_nd=True)
-        with torch.no_grad():
-            chunks = [
-                self.module_(torch.tensor(rows[i : i + _ROWS])).double().softmax(-1)
-                for i in range(0, len(rows), _ROWS)
-            ]
-        probabilities: NDArray[np.float64] = torch.cat(chunks).numpy()
+        probabilities: NDArray[np.float64] = compute_logits(self.module_, rows).softmax(-1).numpy()
         return probabilities
 
     def _seed(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,11 @@ from cotune.arguments import ModelLike
 from cotune.data.arrays import as_labels
 from cotune.data.checks import check_same_length
 from cotune.data.reading import Data
+from cotune.data.row_digests import row_digests
 from cotune.exceptions import DataError
-from cotune.predictions import load_predictor, predict_rows, run_of
+from cotune.known_rows import parts_of
+from cotune.predictions import classify, load_predictor, read_rows, run_of
 from cotune.recorded_data import recorded_source
-from cotune.rundir import PARTS, RunDirectory
 from cotune.scoring import wilson_interval
 
 _SHOWN = 5  # labels in a message
@@ -67,8 +67,8 @@ class Evaluation:
         log_loss: Mean cross-entropy.
         classes: Each class.
         confusion: ``[classes][classes]`` counts, true class by row.
-        parts: Where the data is what the run was on: ``train``, ``validation``, ``test``. The
-            model was trained on the first two.
+        parts: Of the rows that the run had: ``train``, ``validation``, ``test``. The model was
+            trained on the first two.
         readings: How often the run's sealed test set was read, this time included; None where the
             data has none of it.
     """
@@ -101,7 +101,8 @@ def evaluate(
 ) -> Evaluation:
     """Score a run's final model on labelled data.
 
-    A reading of the run's own sealed test set is recorded in ``readings.jsonl``.
+    Rows that the run had are known by what they hold, whatever file they come in. A reading of its
+    sealed test set, or of a part of it, is recorded in ``readings.jsonl``.
 
     Args:
         path: A run directory, or the folder that holds ``model.json``.
@@ -121,10 +122,10 @@ def evaluate(
     predictor = load_predictor(path, ensemble, model)
     run = run_of(path)
     source = recorded_source(run) if run else None
-    if target is None and source is not None:
+    if target is None and source is not None and _has_columns(data):
         target = source.target
-    found = predict_rows(predictor, data, target=target, device=device)
-    what = str(data) if isinstance(data, str | Path) else "data"
+    rows = read_rows(predictor, data, target)
+    found, what = classify(predictor, rows, device), rows.what
     if found.labels is None:
         where = "" if target is None else f" in {str(target)[:_MAX_NAME]!r}"
         raise DataError(f"{what}: has no labels{where}; name what holds them with --target")
@@ -136,8 +137,8 @@ def evaluate(
     if run is None:
         return result
     parts = {
-        name: PartScore(int(rows.sum()), float(right[rows].mean()))
-        for name, rows in _parts(run, data, len(labels)).items()
+        name: PartScore(int(chosen.sum()), float(right[chosen].mean()))
+        for name, chosen in parts_of(run.rows(), row_digests(rows.inputs)).items()
     }
     readings = None
     if "test" in parts:
@@ -213,22 +214,6 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _parts(run: RunDirectory, data: Data, n_rows: int) -> dict[str, NDArray[np.bool_]]:
-    """Which rows are in which part of the run's data; nothing where they are other data."""
-    source = recorded_source(run)
-    if source is None or not isinstance(data, str | Path):
-        return {}
-    everything = {"test": np.ones(n_rows, bool)}
-    if source.test is not None and _is_same(data, source.test):
-        return everything
-    if not _is_same(data, source.path):
-        return {}
-    parts = np.array(run.splits())
-    if len(parts) == n_rows:
-        return {name: parts == name for name in PARTS if name in parts}
-    # Of a folder or NPZ file that has a test set of its own, that is what is read.
-    return everything if n_rows == run.config()["dataset"]["rows"]["test"] else {}
-
-
-def _is_same(one: str | Path, other: str) -> bool:
-    return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
+def _has_columns(data: Data) -> bool:
+    """Whether the labels may be in a column or array of it, as they were in training."""
+    return isinstance(data, str | Path) or hasattr(data, "__arrow_c_stream__")

@@ -32,6 +32,7 @@ from cotune.exceptions import CotuneError, UsageError, writing
 from cotune.modelfile import model_folder, read_card
 from cotune.predictions import Predictor, load_predictor, rows_shape, run_of
 from cotune.recorded_data import recorded_source
+from cotune.rundir import check_not_own
 from cotune.version import VERSION
 
 TOLERANCE: Final = 1e-4
@@ -40,7 +41,6 @@ TOLERANCE: Final = 1e-4
 _BATCHES: Final = (1, 7)  # rows that a file is tried with
 _TRACED: Final = 3  # rows of the example that a graph is made with
 _MISSING: Final = 0.2  # share of the cells of a table that it is tried with
-_OWN_FILES: Final = ("model.json", "model.safetensors")
 _KEY: Final = "cotune"  # what the description is called in the file
 
 Outputs = tuple[Tensor, Tensor]
@@ -210,11 +210,11 @@ def export(
 ) -> Exported:
     """Write a run's final model as a file that other programs read.
 
-    The file takes ``rows``, as they are in the data (pixels 0-255; of a table, ``[batch,
-    columns]`` numbers, booleans as 0 and 1, categories as their places in the list, NaN for what
-    is missing or unknown), of any number, and gives ``logits`` and ``probabilities``. A
-    description of all that is inside it, as JSON. A safetensors file holds the tensors alone, and
-    the architecture in its description.
+    The file takes ``rows``, as they are in the data (pixels 0-255, as ``float32``; other rows as
+    ``float64``; of a table, ``[batch, columns]`` numbers, booleans as 0 and 1, categories as their
+    places in the list, NaN for what is missing or unknown), of any number, and gives ``logits`` and
+    ``probabilities``. A description of all that is inside it, as JSON. A safetensors file holds the
+    tensors alone, and the architecture in its description.
 
     Args:
         path: A run directory, or the folder that holds ``model.json``.
@@ -242,8 +242,7 @@ def export(
         place = place.resolve()  # what it leads to is replaced, not the link
     if place.exists() and not place.is_file():
         raise UsageError(f"{place}: is no file; choose another -o FILE")
-    if place.name in _OWN_FILES and (place.parent / "model.json").exists():
-        raise UsageError(f"{place}: is a model's own file; choose another -o FILE")
+    check_not_own(place)
     return write_checked(predictor, format, place, json.dumps(_description(path, predictor)))
 
 
@@ -329,11 +328,14 @@ def _difference(ours: Outputs, theirs: Outputs) -> Tensor:
 def _sample(preprocessing: Preprocessing, n_rows: int) -> Tensor:
     """Random rows in the training data's range; of a table, some cells are missing."""
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(n_rows, *rows_shape(preprocessing), generator=generator)
+    dtype = _rows_dtype(preprocessing)
+    noise = torch.randn(n_rows, *rows_shape(preprocessing), generator=generator, dtype=dtype)
     if isinstance(preprocessing, Standardize):
-        flat = torch.tensor(preprocessing.mean) + torch.tensor(preprocessing.std) * noise.flatten(1)
-        return flat.view_as(noise)
-    cells = noise.double()
+        mean, std = (
+            torch.tensor(value, dtype=dtype) for value in (preprocessing.mean, preprocessing.std)
+        )
+        return (mean + std * noise.flatten(1)).view_as(noise)
+    cells = noise
     for place, part in preprocessing.numbers():
         cells[:, place] = part.center + cells[:, place] / (part.scale or 1.0)
     for place, _, _ in preprocessing.slots():
@@ -341,6 +343,11 @@ def _sample(preprocessing: Preprocessing, n_rows: int) -> Tensor:
         cells[:, place] = torch.randint(n_categories, (n_rows,), generator=generator).double()
     cells[torch.rand(cells.shape, generator=generator) < _MISSING] = torch.nan
     return cells
+
+
+def _rows_dtype(preprocessing: Preprocessing) -> torch.dtype:
+    """Pixels fit a float32; what other rows hold, such as dates in seconds, need not."""
+    return torch.float64 if len(rows_shape(preprocessing)) == 1 else torch.float32
 
 
 def _description(path: str | Path, model: Predictor) -> dict[str, Any]:
@@ -351,7 +358,7 @@ def _description(path: str | Path, model: Predictor) -> dict[str, Any]:
         "classes": list(model.classes),
         "input": {
             "name": "rows",
-            "dtype": "float64" if columns else "float32",
+            "dtype": str(_rows_dtype(model.preprocessing)).removeprefix("torch."),
             "shape": ["batch", *rows_shape(model.preprocessing)],
         },
         "outputs": ["logits", "probabilities"],

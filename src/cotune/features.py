@@ -27,12 +27,15 @@ class StandardizedRows(nn.Module):
 
     def __init__(self, preprocessing: Standardize) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(preprocessing.mean), persistent=False)
-        self.register_buffer("std", torch.tensor(preprocessing.std), persistent=False)
+        # as in training: of a large offset, such as dates in seconds, float32 leaves little
+        mean = torch.tensor(preprocessing.mean, dtype=torch.float64)
+        std = torch.tensor(preprocessing.std, dtype=torch.float64)
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("std", std, persistent=False)
 
     def forward(self, rows: Tensor) -> Tensor:
         """``[batch, *input_shape]`` -> ``[batch, features]``."""
-        return (rows.flatten(1).float() - self.mean) / self.std
+        return ((rows.flatten(1).double() - self.mean) / self.std).float()
 
 
 class TableFeatures(nn.Module):

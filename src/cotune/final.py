@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cotune.data.dataset import Dataset
 from cotune.data.preprocess import Preprocessing
+from cotune.data.row_digests import Digests, row_digests
 from cotune.ensemble import Ensemble
 from cotune.hyperparameters import is_averaged
 from cotune.metrics import balanced_accuracy, macro_auc, macro_f1
@@ -73,6 +74,7 @@ class TestReading:
         images: The inputs of those rows.
         right: ``[rows]``: whether each was classified right.
         scores: By :data:`cotune.results.DIRECTIONS`.
+        digests: ``[rows]``, see :func:`cotune.data.row_digests.row_digests`.
     """
 
     __test__ = False  # not a test class, whatever its name says
@@ -84,16 +86,21 @@ class TestReading:
     images: NDArray[np.generic]
     right: NDArray[np.bool_]
     scores: dict[str, float]
+    digests: Digests
 
 
 def read_test_set(models: Sequence[Classifier | Ensemble], dataset: Dataset) -> list[TestReading]:
     """Open the sealed test set and score the models on it. Called once in a run."""
     inputs, labels = dataset.read_test()
-    return [_score(model, inputs, labels) for model in models]
+    digests = row_digests(inputs)
+    return [_score(model, inputs, labels, digests) for model in models]
 
 
 def _score(
-    model: Classifier | Ensemble, inputs: NDArray[np.generic], labels: NDArray[np.int64]
+    model: Classifier | Ensemble,
+    inputs: NDArray[np.generic],
+    labels: NDArray[np.int64],
+    digests: Digests,
 ) -> TestReading:
     from sklearn.metrics import confusion_matrix
 
@@ -121,6 +128,7 @@ def _score(
         images=inputs[worst],
         right=predicted == labels,
         scores=_scores(logits, torch.from_numpy(labels), torch.from_numpy(confusion)),
+        digests=digests,
     )
 
 

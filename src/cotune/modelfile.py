@@ -1,7 +1,7 @@
 """Saving and loading a tuned model: ``model.safetensors`` and ``model.json``.
 
-Nothing is unpickled. ``model.json`` holds the architecture, the classes, the preprocessing and the
-SHA-256 of the weights; what it claims is checked before anything is allocated.
+Nothing is unpickled. ``model.json`` holds the architecture, the classes, the preprocessing, the
+SHA-256 of the weights and its own; what it claims is checked before anything is allocated.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from cotune.models import (
 )
 from cotune.results import Value
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _JSON_BYTES: Final = 16 << 20
 _HEADER_BYTES: Final = 1 << 20  # more than safetensors' header takes for any of our models
 _FLOAT_BYTES: Final = 4
@@ -111,8 +111,18 @@ def save_model(
         "hyperparameters": dict(hyperparameters),
         "weights": {"sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights)},
     }
-    card_text = json.dumps(card, indent=1).encode()
-    write_files(folder, {"model.safetensors": weights, "model.json": card_text})
+    write_files(folder, {"model.safetensors": weights, "model.json": signed(card)})
+
+
+def signed(card: Mapping[str, Any]) -> bytes:
+    """A description as JSON, with the SHA-256 of all else that is in it."""
+    plain = json.loads(json.dumps(card))  # as it will be read
+    return json.dumps({**plain, "sha256": _checksum(plain)}, indent=1).encode()
+
+
+def _checksum(card: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in card.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _describe(model: Classifier) -> dict[str, Any]:
@@ -281,6 +291,8 @@ def read_json(path: Path, format: str, version: int) -> dict[str, Any]:
         raise ModelFileError(
             f"{path}: is of version {shown(card.get('version'))}, this Cotune reads {version}"
         )
+    if card.get("sha256") != _checksum(card):
+        raise ModelFileError(f"{path}: is damaged or was altered (its SHA-256 differs)")
     return card
 
 

@@ -82,7 +82,9 @@ def load_predictor(path: str | Path, ensemble: bool = False, model: ModelLike = 
 
 def run_of(path: str | Path) -> RunDirectory | None:
     """The run that a model is of, given its directory or a folder in it; None for a copy."""
-    for folder in (Path(path).absolute(), Path(path).absolute().parent):
+    place = Path(path).absolute()
+    above = (place.parents[1],) if place.parent.name == "ensemble" else ()
+    for folder in (place, place.parent, *above):
         if (folder / "config.yaml").is_file():
             return RunDirectory.open(folder)
     return None
@@ -135,11 +137,38 @@ def predict_rows(
     Args:
         target: Where the labels are; without it they are found where their place is usual.
     """
+    return classify(model, read_rows(model, data, target), device)
+
+
+@dataclass(frozen=True)
+class NewRows:
+    """Rows of new data, as a model takes them.
+
+    Attributes:
+        what: What messages call the data.
+        inputs: ``[rows, ...]``.
+        labels, files: As in :class:`Predictions`.
+    """
+
+    what: str
+    inputs: NDArray[Any]
+    labels: NDArray[Any] | None
+    files: list[str] | None
+
+
+def read_rows(model: Predictor, data: Data, target: str | int | None = None) -> NewRows:
+    """Read new data for a model.
+
+    Raises:
+        DataError: They cannot be read, or are not of the model's columns or shape.
+    """
     # A text is a path here: the named datasets are for training.
     source = Path(data) if isinstance(data, str) else data
     inputs, labels, files = read_inputs(source, model.preprocessing, target=target)
     what = str(data) if isinstance(data, str | Path) else "data"
     shape = rows_shape(model.preprocessing)
+    if inputs.dtype.kind not in "buif":
+        raise DataError(f"{what}: is of type {inputs.dtype}; give an array of numbers")
     if inputs.shape[1:] != shape:
         raise DataError(
             f"{what}: its rows have shape {inputs.shape[1:]}, the model was trained on {shape}; "
@@ -147,12 +176,21 @@ def predict_rows(
         )
     if len(inputs) == 0:
         raise DataError(f"{what}: has no rows; give at least one")
-    shares = compute_logits(model, inputs, read_device(device)).softmax(-1).numpy()
+    return NewRows(what, inputs, labels, files)
+
+
+def classify(model: Predictor, rows: NewRows, device: str = "cpu") -> Predictions:
+    """Predict rows that are read.
+
+    Raises:
+        DataError: Some hold what the model cannot make a probability of.
+    """
+    shares = compute_logits(model, rows.inputs, read_device(device)).softmax(-1).numpy()
     wrong = np.flatnonzero(~np.isfinite(shares).all(1))
     if len(wrong):
-        row = f"row {wrong[0]} (counted from 0)" if files is None else files[wrong[0]]
+        row = f"row {wrong[0]} (counted from 0)" if rows.files is None else rows.files[wrong[0]]
         raise DataError(
-            f"{what}: {row}: some values are no numbers, or too large for the model; mend or drop "
-            "the row"
+            f"{rows.what}: {row}: some values are no numbers, or too large for the model; mend or "
+            "drop the row"
         )
-    return Predictions(model.classes, shares, files, labels)
+    return Predictions(model.classes, shares, rows.files, rows.labels)

@@ -9,6 +9,7 @@ from cotune.data import Dataset, entries, load
 from cotune.data.dataset import Source
 from cotune.data.reading import read_data
 from cotune.exceptions import StorageError, UsageError
+from cotune.known_rows import test_set_digests
 from cotune.rundir import RunDirectory
 
 
@@ -78,4 +79,16 @@ def check_fingerprint(run: RunDirectory, dataset: Dataset) -> None:
         raise UsageError(
             f"{where}: is not what the run was on; its fingerprint is "
             f"{dataset.fingerprint[:12]}, {fingerprint[:12]} was recorded"
+        )
+    sealed = recorded.get("test_fingerprint")
+    if sealed is None or dataset.test_rows is None:
+        return  # a named dataset's files have checksums
+    _, found = test_set_digests(dataset)
+    if found != sealed:
+        where = dataset.name
+        if dataset.source is not None:
+            where = dataset.source.test or dataset.source.path
+        raise UsageError(
+            f"{where}: the test set is not the run's; its fingerprint is {found[:12]}, "
+            f"{str(sealed)[:12]} was recorded"
         )

@@ -3,6 +3,8 @@
 config.yaml     what was asked, resolved; versions, seed, the data's fingerprint
 splits.csv      for each row of a file or array, counted from 0: train, validation or test; not
                 for named datasets, nor for a test set that has a file of its own
+rows.csv        the part and a digest of each row of the data, by which evaluate knows it again;
+                those of a test set that is not in memory are added when it is read
 study.journal   the Optuna study (JournalStorage; optuna-dashboard opens it)
 trials.csv      one row a finished trial
 curves.csv      one row a trial and epoch: losses and scores
@@ -46,6 +48,13 @@ from cotune.results import COSTS, DIRECTIONS, FinalResult, Report, Summary, Tria
 
 PARTS = ("train", "validation", "test")
 """What ``splits.csv`` says that a row is in."""
+
+_RUN_FILES = (
+    *("config.yaml", "splits.csv", "rows.csv", "study.journal", "trials.csv", "curves.csv"),
+    *("summary.json", "final.json", "readings.jsonl", "samples.png", "mistakes.png"),
+    *("report.html", "trainings.jsonl", "lock", "finalists.csv", "output.log"),
+)
+_MODEL_FILES = ("model.json", "model.safetensors", "ensemble.json")
 
 _TRIAL_COLUMNS = ("number", "state", "value", "epochs_trained", "seconds", "reason")
 _OBJECTIVE_TRIAL_COLUMNS = ("number", "state", "value", "reports", "seconds", "reason")
@@ -142,6 +151,10 @@ class RunDirectory:
     @property
     def splits_path(self) -> Path:
         return self.path / "splits.csv"
+
+    @property
+    def rows_path(self) -> Path:
+        return self.path / "rows.csv"
 
     @property
     def samples_path(self) -> Path:
@@ -288,6 +301,17 @@ class RunDirectory:
         if parts:
             lines = "".join(f"{row},{part}\n" for row, part in parts)
             self._replace(self.splits_path, f"row,part\n{lines}")
+
+    def write_rows(self, rows: Iterable[tuple[str, int]]) -> None:
+        """The part and digest of each row of the data."""
+        lines = "".join(f"{part},{digest:016x}\n" for part, digest in rows)
+        self._replace(self.rows_path, f"part,digest\n{lines}")
+
+    def add_test_rows(self, digests: Iterable[int]) -> None:
+        """Those of the test set, unless they are there."""
+        rows = self.rows()
+        if not any(part == "test" for part, _ in rows):
+            self.write_rows([*rows, *(("test", digest) for digest in digests)])
 
     def write_summary(self, summary: Summary) -> None:
         self._replace(self.path / "summary.json", json.dumps(summary.to_json(), indent=1))
@@ -517,24 +541,24 @@ class RunDirectory:
             _check(reading, {"when": str, "accuracy": float}, self.readings_path)
         return readings
 
-    def splits(self) -> list[str]:
-        """The part of each row of the run's file; nothing where none are known.
+    def rows(self) -> list[tuple[str, int]]:
+        """The part and digest of each row of the data; nothing where none are known.
 
         Raises:
             StorageError: The table is damaged.
         """
-        if not self.splits_path.exists():
+        if not self.rows_path.exists():
             return []
         try:
-            heading, *lines = self.splits_path.read_text(encoding="utf-8").splitlines()
-            rows = [line.split(",") for line in lines]
-            if heading != "row,part" or any(
-                row != str(i) or part not in PARTS for i, (row, part) in enumerate(rows)
+            heading, *lines = self.rows_path.read_text(encoding="utf-8").splitlines()
+            rows = [(part, int(digest, 16)) for part, digest in (x.split(",") for x in lines)]
+            if heading != "part,digest" or any(
+                part not in PARTS or not 0 <= digest < 2**64 for part, digest in rows
             ):
                 raise ValueError(heading)
         except (OSError, ValueError) as error:
-            raise StorageError(f"{self.splits_path}: cannot be read: {_line(error)}") from error
-        return [part for _, part in rows]
+            raise StorageError(f"{self.rows_path}: cannot be read: {_line(error)}") from error
+        return rows
 
     def trials(self) -> list[TrialResult]:
         """Finished trials in the order in which they ended, without their hyperparameters.
@@ -607,6 +631,20 @@ class RunDirectory:
         except OSError:
             return False
         return False
+
+
+def check_not_own(path: Path, option: str = "-o FILE") -> None:
+    """Make sure that a file to be written is none that a run or a model is made of.
+
+    Raises:
+        UsageError: It is.
+    """
+    place = path.resolve()
+    in_model = any((place.parent / name).exists() for name in _MODEL_FILES)
+    in_run = (place.parent / "config.yaml").is_file()
+    if (in_model and place.name in _MODEL_FILES) or (in_run and place.name in _RUN_FILES):
+        owner = "model" if place.name in _MODEL_FILES else "run"
+        raise UsageError(f"{path}: is a {owner}'s own file; choose another {option}")
 
 
 def check_free(path: Path) -> None:

@@ -21,10 +21,15 @@ def compute_logits(model: nn.Module, inputs: NDArray[np.generic], device: str = 
     model = model.to(device)
     chunks = [
         # torch.tensor copies: a memory map may not be written to, of which from_numpy would warn.
-        model(torch.tensor(inputs[i : i + _ROWS], device=device)).double().cpu()
+        model(torch.tensor(_as_torch_can(inputs[i : i + _ROWS]), device=device)).double().cpu()
         for i in range(0, len(inputs), _ROWS)
     ]
     return torch.cat(chunks)
+
+
+def _as_torch_can(rows: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Neither turned round, as ``rows[::-1]``, nor in another byte order."""
+    return np.ascontiguousarray(rows, rows.dtype.newbyteorder("="))
 
 
 def wilson_interval(hits: int, rows: int) -> tuple[float, float]:

@@ -405,6 +405,7 @@ class Tuner:
         reading, more = None, list[TestReading]()
         if self._dataset.n_test:
             reading, *more = read_test_set([*models, *ensemble], self._dataset)
+            self._run.add_test_rows(reading.digests.tolist())
             self._run.append_reading(reading.accuracy)
             if combined is not None:
                 last = more.pop()
