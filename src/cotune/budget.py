@@ -8,7 +8,7 @@ from typing import Final
 from cotune.data.dataset import TrainingData
 from cotune.hyperparameters import is_averaged
 from cotune.plan import Plan
-from cotune.results import TrialResult, Value
+from cotune.results import Report, TrialResult, Value
 from cotune.space import Space
 
 _ENOUGH_ROWS: Final = 400  # to judge finalists by before some go out
@@ -50,6 +50,16 @@ class Budget:
         self._compared = default if n_test else None
         self._enqueued = enqueued
         self.most_epochs = self._plan.most_epochs
+        self._alone: dict[int, float] = {}  # seconds of an epoch by itself, as was measured
+
+    def measure(self, number: int, reports: Sequence[Report]) -> None:
+        """Learn from a finalist's training what an epoch of its trial's configuration takes.
+
+        In the search, lanes that are trained together share the time; a small network alone takes
+        nearly as long as all of them.
+        """
+        longest = max((report.seconds * report.lanes for report in reports), default=0.0)
+        self._alone[number] = max(longest, self._alone.get(number, 0.0))
 
     def params(self, trial: TrialResult) -> dict[str, Value]:
         """A trial's complete hyperparameters, with the epochs that a final model wants.
@@ -136,4 +146,5 @@ class Budget:
         """
         if self._plan.total is None:
             return float(self.epochs(trial))
-        return trial.seconds / trial.epochs * self.epochs(trial)
+        epoch = max(trial.seconds / trial.epochs, self._alone.get(trial.number, 0.0))
+        return epoch * self.epochs(trial)

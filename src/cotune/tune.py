@@ -325,7 +325,10 @@ class Tuner:
 
         def train(specs: Sequence[TrialSpec]) -> list[Training] | None:
             end = deadline([FIRST_NUMBER - spec.number for spec in specs])
-            return self._retrain(specs, self._observer.finalists_reported, end)
+            trainings = self._retrain(specs, self._observer.finalists_reported, end)
+            for one in trainings or ():
+                self._budget.measure(FIRST_NUMBER - one.spec.number, one.reports)
+            return trainings
 
         self._observer.finalists_started(trials, rounds)
         finalists = play_off(
