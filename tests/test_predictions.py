@@ -23,6 +23,7 @@ from sklearn.metrics import roc_auc_score
 
 import cotune
 from cotune.cli import cotune as command
+from cotune.data.tables import read_cells
 from cotune.evaluation import class_indices
 from cotune.exceptions import DataError, ModelFileError, UsageError
 from cotune.predictions import Predictions
@@ -188,13 +189,17 @@ class TestPredict:
         without.to_parquet(tmp_path / "new.parquet")
         assert np.array_equal(cotune.predict(runs.table_run, tmp_path / "new.parquet"), expected)
 
-    def test_an_unknown_category_is_a_missing_one(self, runs):
+    def test_unknown_categories_are_all_the_same(self, runs):
         one, other = wine().drop(columns="kind"), wine().drop(columns="kind")
-        one["shade"], other["shade"] = "unheard of", None
-        assert np.array_equal(
-            cotune.predict(runs.table_run, one, proba=True),
-            cotune.predict(runs.table_run, other, proba=True),
-        )
+        one["shade"], other["shade"] = "unheard of", "new"
+        expected = cotune.predict(runs.table_run, one, proba=True)
+        assert np.array_equal(cotune.predict(runs.table_run, other, proba=True), expected)
+        columns = cotune.load(runs.table_run).preprocessing.columns
+        cells, _ = read_cells(one, columns)
+        place = [column.name for column in columns].index("shade")
+        assert (cells[:, place] == -1).all()
+        cells[:, place] = 99.0
+        assert np.array_equal(cotune.predict(runs.table_run, cells, proba=True), expected)
 
     def test_images_by_their_files(self, runs, tmp_path):
         folder = tmp_path / "new"

@@ -59,7 +59,7 @@ class Dataset:
             one evaluation calls it. None where there is no test set.
         n_test: Rows in the test set.
         columns: Of a table: ``inputs`` is then ``float64 [rows, columns]``, booleans are 0 and 1,
-            categories indices, and NaN is a missing cell.
+            categories indices, or -1 for one that is not known, and NaN is a missing cell.
         rows, test_rows: ``int64``: the place in the file or array, from 0, of each row here and in
             the test set; None for named datasets. Where the test set has a file of its own, its
             places are there. The images of a folder are counted in the order of their paths.
