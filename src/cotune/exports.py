@@ -213,8 +213,8 @@ def export(
     The file takes ``rows``, as they are in the data (pixels 0-255, as ``float32``; other rows as
     ``float64``; of a table, ``[batch, columns]`` numbers, booleans as 0 and 1, categories as their
     places in the list, -1 for an unknown one, NaN for what is missing), of any number, and gives
-    ``logits`` and ``probabilities``. A description of all that is inside it, as JSON. A safetensors file holds the
-    tensors alone, and the architecture in its description.
+    ``logits`` and ``probabilities``. A description of all that is inside it, as JSON. A safetensors
+    file holds the tensors alone, and the architecture in its description.
 
     Args:
         path: A run directory, or the folder that holds ``model.json``.
