@@ -20,9 +20,9 @@ def fashion_mnist_dir() -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """PyTorch on one thread, as in a worker."""
+    """PyTorch on one thread, as in a worker: small products are quicker by it."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -18,8 +18,6 @@ from cotune.presets import PRESETS, load_space
 from tests.parity import FLOAT64_TOLERANCE, check_against_reference, cnn, spec, train
 from tests.test_parity_cnn import colour, grey
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SEARCHED = {"lr": {"type": "float", "low": 1e-4, "high": 1e-2}}
 IMAGE = torch.arange(6.0)[None]  # 0 1 2 / 3 4 5
 

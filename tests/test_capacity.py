@@ -16,8 +16,6 @@ from cotune.data.dataset import TrainingData
 from cotune.runner import DeviceData
 from tests.parity import CPU, SINGLE
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def load(rows: int = 500, features: int = 784, dtype: type = np.float32) -> DeviceData:
     generator = np.random.default_rng(0)

@@ -16,8 +16,6 @@ from cotune.results import TrialSpec
 from tests.parity import CPU, RUN_SEED, SINGLE, cnn, go_on, same_bits, spec, start_lanes
 from tests.test_parity_cnn import grey
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def averaged(one: TrialSpec) -> TrialSpec:
     return TrialSpec(one.number, one.params, one.seed, averaged=True)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from cotune.data.dataset import TrainingData
 from cotune.exceptions import StorageError
@@ -39,15 +38,6 @@ from tests.executor_contract import (
     told,
 )
 from tests.processes import lives, workers_of
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """As in a worker process, where the bits of a sum depend on it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class TestInProcess(ExecutorContract):

@@ -33,9 +33,6 @@ IMAGES = type(IMAGES)(
 )
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def fail_at(
     monkeypatch: pytest.MonkeyPatch,
     place: Any,

@@ -114,7 +114,7 @@ class TestDigits:
     """A network on scikit-learn's digits, on two workers."""
 
     @pytest.mark.filterwarnings("ignore:Choices for a categorical distribution")
-    def test_the_script_runs_by_itself(self, file, one_thread):
+    def test_the_script_runs_by_itself(self, file):
         assert len(runpy.run_path(str(file))["study"].trials) == 3
 
     def test_trials(self, result):

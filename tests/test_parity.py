@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -42,15 +42,6 @@ from tests.parity import (
 INKED = digits(16 * 25 + 8, 300, dtype=np.float64, inked=0.6)
 
 both_precisions = pytest.mark.parametrize("precision", ["float32", "float64"])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """As in a worker process; the order of the sums depends on it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def check(specs: Sequence[TrialSpec], precision: str) -> None:

@@ -48,9 +48,6 @@ from tests.parity import (
 N_TRAIN, N_ROWS = 16 * 25 + 8, 600
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def training_data(
     images: NDArray[np.generic], labels: NDArray[np.generic], dtype: type
 ) -> TrainingData:

@@ -28,8 +28,6 @@ from tests.parity import (
 )
 from tests.test_parity_cnn import grey
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 INKED = digits(16 * 25 + 8, 300, dtype=np.float64, inked=0.6)
 
 OPTIONS: tuple[dict[str, Value], ...] = (

@@ -323,16 +323,6 @@ def test_the_test_set_is_opened_once_and_after_the_search(tmp_path: Path) -> Non
     assert opened == [True]
 
 
-def test_the_same_seed_gives_the_same_trials(tmp_path: Path) -> None:
-    def table(name: str) -> list[list[str]]:
-        cotune.run("digits", n_trials=5, workers=1, seed=3, out=tmp_path / name)
-        with open(tmp_path / name / "trials.csv", newline="") as file:
-            rows = list(csv.DictReader(file))
-        return [[value for key, value in row.items() if key != "seconds"] for row in rows]
-
-    assert table("a") == table("b")
-
-
 def test_fashion_mnist_small(fashion_mnist_dir: Path, tmp_path: Path) -> None:
     result = cotune.run("fashion-mnist-small", timeout="20s", out=tmp_path / "run")
     assert result.test_accuracy is not None
