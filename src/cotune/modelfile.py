@@ -92,7 +92,8 @@ def save_model(
     """Write a model to a folder, made when missing.
 
     Args:
-        hyperparameters: What it was trained with; kept for people.
+        hyperparameters: What it was trained with; kept for people, and to make a network of the
+            user's own again.
         version: Cotune's version.
 
     Raises:
