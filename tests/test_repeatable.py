@@ -16,7 +16,9 @@ def table(path: Path) -> list[dict[str, str]]:
 
 def test_one_worker_and_a_number_of_trials(tmp_path: Path):
     runs = [
-        cotune.run("digits", n_trials=12, seed=seed, workers=1, out=tmp_path / f"{i}")
+        cotune.run(
+            "digits", n_trials=12, seed=seed, workers=1, fixed={"epochs": 6}, out=tmp_path / f"{i}"
+        )
         for i, seed in enumerate((5, 5, 6))
     ]
     first, same, other = (table(run.path) for run in runs)

@@ -87,16 +87,16 @@ def copy(complete, tmp_path) -> Path:
 
 def test_kills_lose_nothing():
     """Of drivers and workers; ``python -m tests.torture`` does more of it."""
-    cases = (Case("digits", 1, 4), Case("digits", 2, 6))
-    count = Torture(kills=4, seed=1, say=False).go(cases, kills_a_run=2)
+    cases = (Case("digits", 1, 3), Case("digits", 2, 5))
+    count = Torture(kills=3, seed=1, say=False).go(cases, kills_a_run=2)
     assert count.problems == []
-    assert count.driver_kills + count.worker_kills == 4
+    assert count.driver_kills + count.worker_kills == 3
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_says_how_to_go_on(number, code, tmp_path):
     out = tmp_path / "a run"
-    arguments = ["run", "digits", "--n-trials", "30", "--workers", "2", "--seed", "2"]
+    arguments = ["run", "digits", "--n-trials", "16", "--workers", "2", "--seed", "2"]
     process = start(*arguments, "--out", out, "--quiet")
     until_trials(out, 3, process)
     began = time.monotonic()
@@ -114,7 +114,7 @@ def test_a_signal_saves_and_says_how_to_go_on(number, code, tmp_path):
     result = cotune.resume(out)
     assert result.summary.state == "complete"
     assert table(out)[: len(before)] == before
-    assert len(table(out)) == 30
+    assert len(table(out)) == 16
     assert not (out / "checkpoint").exists()
 
 
@@ -222,7 +222,7 @@ class TestKilled:
         first.communicate(timeout=60)
         assert first.returncode == 0
         before = table(out)
-        process = start("resume", out, "--more", "40")
+        process = start("resume", out, "--more", "20")
         until_trials(out, len(before) + 1, process)
         process.kill()
         process.communicate()
@@ -231,7 +231,7 @@ class TestKilled:
         assert kept[: len(before)] == before
         cotune.resume(out)
         assert table(out)[: len(kept)] == kept
-        assert len(table(out)) == len(before) + 40
+        assert len(table(out)) == len(before) + 20
 
     def test_in_its_final_model(self, tmp_path):
         out = tmp_path / "run"
@@ -322,7 +322,7 @@ class TestKilled:
                 "run",
                 "digits",
                 "--n-trials",
-                "40",
+                "16",
                 "--workers",
                 "2",
                 "--checkpoint",
@@ -340,7 +340,7 @@ class TestKilled:
             _, errors = process.communicate(timeout=120)
             assert process.returncode == 0, errors
             assert table(out)[: len(before)] == before
-            assert len(table(out)) == 40
+            assert len(table(out)) == 16
             assert cotune.open_run(out).summary.state == "complete"
         finally:
             subprocess.run(["umount", "-l", str(disk)], check=False)
