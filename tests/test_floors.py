@@ -71,6 +71,7 @@ FLOORS = {
     "cotune.progress": 6,
     "cotune.presets": 1,
     "cotune.provenance": 0,
+    "cotune.quiet_optuna": 1,
     "cotune.replay": 6,
     "cotune.report": 7,
     "cotune.results": 0,
@@ -100,6 +101,7 @@ FLOORS = {
     "cotune.version": 0,
 }
 OPTUNA_IS_FOR = (
+    "cotune.quiet_optuna",
     "cotune.own_space",
     "cotune.objective_study",
     "cotune.objective_trial",  # the user's function is given a trial of Optuna's interface

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,16 +11,21 @@ from pathlib import Path
 from typing import Any, Final
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.trial import BaseTrial, FixedTrial, TrialState
 
-from cotune.exceptions import StorageError
 from cotune.halving import Halving
 from cotune.objective_trial import OF_STUDY
 from cotune.results import Direction, State
 from cotune.storage import STUDY_NAME, Journal, open_storage
-from cotune.study import STATES, PrunerLike, SamplerLike, make_pruner, make_sampler
+from cotune.study import (
+    STATES,
+    PrunerLike,
+    SamplerLike,
+    in_optuna,
+    make_pruner,
+    make_sampler,
+)
 
 _METHODS: Final = (
     "suggest_float",
@@ -242,14 +246,8 @@ class ObjectiveStudy:
     @contextmanager
     def _timed(self) -> Iterator[None]:
         began = time.perf_counter()
-        verbosity = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)
+            with in_optuna():
                 yield
-        except OSError as error:
-            raise StorageError(f"the study's journal cannot be written: {error}") from error
         finally:
-            optuna.logging.set_verbosity(verbosity)
             self.seconds += time.perf_counter() - began

@@ -6,7 +6,7 @@ import contextlib
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from cotune.exceptions import CotuneError, SpaceError, UsageError
 from cotune.hyperparameters import KNOWN, OF_TRAINING, SHARED, Known, defaults, shown
 from cotune.models import OWN, OwnNetwork, OwnShape
 from cotune.models.own import GIVEN, Given, where_it_failed
+from cotune.quiet_optuna import quiet_optuna
 from cotune.results import Value
 from cotune.space import Hyperparameter, Space, contains, describe, entry_of, suggest
 from cotune.space_yaml import space_from_dict
@@ -164,7 +165,7 @@ class OwnSpace(Space):
         except (Exception, SystemExit) as error:
             refused = error
         found = dict(middle.distributions)
-        with _without_log():
+        with quiet_optuna():
             study = optuna.create_study(sampler=RandomSampler(seed=0))
             for _ in range(_PROBES if found else 0):
                 trial = study.ask()
@@ -180,19 +181,6 @@ class OwnSpace(Space):
         if "model" in found:
             raise UsageError("model: asks for a hyperparameter named model; name it otherwise")
         return found
-
-
-@contextlib.contextmanager
-def _without_log() -> Iterator[None]:
-    """Within it, Optuna says nothing."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)
 
 
 class _Holding:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalStorage
 
 from cotune.exceptions import StorageError
+from cotune.quiet_optuna import quiet_optuna
 
 OptunaStudy = optuna.Study
 
@@ -98,9 +100,7 @@ def load_study(journal_path: Path) -> OptunaStudy:
 
 def study_in_memory(study: OptunaStudy) -> OptunaStudy:
     """A copy that needs no file."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
+    with quiet_optuna(optuna.logging.WARNING, ExperimentalWarning):
         storage = optuna.storages.InMemoryStorage()
         optuna.copy_study(
             from_study_name=study.study_name,
@@ -109,5 +109,3 @@ def study_in_memory(study: OptunaStudy) -> OptunaStudy:
             to_study_name=study.study_name,
         )
         return optuna.load_study(study_name=study.study_name, storage=storage)
-    finally:
-        optuna.logging.set_verbosity(verbosity)

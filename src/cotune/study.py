@@ -33,6 +33,7 @@ from optuna.trial import TrialState
 from cotune.exceptions import StorageError, UsageError
 from cotune.halving import Halving
 from cotune.hyperparameters import is_averaged, shown_value
+from cotune.quiet_optuna import quiet_optuna
 from cotune.results import DIRECTIONS, State, TrialSpec, Value
 from cotune.space import Space
 from cotune.storage import STUDY_NAME, Journal, open_storage
@@ -311,17 +312,25 @@ class Study:
     @contextmanager
     def _timed(self) -> Iterator[None]:
         began = time.perf_counter()
-        verbosity = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)
+            with in_optuna():
                 yield
-        except OSError as error:
-            raise StorageError(f"the study's journal cannot be written: {error}") from error
         finally:
-            optuna.logging.set_verbosity(verbosity)
             self.seconds += time.perf_counter() - began
+
+
+@contextmanager
+def in_optuna() -> Iterator[None]:
+    """Calls of Optuna that may write the journal; quiet but for what is wrong.
+
+    Raises:
+        StorageError: The journal cannot be written.
+    """
+    try:
+        with quiet_optuna(optuna.logging.WARNING, ExperimentalWarning):
+            yield
+    except OSError as error:
+        raise StorageError(f"the study's journal cannot be written: {error}") from error
 
 
 def _point(params: Mapping[str, Value]) -> frozenset[tuple[str, Value]]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from cotune.quiet_optuna import quiet_optuna
 from cotune.report.chart import (
     BLUE,
     GREY,
@@ -47,7 +45,7 @@ def history_chart(contents: Contents) -> Chart:
 
     label = METRICS[contents.metric]
     try:
-        with _quiet():
+        with quiet_optuna():
             figure = plot_optimization_history(contents.study, target_name=label)
     except Exception as error:  # a plot that Optuna cannot draw must not cost the report
         return missing(name, title, _failed(error))
@@ -103,7 +101,7 @@ def importances_chart(contents: Contents) -> Chart:
     from optuna.visualization import plot_param_importances
 
     try:
-        with _quiet():
+        with quiet_optuna():
             # fANOVA takes 2 s for 200 complete trials and 27 s for 1,000, and leaves out
             # conditional hyperparameters; PED-ANOVA takes 0.05 s for 1,000 and has them all.
             figure = plot_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
@@ -144,7 +142,7 @@ def slice_charts(contents: Contents) -> tuple[list[Chart], str]:
     for index, param in enumerate(sorted({name for trial in trials for name in trial.params})):
         name = f"slice-{index}"
         try:
-            with _quiet():
+            with quiet_optuna():
                 figure = plot_slice(study, params=[param])
         except Exception as error:
             charts.append(missing(name, param, _failed(error)))
@@ -199,7 +197,7 @@ def parallel_chart(contents: Contents) -> Chart:
     shown = sorted(trials, key=lambda trial: trial.value or 0.0, reverse=contents.maximize)
     shown = shown[:MOST_LINES]
     try:
-        with _quiet():
+        with quiet_optuna():
             view = optuna.create_study(direction=study.direction)
             view.add_trials(shown)
             figure = plot_parallel_coordinate(view, target_name="value")
@@ -281,7 +279,7 @@ def _with_values(
     from optuna.trial import TrialState
 
     drawn = (TrialState.COMPLETE, TrialState.PRUNED)
-    with _quiet():
+    with quiet_optuna():
         view = optuna.create_study(direction=contents.study.direction)
         for trial in contents.study.get_trials(deepcopy=False):
             has_value = trial.state in drawn and trial.value is not None
@@ -305,21 +303,6 @@ def _needs(count: int, found: int, kind: str = "complete trial") -> str:
 
 def _failed(error: Exception) -> str:
     return f"Not drawn: Optuna could not plot it ({' '.join(str(error).split())[:200]})."
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Optuna's warnings, which are about the plots and not about the run."""
-    import optuna
-
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)
 
 
 def pareto_chart(contents: Contents) -> Chart:
