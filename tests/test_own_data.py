@@ -89,7 +89,13 @@ def test_a_model_predicts_its_test_rows_as_reported(runs, paths):
 def test_what_is_recorded(runs, paths):
     config = yaml.safe_load((runs["csv"] / "config.yaml").read_text())["dataset"]
     assert config["name"] == "digits"
-    assert config["source"] == {"path": str(paths["csv"]), "target": "label", "test": None}
+    assert config["source"] == {
+        "path": str(paths["csv"]),
+        "target": "label",
+        "test": None,
+        "columns": {},
+        "skip_damaged": False,
+    }
     assert "64 columns of pixels: images of 8 x 8" in config["remarks"]
     with open(runs["png"] / "splits.csv", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cotune.arguments import (
+    CHANNELS,
     ENSEMBLES,
+    INPUTS,
     count,
     fit_space,
     n_cores,
@@ -151,6 +153,10 @@ def run(
     *,
     target: str | int | None = None,
     test: Data = None,
+    columns: Mapping[str, str] | None = None,
+    skip_damaged: bool = False,
+    inputs: str = "auto",
+    channels: str = "auto",
     space: str | Path | Space | Mapping[str, Any] | None = None,
     model: str | Callable[..., Any] | None = None,
     fixed: Mapping[str, Any] | None = None,
@@ -188,6 +194,13 @@ def run(
             or the number of an array's column.
         test: The test set, of any of these kinds. Without one, a stratified fifth of the rows is
             sealed for it, unless the data have their own.
+        columns: Kinds of a table's columns, where they are to be other than what is inferred:
+            ``{"Id": "number", "zip": "category", "when": "day-first", "name": "skip"}``.
+        skip_damaged: Leave out images that cannot be decoded, instead of raising an error.
+        inputs: ``standardize`` the rows by the training part, pass them ``raw`` to the network, or
+            ``auto``: raw where they are whole numbers and the network is your own.
+        channels: The axis of an array's rows whose entries are scaled each by itself: the
+            ``first``, the ``last``, ``none``, or ``auto``.
         space: A preset, a YAML file, or a mapping as in YAML, or to Optuna's distributions, instead
             of a model's own space.
         model: ``mlp`` (the default), ``cnn``, or ``auto``: both where the rows are images. Or a
@@ -259,6 +272,8 @@ def run(
         portfolio=bool(portfolio),
         patience=positive(patience, "patience"),
         validation=validation,
+        inputs=str(named(inputs, INPUTS, "inputs")),
+        channels=str(named(channels, CHANNELS, "channels")),
     )
     if options.costs and options.pruner not in ("asha", "top-k", "none"):
         raise UsageError("pruner: with several objectives it can be asha, top-k or none")
@@ -277,7 +292,7 @@ def run(
         resources = replace(resources, lanes=FIRST_GUESS[device])  # what is measured differs
     with workers_for(options, resources) as pool:
         # They import PyTorch while the data is read.
-        dataset = read_dataset(data, target, test)
+        dataset = read_dataset(data, target, test, columns, skip_damaged)
         fitted = fit_space(space, model, dataset, fixed, own, validation, options.seed)
         options = replace(options, space=fitted)
         options = replace(options, enqueued=check_configurations(enqueue, options.searched))

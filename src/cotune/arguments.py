@@ -18,6 +18,7 @@ import numpy as np
 import yaml
 
 from cotune.data import Dataset
+from cotune.data.dataset import COLUMN_KINDS, Reading
 from cotune.data.preprocess import features_of
 from cotune.data.reading import Data, read_data
 from cotune.duration import parse_duration
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT: Final = 300.0
 DEVICES: Final = ("auto", "cpu", "cuda")
 ENSEMBLES: Final = ("search", "finalists")
+INPUTS: Final = ("auto", "raw", "standardize")
+CHANNELS: Final = ("auto", "first", "last", "none")
 MODELS: Final = ("mlp", "cnn", "auto")
 PRECISIONS: Final = ("float32", "bfloat16")
 
@@ -168,9 +171,40 @@ def read_fixed(texts: Sequence[str]) -> dict[str, Any]:
     return fixed
 
 
-def read_dataset(data: Data, target: str | int | None = None, test: Data = None) -> Dataset:
+def read_dataset(
+    data: Data,
+    target: str | int | None = None,
+    test: Data = None,
+    columns: Mapping[str, str] | None = None,
+    skip_damaged: bool = False,
+) -> Dataset:
     """A named dataset, a file or folder, or objects in memory; see :func:`read_data`."""
-    return read_data(data, target=target, test=test)
+    reading = Reading(read_column_kinds(columns), bool(skip_damaged))
+    return read_data(data, target=target, test=test, reading=reading)
+
+
+def read_column_kinds(columns: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:
+    """Kinds of columns by name, given as a mapping or as texts ``NAME=KIND``.
+
+    Raises:
+        UsageError: A text is not of that form, a kind is unknown, or a column is named twice.
+    """
+    if columns is None:
+        return {}
+    kinds: dict[str, str] = {}
+    pairs = columns.items() if isinstance(columns, Mapping) else map(_column_kind, columns)
+    for name, kind in pairs:
+        if name in kinds:
+            raise UsageError(f"column: {shown(name)} is there twice")
+        kinds[str(name)] = str(named(str(kind), COLUMN_KINDS, f"column {shown(name)}"))
+    return kinds
+
+
+def _column_kind(text: str) -> tuple[str, str]:
+    name, equals, kind = text.rpartition("=")
+    if not name.strip() or not equals:
+        raise UsageError(f"column: {shown(text)} is not NAME=KIND, such as Id=skip")
+    return name.strip(), kind.strip()
 
 
 def named(value: str | T, names: tuple[str, ...], what: str) -> str | T:

@@ -41,6 +41,31 @@ _LIKE_RUN = (
         help="The test set.  [default: the data's own, or a fifth of the rows]",
     ),
     click.option(
+        "--column",
+        "columns",
+        multiple=True,
+        metavar="NAME=KIND",
+        callback=lambda context, option, texts: _read_columns(texts),
+        help="What a table's column is, where it is not what it looks like: number, category, "
+        "date, day-first, month-first, or skip. Can be given several times.",
+    ),
+    click.option("--skip-damaged", is_flag=True, help="Leave out images that cannot be decoded."),
+    click.option(
+        "--inputs",
+        default="auto",
+        show_default=True,
+        metavar="NAME",
+        help="raw, standardize, or auto: raw where rows are whole numbers and the network is your "
+        "own.",
+    ),
+    click.option(
+        "--channels",
+        default="auto",
+        show_default=True,
+        metavar="AXIS",
+        help="Axis of an array's rows whose entries have scales of their own: first, last or none.",
+    ),
+    click.option(
         "--model",
         metavar="NAME|FILE.py:NAME",
         help="mlp, cnn, auto (both, where the rows are images), or a function build(trial) or a "
@@ -86,6 +111,12 @@ _OWN_MODEL = click.option(
     metavar="FILE.py:NAME",
     help="What makes the network, of a run on a network of your own.",
 )
+
+
+def _read_columns(texts: tuple[str, ...]) -> dict[str, str]:
+    from cotune.arguments import read_column_kinds
+
+    return read_column_kinds(texts)
 
 
 def _like_run(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -458,11 +489,15 @@ def _check_names(
     n_trials: int | None,
     seed: int,
     out: Path | None,
+    inputs: str,
+    channels: str,
     **_: Any,
 ) -> None:
     """Say what is plainly wrong before the seconds that importing PyTorch takes."""
     from cotune.arguments import (
+        CHANNELS,
         DEVICES,
+        INPUTS,
         PRECISIONS,
         named,
         read_metrics,
@@ -477,6 +512,8 @@ def _check_names(
     named(pruner, PRUNERS, "pruner")
     read_metrics(metric)
     named(device, DEVICES, "device")
+    named(inputs, INPUTS, "inputs")
+    named(channels, CHANNELS, "channels")
     named(precision, PRECISIONS, "precision")
     read_timeout(timeout, n_trials)
     read_seed(seed)

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from cotune.api import RunResult, carry_out, workers_for
 from cotune.arguments import (
+    CHANNELS,
+    INPUTS,
     ModelLike,
     fit_space,
     n_cores,
@@ -74,6 +76,10 @@ def compare(
     *,
     target: str | int | None = None,
     test: Data = None,
+    columns: Mapping[str, str] | None = None,
+    skip_damaged: bool = False,
+    inputs: str = "auto",
+    channels: str = "auto",
     samplers: str | Sequence[str] = SAMPLERS_COMPARED,
     seeds: int = 3,
     space: str | Path | Space | Mapping[str, Any] | None = None,
@@ -99,7 +105,7 @@ def compare(
     ``OUT`` also gets ``compare.html`` and ``compare.json``, after every search the latter.
 
     Args:
-        data, target, test: As for :func:`run`.
+        data, target, test, columns, skip_damaged, inputs, channels: As for :func:`run`.
         samplers: Names: ``tpe``, ``random``, ``grid``, ``qmc``, ``gp``.
         seeds: Searches of each sampler, from the seeds 0, 1, ...
         space, model, pruner, metric, workers, lanes, device: As for :func:`run`.
@@ -131,6 +137,8 @@ def compare(
         metric=str(named(metric, tuple(DIRECTIONS), "metric")),
         n_trials=positive(n_trials, "n_trials"),
         timeout=read_timeout(timeout, n_trials),
+        inputs=str(named(inputs, INPUTS, "inputs")),
+        channels=str(named(channels, CHANNELS, "channels")),
         portfolio=False,
         search_only=True,
     )
@@ -139,7 +147,7 @@ def compare(
     )
     if out is not None:
         check_free(Path(out))
-    dataset = read_dataset(data, target, test)
+    dataset = read_dataset(data, target, test, columns, skip_damaged)
     options = replace(options, space=fit_space(space, model, dataset, own=own))
     for sampler in chosen:
         _ = replace(options, sampler=sampler).searched  # a grid of a function raises here

@@ -13,9 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from cotune.arguments import (
+    CHANNELS,
     IMBALANCED,
+    INPUTS,
     fit_space,
     n_cores,
+    named,
     read_dataset,
     read_device,
     read_metrics,
@@ -41,6 +44,10 @@ def dry_run(
     *,
     target: str | None,
     test: str | None,
+    columns: Mapping[str, str],
+    skip_damaged: bool,
+    inputs: str,
+    channels: str,
     space: str | None,
     model: str | None,
     fixed: Mapping[str, Any],
@@ -61,7 +68,7 @@ def dry_run(
     Raises:
         UsageError, DataError: As ``run``.
     """
-    dataset = read_dataset(data, target, test)
+    dataset = read_dataset(data, target, test, columns, skip_damaged)
     own = read_own(model)
     metrics = read_metrics(metric)
     options = Options(
@@ -75,6 +82,8 @@ def dry_run(
         timeout=read_timeout(timeout, n_trials),
         seed=seed,
         validation=validation,
+        inputs=str(named(inputs, INPUTS, "inputs")),
+        channels=str(named(channels, CHANNELS, "channels")),
     )
     resources = Resources(read_device(device), workers or n_cores(), lanes)
     print_dry_run(dataset, options, resources)

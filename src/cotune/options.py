@@ -39,6 +39,8 @@ class Options:
             ``finalists``: the configurations of the best finalists, trained on all rows.
         validation: Share of the training rows that trials are judged on, 0-1.
         own: What makes the networks, where they are the user's own.
+        inputs: ``raw``, ``standardize`` or ``auto``, as for :func:`cotune.run`.
+        channels: ``first``, ``last``, ``none`` or ``auto``, likewise.
         search_only: Leave it at the search, without finalists and a final model. The test set is
             not read, and all of the time is the search's.
     """
@@ -58,6 +60,8 @@ class Options:
     ensemble_of: str = "search"
     validation: float = 0.2
     own: OwnNetwork | None = None
+    inputs: str = "auto"
+    channels: str = "auto"
     search_only: bool = False
 
     @property
@@ -130,6 +134,8 @@ def describe_run(
         "ensemble_of": options.ensemble_of,
         "search_only": options.search_only,
         "validation": options.validation,
+        "inputs": options.inputs,
+        "channels": options.channels,
         "device": resources.device,
         "workers": resources.workers if resources.device == "cpu" else None,
         "lanes": lanes,

@@ -31,7 +31,9 @@ def recorded_dataset(run: RunDirectory) -> Dataset:
                     f"{path}: the run's data is no longer there; put it back, or go on with "
                     f"cotune resume {shlex.quote(str(run.path))} {option} NEW_PATH"
                 )
-        dataset = read_data(source.path, target=source.target, test=source.test)
+        dataset = read_data(
+            source.path, target=source.target, test=source.test, reading=source.reading
+        )
     elif name in [entry.name for entry in entries()]:
         dataset = load(name)
     else:
@@ -57,6 +59,8 @@ def recorded_source(run: RunDirectory) -> Source | None:
         if not all(isinstance(value, str | None) for value in (source.target, source.test)):
             raise TypeError(recorded)
         os.fspath(source.path)
+        if not isinstance(source.columns, dict) or not isinstance(source.skip_damaged, bool):
+            raise TypeError(recorded)
     except TypeError:
         raise StorageError(
             f"{run.config_path}: is damaged, or not what a run writes there (dataset.source)"

@@ -10,7 +10,9 @@ from typing import Any
 
 from cotune.api import Before, RunResult, carry_out, open_run, workers_for
 from cotune.arguments import (
+    CHANNELS,
     ENSEMBLES,
+    INPUTS,
     ModelLike,
     count,
     named,
@@ -187,11 +189,13 @@ def _dataset(run: RunDirectory, data: Data, target: str | int | None, test: Data
     if data is None and test is None:
         return recorded_dataset(run)
     source = recorded_source(run)
+    columns, skip_damaged = None, False
     if source is not None:
+        columns, skip_damaged = source.columns, source.skip_damaged
         data = source.path if data is None else data
         target = source.target if target is None else target
         test = source.test if test is None else test
-    dataset = read_dataset(data, target, test)
+    dataset = read_dataset(data, target, test, columns, skip_damaged)
     check_fingerprint(run, dataset)
     return dataset
 
@@ -227,6 +231,8 @@ def _options(
             ensemble=count(config["ensemble"], "ensemble"),
             ensemble_of=named(config["ensemble_of"], ENSEMBLES, "ensemble_of"),
             validation=float(config["validation"]),
+            inputs=str(named(config.get("inputs", "auto"), INPUTS, "inputs")),
+            channels=str(named(config.get("channels", "auto"), CHANNELS, "channels")),
         )
     except CotuneError:
         raise

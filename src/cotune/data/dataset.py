@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,24 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """The owner's word on how data are read, where it differs from what Cotune would infer.
+
+    Attributes:
+        columns: The kind of a table's column, one of :data:`COLUMN_KINDS`, by its name.
+        skip_damaged: Leave out images that cannot be decoded.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    skip_damaged: bool = False
+
+
+COLUMN_KINDS: Final = ("number", "category", "date", "day-first", "month-first", "skip")
+"""Kinds of a column that its owner can name: ``day-first`` and ``month-first`` are dates in that
+order; ``skip`` leaves the column out."""
+
+
+@dataclass(frozen=True)
 class Source:
     """Where a dataset was read from, so that it can be read again.
 
@@ -39,11 +57,19 @@ class Source:
         path: A file or folder, absolute.
         target: The column of a table that holds the labels.
         test: The file or folder of the test set; None where a part of the rows is sealed.
+        columns, skip_damaged: As in :class:`Reading`.
     """
 
     path: str
     target: str | None = None
     test: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    skip_damaged: bool = False
+
+    @property
+    def reading(self) -> Reading:
+        """The owner's word on how it is read."""
+        return Reading(self.columns, self.skip_damaged)
 
 
 @dataclass(frozen=True)

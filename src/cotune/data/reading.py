@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cotune.data import idx_pairs, image_folder, named_arrays
 from cotune.data.arrays import from_arrays
 from cotune.data.catalog import entries, load
-from cotune.data.dataset import Column, Dataset, Source
+from cotune.data.dataset import Column, Dataset, Reading, Source
 from cotune.data.npy import read_npy, split_column
 from cotune.data.npz import open_npz
 from cotune.data.objects import join_labels, name_labels, read_items, tidy_inputs, tidy_labels
@@ -41,6 +41,7 @@ _ADVICE = {
         "is of a format that is not read; save it as CSV, Parquet or NPZ",
     ),
 }
+_AS_IT_IS = Reading()
 _UNKNOWN = "is of no known format; give CSV, TSV, Parquet, NPZ, NPY, IDX or a folder of images"
 
 
@@ -55,7 +56,13 @@ class _Rows:
     remarks: tuple[str, ...] = ()
 
 
-def read_data(source: Data, *, target: str | int | None = None, test: Data = None) -> Dataset:
+def read_data(
+    source: Data,
+    *,
+    target: str | int | None = None,
+    test: Data = None,
+    reading: Reading = _AS_IT_IS,
+) -> Dataset:
     """A labelled dataset of whatever kind.
 
     The same rows make the same dataset, in whatever order and format they come.
@@ -69,6 +76,7 @@ def read_data(source: Data, *, target: str | int | None = None, test: Data = Non
             column of an array.
         test: The test set, of any of these kinds. Without it, and where the data have none of
             their own, a stratified fifth of the rows is sealed.
+        reading: How to read it, where that differs from what would be inferred.
 
     Raises:
         DataError: There is no such file, it is damaged, or its contents cannot be used.
@@ -98,14 +106,16 @@ def read_data(source: Data, *, target: str | int | None = None, test: Data = Non
         if test is not None and not _is_table(test):
             raise UsageError("test: give a table as the training data are, CSV, TSV or Parquet")
         column = None if target is None else str(target)
-        return read_table(path or source, target=column, test=test_path or test)
-    dataset = _assemble(source, target, test)
+        return read_table(path or source, target=column, test=test_path or test, reading=reading)
+    dataset = _assemble(source, target, test, reading)
     if path is None or (test is not None and test_path is None):
         return dataset
     origin = Source(
         os.path.abspath(path),
         None if target is None else str(target),
         None if test_path is None else os.path.abspath(test_path),
+        dict(reading.columns),
+        reading.skip_damaged,
     )
     return replace(dataset, source=origin)
 
@@ -191,7 +201,7 @@ def check_path(source: str | os.PathLike[str]) -> None:
         raise DataError(f"{path}: {_ADVICE.get(suffix, _UNKNOWN)}")
 
 
-def _assemble(source: Data, target: str | int | None, test: Data) -> Dataset:
+def _assemble(source: Data, target: str | int | None, test: Data, reading: Reading) -> Dataset:
     """A dataset of rows that are no table."""
     path = _path(source)
     name = "arrays" if path is None else str(path)

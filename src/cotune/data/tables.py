@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cotune.data.arrays import as_labels, from_arrays, parse_labels
-from cotune.data.dataset import Column, Dataset, Source
+from cotune.data.dataset import Column, Dataset, Reading, Source
 from cotune.data.pixel_columns import find_layout, is_pixel, read_images
 from cotune.data.raw_table import RawTable, is_text, listed, shorten
 from cotune.data.table_columns import (
@@ -32,6 +32,7 @@ from cotune.exceptions import DataError
 TARGETS: Final = ("label", "target", "class", "y")
 """What the column of the labels is called where nobody says; else it is the last one."""
 
+_AS_IT_IS: Final = Reading()
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d([ T][\d:.]+Z?)?", re.A)
 _EXACT: Final = 2**53  # floats beyond this leave out whole numbers
 
@@ -42,6 +43,7 @@ def read_table(
     target: str | None = None,
     test: Any = None,
     name: str | None = None,
+    reading: Reading = _AS_IT_IS,
 ) -> Dataset:
     """A dataset of a CSV, TSV or Parquet file, or of a DataFrame.
 
@@ -56,6 +58,7 @@ def read_table(
         test: The same columns of the test set. Without it a stratified fifth of the rows is
             sealed, the same whatever the order of the rows.
         name: What the user calls it; the file's name by default.
+        reading: The kinds of columns that the user names.
 
     Raises:
         DataError: It cannot be read; a cell is of another type than its column, infinite, or a
@@ -94,7 +97,13 @@ def read_table(
     )
     origin = None
     if not is_frame and not hasattr(test, "__arrow_c_stream__"):
-        origin = Source(os.path.abspath(source), target, test and os.path.abspath(test))
+        origin = Source(
+            os.path.abspath(source),
+            target,
+            test and os.path.abspath(test),
+            dict(reading.columns),
+            reading.skip_damaged,
+        )
     return replace(dataset, name=name, remarks=(*remarks, *dataset.remarks), source=origin)
 
 
