@@ -61,7 +61,8 @@ def table(rows: int = 100) -> Dataset:
 
 
 def test_a_table():
-    text = said(table(), n_trials=5, timeout=None)
+    with pytest.warns(UserWarning, match="'version' has a single value"):
+        text = said(table(), n_trials=5, timeout=None)
     for line in [
         "data people",
         "from /data/people.csv",
@@ -74,7 +75,7 @@ def test_a_table():
         "note rows 3 and 4 are equal",
         "owner boolean 0 to 1",
         "town category 5: Ulm, Bonn, Köln, ...",
-        "version number a single value: left out",
+        "version number a single value in the training part: left out",
         "search tpe, pruner asha, 5 trials",
         "note the classes are imbalanced: consider --metric f1",
     ]:
@@ -144,6 +145,30 @@ def test_the_command_trains_nothing_and_writes_nothing(invoke, tmp_path: Path):
         assert line in text
     assert list(tmp_path.iterdir()) == []
     assert workers_of(os.getpid()) == []
+
+
+def test_where_the_test_set_is_from(invoke, tmp_path: Path):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (50, 4, 4), np.uint8), np.arange(50) % 2
+    # as many test rows as a stratified fifth of all has
+    np.savez("own.npz", x_train=x[:40], y_train=y[:40], x_test=x[40:], y_test=y[40:])
+    np.savez("whole.npz", x=x[:40], y=y[:40])
+    np.savez("other.npz", x=x[40:], y=y[40:])
+    for arguments, line in [
+        (["own.npz"], "test 10 rows, the data's own, sealed until the end"),
+        (["whole.npz"], "test 8 rows, a stratified fifth, sealed until the end"),
+        (["whole.npz", "--test", "other.npz"], "test 10 rows, of other.npz, sealed until the end"),
+    ]:
+        done = invoke(*arguments, "--n-trials", "1")
+        assert line in re.sub(" +", " ", done.output), done.output
+
+
+def test_a_column_whose_missing_cells_tell_is_kept(invoke):
+    rows = [f"{'' if i % 3 else 7},{i % 5 * 1.5},{'ab'[i % 2]}" for i in range(60)]
+    Path("some.csv").write_text("\n".join(["seven,other,label", *rows]))
+    text = re.sub(" +", " ", invoke("some.csv", "--n-trials", "1").output)
+    assert "seven number 7 or missing" in text
+    assert "left out" not in text
 
 
 def test_what_is_wrong_is_wrong_in_a_dry_run_too(invoke):

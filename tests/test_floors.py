@@ -86,6 +86,7 @@ FLOORS = {
     "cotune.schedules": 1,
     "cotune.scoring": 2,
     "cotune.search": 6,
+    "cotune.settings": 7,
     "cotune.signals": 1,
     "cotune.space": 1,
     "cotune.space_yaml": 1,

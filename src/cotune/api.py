@@ -11,34 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from cotune.arguments import (
-    CHANNELS,
-    ENSEMBLES,
-    INPUTS,
-    count,
-    fit_space,
-    n_cores,
-    named,
-    positive,
-    read_dataset,
-    read_device,
-    read_metrics,
-    read_own,
-    read_precision,
-    read_seed,
-    read_size,
-    read_space,
-    read_timeout,
-)
-from cotune.capacity import FIRST_GUESS
+from cotune.arguments import read_dataset, read_own
 from cotune.data import Dataset, prepare
 from cotune.data.reading import Data
 from cotune.data.splits import parts_of_rows
-from cotune.duration import parse_duration
-from cotune.enqueue import check_configurations
 from cotune.ensemble import Ensemble
 from cotune.ensemble import load_ensemble as read_ensemble
-from cotune.exceptions import StorageError, UsageError
+from cotune.exceptions import StorageError
 from cotune.executors.base import Executor
 from cotune.executors.in_process import InProcessExecutor, one_thread
 from cotune.executors.processes import ProcessExecutor
@@ -51,10 +30,11 @@ from cotune.options import Options, Resources, describe_run
 from cotune.report import build_report
 from cotune.results import FinalResult, Summary, Value
 from cotune.rundir import RunDirectory, default_path
+from cotune.settings import read_settings
 from cotune.signals import Stopped, StopRequest, stop_request
 from cotune.space import Space
 from cotune.storage import OptunaStudy, load_study
-from cotune.study import PRUNERS, SAMPLERS, PrunerLike, SamplerLike
+from cotune.study import PrunerLike, SamplerLike
 from cotune.tune import Tuner
 
 _CLOSING_SECONDS = 2.5  # test, report and exit after the final model
@@ -255,50 +235,37 @@ def run(
         KeyboardInterrupt: A signal stopped the run; what was finished is kept.
     """
     began = time.monotonic() if began is None else began
-    metrics = read_metrics(metric)
-    own = read_own(model)
-    options = Options(
-        space=read_space(space, model, fixed=fixed) if own is None else Space({}),
-        own=own,
-        sampler=named(sampler, SAMPLERS, "sampler"),
-        pruner=named(pruner, PRUNERS, "pruner"),
-        metric=metrics[0],
-        costs=metrics[1],
-        n_trials=positive(n_trials, "n_trials"),
-        timeout=read_timeout(timeout, n_trials),
-        seed=read_seed(seed),
-        ensemble=count(ensemble, "ensemble"),
-        ensemble_of=named(ensemble_of, ENSEMBLES, "ensemble_of"),
-        portfolio=bool(portfolio),
-        patience=positive(patience, "patience"),
+    settings = read_settings(
+        space=space,
+        model=model,
+        fixed=fixed,
+        sampler=sampler,
+        pruner=pruner,
+        metric=metric,
+        n_trials=n_trials,
+        timeout=timeout,
+        seed=seed,
+        workers=workers,
+        lanes=lanes,
+        device=device,
+        precision=precision,
+        portfolio=portfolio,
+        patience=patience,
+        ensemble=ensemble,
+        ensemble_of=ensemble_of,
         validation=validation,
-        inputs=str(named(inputs, INPUTS, "inputs")),
-        channels=str(named(channels, CHANNELS, "channels")),
+        inputs=inputs,
+        channels=channels,
+        checkpoint=checkpoint,
+        max_disk=max_disk,
+        enqueue=enqueue,
     )
-    if options.costs and options.pruner not in ("asha", "top-k", "none"):
-        raise UsageError("pruner: with several objectives it can be asha, top-k or none")
-    if own is None:
-        options = replace(options, enqueued=check_configurations(enqueue, options.searched))
-    device = read_device(device)
-    resources = Resources(
-        device,
-        0 if workers == "in-process" else positive(workers, "workers") or n_cores(),
-        positive(lanes, "lanes"),
-        read_precision(precision, device),
-        parse_duration(checkpoint, "checkpoint"),
-        read_size(max_disk, "max_disk"),
-    )
-    if resources.is_lockstep(options) and resources.lanes is None:
-        resources = replace(resources, lanes=FIRST_GUESS[device])  # what is measured differs
-    with workers_for(options, resources) as pool:
+    with workers_for(settings.options, settings.resources) as pool:
         # They import PyTorch while the data is read.
         dataset = read_dataset(data, target, test, columns, skip_damaged)
-        fitted = fit_space(space, model, dataset, fixed, own, validation, options.seed)
-        options = replace(options, space=fitted)
-        options = replace(options, enqueued=check_configurations(enqueue, options.searched))
         return carry_out(
-            options,
-            resources,
+            settings.fit(dataset),
+            settings.resources,
             dataset,
             pool,
             lambda: RunDirectory.create(out or default_path(dataset.name)),

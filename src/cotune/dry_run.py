@@ -12,81 +12,41 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cotune.arguments import (
-    CHANNELS,
-    IMBALANCED,
-    INPUTS,
-    fit_space,
-    n_cores,
-    named,
-    read_dataset,
-    read_device,
-    read_metrics,
-    read_own,
-    read_timeout,
-)
+from cotune.arguments import IMBALANCED, read_dataset
 from cotune.capacity import MOST_LANES
-from cotune.data import Dataset, check_learnable
-from cotune.data.arrays import SEALED_SHARE
-from cotune.data.splits import stratified_split
+from cotune.data import Dataset, TrainingData, prepare
+from cotune.data.reading import Data
+from cotune.data.table_preprocess import TablePreprocessing
 from cotune.hyperparameters import shown_value
 from cotune.options import Options, Resources
+from cotune.settings import read_settings
 from cotune.space import Space, count_values, describe
 
 _WIDTH: Final = 80
 _MOST_COLUMNS: Final = 40
 _MOST_CLASSES: Final = 30
+_LEFT_OUT: Final = "a single value in the training part: left out"
 _BAR: Final = 20  # characters of the commonest class's bar
 
 
 def dry_run(
-    data: str | Dataset | tuple[Any, Any],
+    data: Data,
     *,
     target: str | None,
     test: str | None,
     columns: Mapping[str, str],
     skip_damaged: bool,
-    inputs: str,
-    channels: str,
-    space: str | None,
-    model: str | None,
-    fixed: Mapping[str, Any],
-    sampler: str,
-    pruner: str,
-    metric: str,
-    n_trials: int | None,
-    timeout: str | float | None,
-    seed: int,
-    workers: int | None,
-    lanes: int | None,
-    device: str,
-    validation: float,
-    **_: Any,
+    out: object = None,
+    **asked: Any,
 ) -> None:
     """Read the data and print what :func:`cotune.run` would do with these arguments.
 
     Raises:
         UsageError, DataError: As ``run``.
     """
+    settings = read_settings(**asked)
     dataset = read_dataset(data, target, test, columns, skip_damaged)
-    own = read_own(model)
-    metrics = read_metrics(metric)
-    options = Options(
-        space=fit_space(space, model, dataset, fixed, own, validation, seed),
-        own=own,
-        sampler=sampler,
-        pruner=pruner,
-        metric=metrics[0],
-        costs=metrics[1],
-        n_trials=n_trials,
-        timeout=read_timeout(timeout, n_trials),
-        seed=seed,
-        validation=validation,
-        inputs=str(named(inputs, INPUTS, "inputs")),
-        channels=str(named(channels, CHANNELS, "channels")),
-    )
-    resources = Resources(read_device(device), workers or n_cores(), lanes)
-    print_dry_run(dataset, options, resources)
+    print_dry_run(dataset, settings.fit(dataset), settings.resources)
 
 
 def print_dry_run(
@@ -107,17 +67,10 @@ def print_dry_run(
 
 
 def _parts(dataset: Dataset, options: Options, resources: Resources) -> Iterator[RenderableType]:
-    check_learnable(dataset)
-    train, held_out = stratified_split(
-        dataset.labels,
-        options.validation,
-        options.seed,
-        classes=dataset.classes,
-        name=dataset.name,
-    )
-    yield _facts(_data_facts(dataset, len(train), len(held_out)))
-    if dataset.columns:
-        yield from _section("columns", _columns(dataset, train))
+    training, preprocessing = prepare(dataset, validation=options.validation, seed=options.seed)
+    yield _facts(_data_facts(dataset, training))
+    if isinstance(preprocessing, TablePreprocessing):
+        yield from _section("columns", _columns(dataset, training, preprocessing))
     yield from _section("classes", _classes(dataset))
     yield from _section("space", _space(options.searched))
     yield Text()
@@ -148,7 +101,7 @@ def _list(*columns: str) -> Table:
     return table
 
 
-def _data_facts(dataset: Dataset, train: int, held_out: int) -> list[tuple[str, str]]:
+def _data_facts(dataset: Dataset, training: TrainingData) -> list[tuple[str, str]]:
     source = dataset.source
     facts = [("data", dataset.name)]
     if source is not None:
@@ -157,7 +110,8 @@ def _data_facts(dataset: Dataset, train: int, held_out: int) -> list[tuple[str, 
             facts.append(("target", source.target))
     facts.append(("rows", f"{len(dataset) + dataset.n_test:,}"))
     facts.append(("inputs", _inputs(dataset)))
-    facts.append(("training", f"{train:,} rows"))
+    facts.append(("training", f"{training.n_train:,} rows"))
+    held_out = len(training.labels) - training.n_train
     facts.append(("validation", f"{held_out:,} rows, stratified by class"))
     facts.append(("test", _test(dataset)))
     facts += [("note", remark) for remark in dataset.remarks]
@@ -180,25 +134,22 @@ def _inputs(dataset: Dataset) -> str:
 def _test(dataset: Dataset) -> str:
     if not dataset.n_test:
         return "no test set: the final model will have no test score"
-    source = dataset.source
-    if source is not None and source.test is not None:
-        return f"{dataset.n_test:,} rows of {source.test}, sealed until the end"
-    whole = len(dataset) + dataset.n_test
-    if abs(dataset.n_test - SEALED_SHARE * whole) <= len(dataset.classes):
-        return f"{dataset.n_test:,} rows, a stratified fifth, sealed until the end"
-    return f"{dataset.n_test:,} rows that came with the data, sealed until the end"
+    return f"{dataset.n_test:,} rows, {dataset.test_origin}, sealed until the end"
 
 
-def _columns(dataset: Dataset, train: NDArray[np.int64]) -> Table:
+def _columns(dataset: Dataset, training: TrainingData, preprocessing: TablePreprocessing) -> Table:
     table = _list("name", "kind", "values", ">missing")
-    for i, column in enumerate(dataset.columns[:_MOST_COLUMNS]):
+    assert training.order is not None
+    train = training.order[: training.n_train]
+    parts = preprocessing.parts[:_MOST_COLUMNS]
+    for i, (column, part) in enumerate(zip(dataset.columns, parts, strict=False)):
         cells = np.asarray(dataset.inputs[train, i], np.float64)
         present = cells[~np.isnan(cells)]
         missing = len(cells) - len(present)
         table.add_row(
             Text(column.name),
             column.kind,
-            Text(_values(column.categories, present)),
+            Text(_values(column.categories, present) if part.is_used else _LEFT_OUT),
             f"{missing:,}" if missing else "",
         )
     left = len(dataset.columns) - _MOST_COLUMNS
@@ -208,13 +159,13 @@ def _columns(dataset: Dataset, train: NDArray[np.int64]) -> Table:
 
 
 def _values(categories: tuple[str, ...], present: NDArray[np.float64]) -> str:
-    """What a column holds in the training part."""
-    if len(np.unique(present)) < 2:
-        return "a single value: left out"
+    """A column's values in the training part."""
     if categories:
         shown = ", ".join(categories[:3])
         return f"{len(categories)}: {shown}" + (", ..." if len(categories) > 3 else "")
-    return f"{present.min():.4g} to {present.max():.4g}"
+    if len(present) and present.min() < present.max():
+        return f"{present.min():.4g} to {present.max():.4g}"
+    return f"{present[0]:.4g} or missing" if len(present) else "missing"
 
 
 def _classes(dataset: Dataset) -> Table:

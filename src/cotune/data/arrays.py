@@ -90,6 +90,7 @@ def from_arrays(
         indices = indices[places]
 
     remarks: tuple[str, ...] = ()
+    test_origin = "the data's own"
     if test is False:
         kept_places = places if by_content else None
         return Dataset(name, rows, indices, names, None, 0, columns, kept_places)
@@ -114,6 +115,7 @@ def from_arrays(
         check_class_counts(
             indices, names, at_least=3, parts="the training, validation and test part", name=name
         )
+        test_origin = "a stratified fifth"
         kept, sealed = stratified_split(indices, SEALED_SHARE, SEAL_SEED, classes=names, name=name)
         places, test_places = places[kept], places[sealed]
         if digests is not None:
@@ -131,6 +133,7 @@ def from_arrays(
         rows=places if by_content else None,
         test_rows=test_places if by_content else None,
         remarks=remarks,
+        test_origin=test_origin,
     )
 
 

@@ -91,6 +91,7 @@ class Dataset:
             places are there. The images of a folder are counted in the order of their paths.
         remarks: What reading did to the data, for people: one line each.
         source: Where it was read from; None where it was made of objects in memory.
+        test_origin: Where the test set is from, for people.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Dataset:
     test_rows: NDArray[np.int64] | None = None
     remarks: tuple[str, ...] = ()
     source: Source | None = None
+    test_origin: str = "the data's own"
 
     def __len__(self) -> int:
         return len(self.inputs)

@@ -96,6 +96,16 @@ def read_data(
                 f"{test_path}: is the training data itself; give other rows as the test set, or "
                 "none, and a part of these is sealed"
             )
+    dataset = _read_dataset(source, target, test, reading)
+    if test is None:
+        return dataset
+    given = "the test set given" if test_path is None else f"of {test_path}"
+    return replace(dataset, test_origin=given)
+
+
+def _read_dataset(source: Data, target: str | int | None, test: Data, reading: Reading) -> Dataset:
+    """A dataset of anything but a named one."""
+    path, test_path = _path(source), _path(test)
     if _is_labelled_frame(source) and target is None:
         source, target = join_labels(source[0], source[1], "table")
     if _is_table(source):

@@ -41,6 +41,11 @@ class NumberFeatures:
     scale: float
     missing: bool
 
+    @property
+    def is_used(self) -> bool:
+        """Whether the column has a feature."""
+        return self.scale > 0 or self.missing
+
 
 @dataclass(frozen=True)
 class CategoryFeatures:
@@ -56,6 +61,11 @@ class CategoryFeatures:
     kept: tuple[int, ...]
     other: bool
     missing: bool
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the column has a feature."""
+        return bool(self.kept) or self.other
 
 
 ColumnFeatures = NumberFeatures | CategoryFeatures
@@ -147,12 +157,10 @@ class TablePreprocessing:
             part: ColumnFeatures
             if column.kind == "category":
                 part = _fit_categories(cells, len(column.categories))
-                if not part.kept and not part.other:
-                    constant.append(column.name)
             else:
                 part = _fit_numbers(cells, column.name)
-                if part.scale == 0 and not part.missing:
-                    constant.append(column.name)
+            if not part.is_used:
+                constant.append(column.name)
             parts.append(part)
         fitted = cls(tuple(columns), tuple(parts))
         if fitted.features == 0:
