@@ -15,6 +15,7 @@ from rich.text import Text
 from cotune.arguments import IMBALANCED, read_dataset
 from cotune.capacity import MOST_LANES
 from cotune.data import Dataset, TrainingData, prepare
+from cotune.data.dataset import ColumnNote
 from cotune.data.reading import Data
 from cotune.data.table_preprocess import TablePreprocessing
 from cotune.hyperparameters import shown_value
@@ -138,23 +139,33 @@ def _test(dataset: Dataset) -> str:
 
 
 def _columns(dataset: Dataset, training: TrainingData, preprocessing: TablePreprocessing) -> Table:
-    table = _list("name", "kind", "values", ">missing")
+    table = _list("name", "kind", "taken for", "values", ">missing")
     assert training.order is not None
     train = training.order[: training.n_train]
-    parts = preprocessing.parts[:_MOST_COLUMNS]
-    for i, (column, part) in enumerate(zip(dataset.columns, parts, strict=False)):
-        cells = np.asarray(dataset.inputs[train, i], np.float64)
+    place_of = {column.name: place for place, column in enumerate(dataset.columns)}
+    notes = dataset.column_notes or [
+        ColumnNote(column.name, column.kind, "") for column in dataset.columns
+    ]
+    for note in notes[:_MOST_COLUMNS]:
+        place = place_of.get(note.name)
+        if place is None:
+            table.add_row(Text(note.name), note.kind, Text(note.why), "", "")
+            continue
+        cells = np.asarray(dataset.inputs[train, place], np.float64)
         present = cells[~np.isnan(cells)]
         missing = len(cells) - len(present)
+        is_used = preprocessing.parts[place].is_used
+        categories = dataset.columns[place].categories
         table.add_row(
-            Text(column.name),
-            column.kind,
-            Text(_values(column.categories, present) if part.is_used else _LEFT_OUT),
+            Text(note.name),
+            note.kind,
+            Text(note.why),
+            Text(_values(categories, present) if is_used else _LEFT_OUT),
             f"{missing:,}" if missing else "",
         )
-    left = len(dataset.columns) - _MOST_COLUMNS
+    left = len(notes) - _MOST_COLUMNS
     if left > 0:
-        table.add_row(f"and {left:,} more", "", "", "")
+        table.add_row(f"and {left:,} more", "", "", "", "")
     return table
 
 

@@ -127,7 +127,8 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             y = column_or_1d(y, warn=True)
             check_consistent_length(X, y)
             raw = read_raw(X, "X")
-            self._columns, X, _ = understand(raw, list(raw.columns))
+            found = understand(raw, list(raw.columns), counters=True)
+            self._columns, X = found.columns, found.cells
         else:
             X, y = validate_data(self, X, y, allow_nd=True)
         check_classification_targets(y)

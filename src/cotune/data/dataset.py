@@ -24,11 +24,28 @@ class Column:
     Attributes:
         kind: ``category`` where its values are texts.
         categories: Those texts; a cell holds an index into them.
+        form: How numbers are written where they are texts: ``number|THOUSANDS|DECIMAL|UNIT``,
+            ``date|ORDER`` or ``time``; "" for plain numbers.
     """
 
     name: str
     kind: Literal["number", "boolean", "category"]
     categories: tuple[str, ...] = ()
+    form: str = field(default="", repr=False)  # the fingerprint of older runs had none
+
+
+@dataclass(frozen=True)
+class ColumnNote:
+    """What a column of a table was taken for, for people.
+
+    Attributes:
+        kind: ``number``, ``boolean``, ``category``, or ``-`` for a column that is left out.
+        why: What made it so.
+    """
+
+    name: str
+    kind: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -92,6 +109,7 @@ class Dataset:
         remarks: What reading did to the data, for people: one line each.
         source: Where it was read from; None where it was made of objects in memory.
         test_origin: Where the test set is from, for people.
+        column_notes: What each column of a table was taken for, those that are left out too.
     """
 
     name: str
@@ -106,6 +124,7 @@ class Dataset:
     remarks: tuple[str, ...] = ()
     source: Source | None = None
     test_origin: str = "the data's own"
+    column_notes: tuple[ColumnNote, ...] = ()
 
     def __len__(self) -> int:
         return len(self.inputs)

@@ -3,52 +3,84 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cotune.data.column_kinds import (
+    BOOLEANS,
+    TextKind,
+    category_kind,
+    is_missing_number,
+    read_text_kind,
+    values_of,
+)
+from cotune.data.counters import find_counter
 from cotune.data.csv_file import MISSING
-from cotune.data.dataset import Column
+from cotune.data.dataset import Column, ColumnNote
 from cotune.data.raw_table import RawTable, is_text, listed, shorten
+from cotune.data.written_numbers import NumberForm
 from cotune.exceptions import DataError
-
-LONGEST_TEXT: Final = 200
-"""Characters of a category or class; a longer text is none."""
 
 UNKNOWN: Final = -1.0
 """The cell of a category that the table had not."""
 
-_MOSTLY: Final = 0.75  # share of numbers that makes a column one of numbers with an error in it
-_MOST_CATEGORIES: Final = 10_000
 _MOST_DESCRIPTION: Final = 12 << 20  # bytes of model.json that columns may take
 _SHOWN: Final = 5  # remarks in a message
 
-_NUMBER: Final = re.compile(
-    r"[+-]?((\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?|inf|infinity)", re.I | re.A
-)
-_GROUPED: Final = re.compile(
-    r"[+-]?(\d+,\d+|\d{1,3}(\.\d{3})+(,\d+)?|\d{1,3}(,\d{3})+(\.\d+)?)", re.A
-)  # a decimal comma, or what thousands are parted by
-_BOOLEANS: Final = {"true": 1.0, "false": 0.0}
+
+@dataclass(frozen=True)
+class Understood:
+    """The columns of a table that can be learned from.
+
+    Attributes:
+        columns: Their names and kinds.
+        cells: ``float64 [rows, columns]``.
+        notes: What every column was taken for, those that are left out too.
+        remarks: What is left out or may be otherwise, for people.
+    """
+
+    columns: tuple[Column, ...]
+    cells: NDArray[np.float64]
+    notes: tuple[ColumnNote, ...]
+    remarks: list[str]
 
 
 def understand(
-    raw: RawTable, names: Sequence[str]
-) -> tuple[tuple[Column, ...], NDArray[np.float64], list[str]]:
-    """The columns that can be learned from, their cells ``[rows, columns]``, and remarks."""
+    raw: RawTable,
+    names: Sequence[str],
+    kinds: Mapping[str, str] | None = None,
+    counters: bool = False,
+) -> Understood:
+    """Decide what columns are, and read their cells.
+
+    Args:
+        names: The columns to read.
+        kinds: What their owner says that some are; see
+            :data:`~cotune.data.dataset.COLUMN_KINDS`.
+        counters: Keep columns that count or name the rows.
+
+    Raises:
+        DataError: A cell is not of the kind of its column, dates are ambiguous, or nothing is left
+            to learn from.
+    """
+    kinds = kinds or {}
     columns: list[Column] = []
     values: list[NDArray[np.float64]] = []
+    notes: list[ColumnNote] = []
     remarks: list[str] = []
-    for name in names:
-        understood = _understand(raw, name)
-        if isinstance(understood, str):
-            remarks.append(f"{shorten(name)!r} is left out: {understood}")
-        else:
-            columns.append(understood[0])
-            values.append(understood[1])
+    for place, name in enumerate(names):
+        found = _understand(raw, name, kinds.get(name), None if counters else place == 0)
+        notes.append(ColumnNote(name, found.column.kind if found.column else "-", found.why))
+        if found.remark:
+            remarks.append(found.remark)
+        if found.column is not None and found.cells is not None:
+            columns.append(found.column)
+            values.append(found.cells)
     if not columns:
         why = f" ({'; '.join(remarks[:_SHOWN])})" if remarks else ""
         raise DataError(
@@ -67,64 +99,131 @@ def understand(
     cells = np.empty((len(raw), len(columns)))
     for place, column_values in enumerate(values):
         cells[:, place] = column_values
-    return tuple(columns), cells, remarks
+    return Understood(tuple(columns), cells, tuple(notes), remarks)
 
 
-def _understand(raw: RawTable, name: str) -> tuple[Column, NDArray[np.float64]] | str:
-    """What a column is and its cells; or why it is left out."""
+@dataclass(frozen=True)
+class _Found:
+    column: Column | None
+    cells: NDArray[np.float64] | None
+    why: str
+    remark: str = ""
+
+
+def _understand(raw: RawTable, name: str, wanted: str | None, is_first: bool | None) -> _Found:
+    """What a column is and its cells; or why it is left out.
+
+    Args:
+        wanted: What its owner says.
+        is_first: Whether it is the first column; None where counters are kept.
+    """
     import pyarrow as pa
 
+    if wanted == "skip":
+        return _left_out(name, "as was asked for", "")
     kind = raw.columns[name].type
-    if not is_text(kind) and not pa.types.is_dictionary(kind):
-        values = read_numbers(raw, name)
-        if np.isnan(values).all():
-            return "it has no values"
-        return Column(name, "boolean" if pa.types.is_boolean(kind) else "number"), values
+    is_texts = is_text(kind) or pa.types.is_dictionary(kind)
+    if is_texts or wanted == "category":
+        found = _of_texts(raw, name, wanted)
+    else:
+        if wanted in ("date", "day-first", "month-first") and not pa.types.is_temporal(kind):
+            raise DataError(f"{raw.where}: column {shorten(name)!r} holds numbers, not dates")
+        cells = read_numbers(raw, name)
+        if np.isnan(cells).all():
+            return _left_out(name, "it has no values", "")
+        if pa.types.is_boolean(kind):
+            return _Found(Column(name, "boolean"), cells, "true and false")
+        if pa.types.is_temporal(kind):
+            form = "time" if pa.types.is_time(kind) else "date|year-first"
+            column = Column(name, "number", form=form)
+            return _Found(column, cells, "dates or times, in seconds")
+        found = _Found(Column(name, "number"), cells, "numbers")
+    if is_first is None or wanted is not None or found.column is None or found.cells is None:
+        return found
+    if found.column.kind != "number" or found.column.form.startswith(("date", "time")):
+        return found
+    counter = find_counter(name, found.cells, is_first)
+    if counter is None:
+        return found
+    certain, why = counter
+    if certain:
+        return _left_out(name, why, "number")
+    return replace(
+        found, remark=f"{shorten(name)!r}: {why}; --column {_said(name)}=skip leaves it out"
+    )
+
+
+def _of_texts(raw: RawTable, name: str, wanted: str | None) -> _Found:
     codes, texts = read_texts(raw, name)
     if not texts:
-        return "it has no values"
-    if name not in raw.categories:
-        numbers = parse_numbers(raw, texts)
-        if not np.isnan(numbers).any():
-            return Column(name, "number"), _checked(raw, name, _looked_up(numbers, codes))
-        if all(text.lower() in _BOOLEANS for text in texts):
-            return Column(name, "boolean"), _booleans(raw, name)
-        share = np.isfinite(numbers)[codes[codes >= 0]].mean()
-        if share >= _MOSTLY:
-            raise _no_number(raw, name, codes, texts, numbers)
-    is_id = len(texts) == np.count_nonzero(codes >= 0)
-    if is_id or len(texts) > _MOST_CATEGORIES:
-        _check_not_grouped(raw, name, codes, texts)
-    if is_id:
-        return "its texts are all different, as ids are"
-    if len(texts) > _MOST_CATEGORIES or max(map(len, texts)) > LONGEST_TEXT:
-        return "its texts are too many or too long to be categories"
-    return Column(name, "category", texts), _looked_up(np.arange(len(texts), dtype=float), codes)
+        return _left_out(name, "it has no values", "")
+    counts = np.bincount(codes[codes >= 0], minlength=len(texts))
+    if name in raw.categories and wanted is None:
+        found = category_kind(texts, counts)
+    else:
+        found = read_text_kind(texts, counts, decimal_comma=raw.decimal_comma, wanted=wanted)
+    if found.kind == "skip" and found.is_date:
+        raise DataError(
+            f"{raw.where}: column {shorten(name)!r}: {found.why}; say which with --column "
+            f"{_said(name)}=day-first or {_said(name)}=month-first"
+        )
+    if found.kind == "skip":
+        return _left_out(name, found.why, "category")
+    if found.wrong is not None:
+        raise _wrong_cell(raw, name, codes, texts, found)
+    remark = ""
+    if found.doubt:
+        other = "category" if found.kind == "number" else "skip"
+        remark = f"{shorten(name)!r}: {found.doubt}; --column {_said(name)}={other} says otherwise"
+    if found.kind == "category":
+        cells = _looked_up(np.arange(len(texts), dtype=float), codes)
+        return _Found(Column(name, "category", texts), cells, found.why, remark)
+    assert found.numbers is not None
+    if found.kind == "boolean":
+        return _Found(Column(name, "boolean"), _booleans(raw, name), found.why, remark)
+    cells = _checked(raw, name, _looked_up(found.numbers, codes))
+    return _Found(Column(name, "number", form=found.form), cells, found.why, remark)
+
+
+def _left_out(name: str, why: str, keep: str) -> _Found:
+    how = f"; --column {_said(name)}={keep} keeps it" if keep else ""
+    return _Found(None, None, f"left out: {why}", f"{shorten(name)!r} is left out: {why}{how}")
+
+
+def _said(name: str) -> str:
+    """A column's name as a shell takes it."""
+    return shlex.quote(shorten(name))
 
 
 def encode(raw: RawTable, columns: Sequence[Column]) -> NDArray[np.float64]:
     """The cells of known columns, ``[rows, columns]``."""
     cells = np.empty((len(raw), len(columns)))
-    encoders = {"number": read_numbers, "boolean": _booleans}
     for place, column in enumerate(columns):
         if column.kind == "category":
             codes, texts = read_texts(raw, column.name)
             place_of = {text: place for place, text in enumerate(column.categories)}
             known = np.array([place_of.get(text, UNKNOWN) for text in texts], float)
             cells[:, place] = _looked_up(known, codes)
+        elif column.kind == "boolean":
+            cells[:, place] = _booleans(raw, column.name)
         else:
-            cells[:, place] = encoders[column.kind](raw, column.name)
+            cells[:, place] = read_numbers(raw, column.name, column.form)
     return cells
 
 
 def check_columns(
-    raw: RawTable, expected: Iterable[str], unknown: bool = False, besides: str | None = None
+    raw: RawTable, expected: Iterable[str], known: Iterable[str] | None = None
 ) -> None:
-    """Raise ``DataError`` where expected columns are missing or, with ``unknown``, others there."""
+    """Raise ``DataError`` where expected columns are missing, or others there than the known ones.
+
+    Args:
+        known: All columns that may be there; None: whichever.
+    """
     expected = dict.fromkeys(expected)
     missing = [name for name in expected if name not in raw.columns]
-    more = [name for name in raw.columns if name not in expected and name != besides]
-    if missing or (unknown and more):
+    allowed = raw.columns if known is None else {*expected, *known}
+    more = [name for name in raw.columns if name not in allowed]
+    if missing or more:
         differences = [
             f"{what}: {listed(names)}"
             for what, names in (("missing", missing), ("not there in training", more))
@@ -136,17 +235,26 @@ def check_columns(
         )
 
 
-def read_numbers(raw: RawTable, name: str) -> NDArray[np.float64]:
-    """A column as numbers, NaN where a cell is missing; dates and times in seconds."""
+def read_numbers(raw: RawTable, name: str, form: str = "") -> NDArray[np.float64]:
+    """A column as numbers, NaN where a cell is missing; dates and times in seconds.
+
+    Args:
+        form: How they are written where they are texts; see :class:`~cotune.data.dataset.Column`.
+    """
     import pyarrow as pa
 
     column = raw.columns[name]
     kind = column.type
     if is_text(kind) or pa.types.is_dictionary(kind):
         codes, texts = read_texts(raw, name)
-        numbers = parse_numbers(raw, texts)
-        if np.isnan(numbers).any():
-            raise _no_number(raw, name, codes, texts, numbers)
+        form = form or str(NumberForm(decimal="," if raw.decimal_comma else "."))
+        numbers = values_of(form, texts)
+        missing = [is_missing_number(text) for text in texts]
+        wrong = np.flatnonzero(np.isnan(numbers) & ~np.array(missing, bool))
+        if len(wrong):
+            is_date = form.startswith("date")
+            kind = TextKind("number", "", wrong=int(wrong[0]), is_date=is_date)
+            raise _wrong_cell(raw, name, codes, texts, kind)
         return _checked(raw, name, _looked_up(numbers, codes))
     per_second = 1.0
     if pa.types.is_temporal(kind):
@@ -164,7 +272,7 @@ def _booleans(raw: RawTable, name: str) -> NDArray[np.float64]:
 
     if is_text(raw.columns[name].type) or pa.types.is_dictionary(raw.columns[name].type):
         codes, texts = read_texts(raw, name)
-        known = np.array([_BOOLEANS.get(text.lower(), math.nan) for text in texts], float)
+        known = np.array([BOOLEANS.get(text.lower(), math.nan) for text in texts], float)
         values = _looked_up(known, codes)
         wrong = np.flatnonzero(np.isnan(values) & (codes >= 0))
         shown = shorten(texts[codes[wrong[0]]]) if len(wrong) else ""
@@ -187,6 +295,10 @@ def read_texts(raw: RawTable, name: str) -> tuple[NDArray[np.int64], tuple[str, 
     import pyarrow as pa
 
     column = raw.columns[name]
+    if pa.types.is_floating(column.type):  # whole numbers that some cells are missing among
+        values = column.to_numpy()
+        if (np.isnan(values) | (values == np.rint(values))).all():
+            column = column.cast(pa.int64(), safe=False)
     if not pa.types.is_dictionary(column.type):
         # in this form Arrow has all it takes, whatever the texts came in
         column = column.cast(pa.large_string()).dictionary_encode()
@@ -212,46 +324,26 @@ def _looked_up(values: NDArray[np.float64], codes: NDArray[np.int64]) -> NDArray
 
 
 def parse_numbers(raw: RawTable, texts: Sequence[str]) -> NDArray[np.float64]:
-    """The numbers that texts are, NaN for those that are none."""
-    numbers = np.full(len(texts), math.nan)
-    for place, text in enumerate(texts):
-        if _NUMBER.fullmatch(text) and (raw.decimal_comma or "," not in text):
-            numbers[place] = float(text.replace(",", "."))
-    return numbers
+    """The plain numbers that texts are, NaN for those that are none."""
+    form = NumberForm(decimal="," if raw.decimal_comma else ".")
+    return np.array([form.parse(text) for text in texts], float)
 
 
-def _no_number(
+def _wrong_cell(
     raw: RawTable,
     name: str,
     codes: NDArray[np.int64],
     texts: Sequence[str],
-    numbers: NDArray[np.float64],
+    found: TextKind,
 ) -> DataError:
-    row = int(np.flatnonzero(np.append(np.isnan(numbers), False)[codes])[0])
+    row = int(np.flatnonzero(codes == found.wrong)[0])
+    what = "date" if found.is_date else "number"
     return raw.error(
         row,
         name,
-        f"{shorten(texts[codes[row]])!r} is not a number, as the column's other cells are; mend "
+        f"{shorten(texts[codes[row]])!r} is not a {what}, as the column's other cells are; mend "
         "the cell or leave it empty",
     )
-
-
-def _check_not_grouped(
-    raw: RawTable, name: str, codes: NDArray[np.int64], texts: Sequence[str]
-) -> None:
-    """Raise ``DataError`` where most texts are numbers as people write them."""
-    grouped = [_GROUPED.fullmatch(text) is not None for text in texts]
-    numbers = [
-        bool(_NUMBER.fullmatch(text)) or one for text, one in zip(texts, grouped, strict=True)
-    ]
-    if any(grouped) and np.mean(numbers) >= _MOSTLY:
-        row = int(np.flatnonzero(np.append(grouped, False)[codes])[0])
-        raise raw.error(
-            row,
-            name,
-            f"{shorten(texts[codes[row]])!r} is not a number as they are read; write 1234.5, "
-            "without thousands apart, or 1234,5 in a file with semicolons",
-        )
 
 
 def _checked(raw: RawTable, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:

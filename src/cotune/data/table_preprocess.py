@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cotune.data.column_kinds import check_form
 from cotune.data.dataset import Column
 from cotune.data.memory import new_array
 from cotune.exceptions import DataError, ModelFileError
@@ -231,7 +232,12 @@ class TablePreprocessing:
         return {
             "kind": "table",
             "columns": [
-                {"name": column.name, "kind": column.kind, "categories": list(column.categories)}
+                {
+                    "name": column.name,
+                    "kind": column.kind,
+                    "categories": list(column.categories),
+                    **({"form": column.form} if column.form else {}),
+                }
                 for column in self.columns
             ],
             "parts": [
@@ -349,9 +355,14 @@ def _warn_of_constants(names: Sequence[str]) -> None:
 
 
 def _read_column(data: Any, key: str) -> Column:
-    if not isinstance(data, dict) or set(data) != {"name", "kind", "categories"}:
+    if not isinstance(data, dict) or set(data) - {"form"} != {"name", "kind", "categories"}:
         raise _damaged("name, kind and categories expected", key)
     name, kind, texts = data["name"], data["kind"], data["categories"]
+    form = data.get("form", "")
+    try:
+        check_form(form)
+    except (AttributeError, TypeError, ValueError):
+        raise _damaged("a known form expected", key) from None
     if not isinstance(name, str) or kind not in ("number", "boolean", "category"):
         raise _damaged("a name and a known kind expected", key)
     if (
@@ -361,7 +372,7 @@ def _read_column(data: Any, key: str) -> Column:
         or bool(texts) != (kind == "category")
     ):
         raise _damaged("the distinct texts of its categories expected", key)
-    return Column(name, kind, tuple(texts))
+    return Column(name, kind, tuple(texts), form)
 
 
 def _read_part(data: Any, column: Column, key: str) -> ColumnFeatures:

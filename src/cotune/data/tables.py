@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cotune.data.arrays import as_labels, from_arrays, parse_labels
-from cotune.data.dataset import Column, Dataset, Reading, Source
+from cotune.data.column_kinds import LONGEST_TEXT
+from cotune.data.dataset import Column, ColumnNote, Dataset, Reading, Source
 from cotune.data.pixel_columns import find_layout, is_pixel, read_images
 from cotune.data.raw_table import RawTable, is_text, listed, shorten
 from cotune.data.table_columns import (
-    LONGEST_TEXT,
     check_columns,
     encode,
     parse_numbers,
@@ -27,7 +27,7 @@ from cotune.data.table_columns import (
     understand,
 )
 from cotune.data.table_files import read_raw
-from cotune.exceptions import DataError
+from cotune.exceptions import DataError, UsageError
 
 TARGETS: Final = ("label", "target", "class", "y")
 """What the column of the labels is called where nobody says; else it is the last one."""
@@ -68,25 +68,31 @@ def read_table(
     is_frame = hasattr(source, "__arrow_c_stream__")
     name = name or ("table" if is_frame else Path(source).stem)
     wanted = target
-    raw = read_raw(source, name, lambda names, where: [_target(names, where, wanted)[0]])
+    kinds = reading.columns
+    as_texts = [column for column, kind in kinds.items() if kind == "category"]
+    raw = read_raw(source, name, lambda names, where: [_target(names, where, wanted)[0], *as_texts])
     target, remarks = _target(list(raw.columns), raw.where, wanted)
     remarks = [*raw.remarks, *remarks]
+    _check_kinds(raw, kinds, target)
     labels = _labels(raw, target)
     features = [column for column in raw.columns if column != target]
     layout = find_layout(features)
     columns: tuple[Column, ...] = ()
+    notes: tuple[ColumnNote, ...] = ()
     if layout is not None:
         inputs: NDArray[np.generic] = read_images(raw, layout)
         height, width = layout[1]
         remarks.append(f"{len(layout[0])} columns of pixels: images of {height} x {width}")
     else:
-        columns, inputs, left_out = understand(raw, features)
-        remarks += left_out
+        found = understand(raw, features, kinds)
+        columns, inputs, notes = found.columns, found.cells, found.notes
+        remarks += found.remarks
     sealed = None
     if test is not None:
         texts = [column.name for column in columns if column.kind == "category"]
         raw_test = read_raw(test, f"{name}, test set", [*texts, target])
-        check_columns(raw_test, raw.columns, unknown=True)
+        used = raw.columns if layout else [column.name for column in columns]
+        check_columns(raw_test, [*used, target], raw.columns)
         test_inputs = encode(raw_test, columns) if layout is None else read_images(raw_test, layout)
         known = np.unique(labels).tolist() if labels.dtype.kind == "U" else ()
         test_labels, labels = _alike(_labels(raw_test, target, known), labels)
@@ -104,7 +110,13 @@ def read_table(
             dict(reading.columns),
             reading.skip_damaged,
         )
-    return replace(dataset, name=name, remarks=(*remarks, *dataset.remarks), source=origin)
+    return replace(
+        dataset,
+        name=name,
+        remarks=(*remarks, *dataset.remarks),
+        source=origin,
+        column_notes=notes,
+    )
 
 
 def read_cells(
@@ -128,7 +140,7 @@ def read_cells(
     """
     texts = [column.name for column in columns if column.kind == "category"]
     raw = read_raw(source, "data", texts if target is None else [*texts, target])
-    check_columns(raw, [column.name for column in columns], besides=target)
+    check_columns(raw, [column.name for column in columns])
     return encode(raw, columns), _labels_if_any(raw, target)
 
 
@@ -161,6 +173,25 @@ def read_pixels(
     return read_images(raw, layout), _labels_if_any(raw, target)
 
 
+def _check_kinds(raw: RawTable, kinds: Mapping[str, str], target: str) -> None:
+    """Raise ``UsageError`` where kinds are given of columns that are not there or the labels."""
+    for name in kinds:
+        if name == target:
+            raise UsageError(f"column {shorten(name)!r}: holds the labels, whose kind is fixed")
+        if name not in raw.columns:
+            raise UsageError(f"column: {_no_column(raw.columns, raw.where, name)}")
+
+
+def _no_column(names: Iterable[str], where: str, name: str) -> str:
+    names = list(names)
+    lower = {one.lower(): one for one in reversed(names)}
+    close = difflib.get_close_matches(name.strip().lower(), lower, 3, 0.5)
+    near = ", ".join(repr(shorten(lower[one])) for one in close)
+    return f"{where}: has no column {shorten(name)!r}; " + (
+        f"did you mean {near}?" if near else f"its columns are {listed(names)}"
+    )
+
+
 # The labels
 
 
@@ -169,13 +200,7 @@ def _target(names: Sequence[str], where: str, target: str | None) -> tuple[str, 
     if target is not None:
         if target.strip() in names:
             return target.strip(), []
-        lower = {name.lower(): name for name in reversed(names)}
-        close = difflib.get_close_matches(target.strip().lower(), lower, 3, 0.5)
-        near = ", ".join(repr(shorten(lower[name])) for name in close)
-        raise DataError(
-            f"{where}: has no column {shorten(target)!r}; "
-            + (f"did you mean {near}?" if near else f"its columns are {listed(names)}")
-        )
+        raise DataError(_no_column(names, where, target))
     called_so = [name for name in names if name.lower() in TARGETS]
     found = called_so[0] if len(called_so) == 1 else names[-1]
     how = "by its name" if len(called_so) == 1 else "the last column"
