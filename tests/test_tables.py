@@ -92,7 +92,8 @@ class TestTheSameInEveryFormat:
         assert "bottle" not in kinds
         assert data.remarks == (
             "the labels are in 'target', by its name; --target names another",
-            "'bottle' is left out: its texts are all different, as ids are",
+            "'bottle' is left out: its texts are all different, as ids are; --column "
+            "bottle=category keeps it",
         )
         colour = next(column for column in data.columns if column.name == "colour")
         assert colour.categories == ("dark", "pale", "red", "rosy")
@@ -239,9 +240,9 @@ class TestFaults:
         assert found.removeprefix("table.csv:").strip().startswith(message)
 
     def test_numbers_with_a_comma_in_a_tsv_file(self, tmp_path):
-        """They were left out, being all different."""
         path = write(tmp_path, "p\ty\n" + "".join(f"{i},5\t{i % 2}\n" for i in range(9)), "t.tsv")
-        assert read_error(path).startswith("t.tsv:2:p: '0,5' is not a number as they are read; wri")
+        data = read_table(path)
+        assert values_of(data, "p") == [i + 0.5 for i in range(9)]
 
     def test_names_and_values_are_cut_short_and_stay_on_their_line(self, tmp_path):
         name = "line\nbreak " * 30
@@ -402,7 +403,7 @@ class TestNewData:
             ("kind,N\n1,a\n", "(missing: n, flag; not there in training: N); give the same col"),
             ("n,kind,flag\n1,a,2\n", "2:flag: '2' is not true or false; mend the cell or leave"),
             ("n,kind,flag\n1,a,maybe\n", "2:flag: 'maybe' is not true or false"),
-            ("n,kind,flag\n1,a,true\n.,a,true\n", "3:n: '.' is not a number"),
+            ("n,kind,flag\n1,a,true\nx,a,true\n", "3:n: 'x' is not a number"),
         ],
     )
     def test_that_cannot_be(self, tmp_path, content, message):
@@ -449,7 +450,7 @@ class TestParquet:
     )
     def test_numbers_of_every_type(self, column):
         data = read_table(pa.table({"x": column, "label": [0, 0, 1, 1] * 2}))
-        assert data.columns == (Column("x", "number"),)
+        assert [(one.name, one.kind) for one in data.columns] == [("x", "number")]
         values = {str(value) for value in values_of(data, "x")}
         one = {
             "uint64": 2.0**64,
@@ -512,7 +513,7 @@ class TestParquet:
         path = tmp_path / "t.parquet"
         text = pa.DictionaryArray.from_arrays(np.zeros(10**5, np.int32), ["x" * 10**6])
         parquet.write_table(
-            pa.table({"a": text, "n": np.arange(10**5), "label": [0, 1] * 50_000}),
+            pa.table({"a": text, "n": np.arange(10**5) % 999, "label": [0, 1] * 50_000}),
             path,
             store_schema=False,
         )

@@ -139,7 +139,7 @@ def _test(dataset: Dataset) -> str:
 
 
 def _columns(dataset: Dataset, training: TrainingData, preprocessing: TablePreprocessing) -> Table:
-    table = _list("name", "kind", "taken for", "values", ">missing")
+    table = _list("name", "taken for", "values", ">missing")
     assert training.order is not None
     train = training.order[: training.n_train]
     place_of = {column.name: place for place, column in enumerate(dataset.columns)}
@@ -149,7 +149,7 @@ def _columns(dataset: Dataset, training: TrainingData, preprocessing: TablePrepr
     for note in notes[:_MOST_COLUMNS]:
         place = place_of.get(note.name)
         if place is None:
-            table.add_row(Text(note.name), note.kind, Text(note.why), "", "")
+            table.add_row(Text(note.name), Text(f"left out: {note.why}"), "", "")
             continue
         cells = np.asarray(dataset.inputs[train, place], np.float64)
         present = cells[~np.isnan(cells)]
@@ -158,14 +158,13 @@ def _columns(dataset: Dataset, training: TrainingData, preprocessing: TablePrepr
         categories = dataset.columns[place].categories
         table.add_row(
             Text(note.name),
-            note.kind,
-            Text(note.why),
+            Text(f"{note.kind}, {note.why}" if note.why else note.kind),
             Text(_values(categories, present) if is_used else _LEFT_OUT),
             f"{missing:,}" if missing else "",
         )
     left = len(notes) - _MOST_COLUMNS
     if left > 0:
-        table.add_row(f"and {left:,} more", "", "", "", "")
+        table.add_row(f"and {left:,} more", "", "", "")
     return table
 
 

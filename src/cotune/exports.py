@@ -17,7 +17,7 @@ import tempfile
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -370,7 +370,7 @@ def _description(path: str | Path, model: Predictor) -> dict[str, Any]:
     if columns:
         run = run_of(path)
         source = recorded_source(run) if run else None
-        described["columns"] = [asdict(column) for column in columns]
+        described["columns"] = [column.to_json() for column in columns]
         described["target"] = source.target if source else None
     return described
 

@@ -29,6 +29,8 @@ LONGEST_TEXT: Final = 200
 BOOLEANS: Final = {"true": 1.0, "false": 0.0}
 """Texts of booleans, whatever their case."""
 
+TOO_MANY: Final = "its texts are too many or too long to be categories"
+
 _MOSTLY: Final = 0.75  # share of numbers that makes a column one of numbers with an error in it
 _MOST_CATEGORIES: Final = 10_000
 _MANY: Final = 20  # categories that may be numbers nobody understood
@@ -97,7 +99,7 @@ def read_text_kind(
         return TextKind("number", "dates", wrong=0, is_date=True)
     if wanted is None and all(text.lower() in BOOLEANS for text in texts):
         values = np.array([BOOLEANS[text.lower()] for text in texts])
-        return TextKind("boolean", "true and false", values)
+        return TextKind("boolean", "", values)
     numbers = _numbers(present, counts[kept], decimal_comma, wanted)
     if numbers is not None:
         return _spread(numbers, kept, words, counts)
@@ -156,7 +158,7 @@ def _dates(texts: Sequence[str], counts: NDArray[np.int64], wanted: str | None) 
     if wanted == "number":
         return None
     if wanted is None and are_times(texts):
-        return TextKind("number", f"times as {texts[0]!r}, in seconds", parse_times(texts), "time")
+        return TextKind("number", f"time as {texts[0]!r}, in seconds", parse_times(texts), "time")
     order = wanted if wanted in ORDERS else find_date_order(texts)
     doubt = ""
     if order is None:
@@ -181,7 +183,7 @@ def _dates(texts: Sequence[str], counts: NDArray[np.int64], wanted: str | None) 
     shown = "" if order == "year-first" else f", {order.replace('-', ' ')}"
     return TextKind(
         "number",
-        f"dates as {texts[-1]!r}{shown}, in seconds since 1970",
+        f"date as {texts[-1]!r}{shown}, in seconds since 1970",
         seconds,
         f"date|{order}",
         doubt,
@@ -202,7 +204,7 @@ def _numbers(
     if len(missing) and wanted != "number" and (share < _MOSTLY or not form.is_certain):
         return None
     written = next((t for t in texts if not re.fullmatch(r"[+-]?\d*\.?\d+", t, re.A)), None)
-    why = "numbers" if written is None else f"numbers written as {written!r}"
+    why = "" if written is None else f"written as {written!r}"
     doubt = ""
     if form.thousands in (",", ".") and form.decimal not in "".join(texts):
         example = next(text for text in texts if form.thousands in text)
@@ -215,7 +217,9 @@ def _numbers(
     elif form.unit == "%" and any("%" not in text for text in texts):
         doubt = "numbers with % and without are taken alike"
     wrong = int(missing[0]) if len(missing) else None
-    return TextKind("number", why, values, str(form), doubt, wrong)
+    # a plain one is that of each file: with a comma where cells are between semicolons
+    is_plain = form in (NumberForm(), NumberForm(decimal="," if decimal_comma else "."))
+    return TextKind("number", why, values, "" if is_plain else str(form), doubt, wrong)
 
 
 def category_kind(
@@ -229,8 +233,8 @@ def category_kind(
     if not wanted and len(texts) == counts.sum():
         return TextKind("skip", "its texts are all different, as ids are")
     if len(texts) > _MOST_CATEGORIES or max(map(len, texts)) > LONGEST_TEXT:
-        return TextKind("skip", "its texts are too many or too long to be categories")
-    return TextKind("category", f"texts, {len(texts):,} different")
+        return TextKind("skip", TOO_MANY)
+    return TextKind("category", "")
 
 
 def _doubt(texts: Sequence[str], counts: NDArray[np.int64], decimal_comma: bool) -> str:

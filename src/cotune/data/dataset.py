@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,11 @@ class Column:
     categories: tuple[str, ...] = ()
     form: str = field(default="", repr=False)  # the fingerprint of older runs had none
 
+    def to_json(self) -> dict[str, Any]:
+        """Texts and lists, as models keep them; without a form where there is none."""
+        described = {"name": self.name, "kind": self.kind, "categories": list(self.categories)}
+        return {**described, "form": self.form} if self.form else described
+
 
 @dataclass(frozen=True)
 class ColumnNote:
@@ -40,7 +45,7 @@ class ColumnNote:
 
     Attributes:
         kind: ``number``, ``boolean``, ``category``, or ``-`` for a column that is left out.
-        why: What made it so.
+        why: What made it so, or why it is left out; "" where that goes without saying.
     """
 
     name: str

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cotune.data.column_kinds import (
     BOOLEANS,
+    TOO_MANY,
     TextKind,
     category_kind,
     is_missing_number,
@@ -132,12 +133,13 @@ def _understand(raw: RawTable, name: str, wanted: str | None, is_first: bool | N
         if np.isnan(cells).all():
             return _left_out(name, "it has no values", "")
         if pa.types.is_boolean(kind):
-            return _Found(Column(name, "boolean"), cells, "true and false")
+            return _Found(Column(name, "boolean"), cells, "")
         if pa.types.is_temporal(kind):
             form = "time" if pa.types.is_time(kind) else "date|year-first"
-            column = Column(name, "number", form=form)
-            return _Found(column, cells, "dates or times, in seconds")
-        found = _Found(Column(name, "number"), cells, "numbers")
+            if pa.types.is_duration(kind):
+                form = ""
+            return _Found(Column(name, "number", form=form), cells, "date or time, in seconds")
+        found = _Found(Column(name, "number"), cells, "")
     if is_first is None or wanted is not None or found.column is None or found.cells is None:
         return found
     if found.column.kind != "number" or found.column.form.startswith(("date", "time")):
@@ -168,7 +170,7 @@ def _of_texts(raw: RawTable, name: str, wanted: str | None) -> _Found:
             f"{_said(name)}=day-first or {_said(name)}=month-first"
         )
     if found.kind == "skip":
-        return _left_out(name, found.why, "category")
+        return _left_out(name, found.why, "" if found.why == TOO_MANY else "category")
     if found.wrong is not None:
         raise _wrong_cell(raw, name, codes, texts, found)
     remark = ""
@@ -187,7 +189,7 @@ def _of_texts(raw: RawTable, name: str, wanted: str | None) -> _Found:
 
 def _left_out(name: str, why: str, keep: str) -> _Found:
     how = f"; --column {_said(name)}={keep} keeps it" if keep else ""
-    return _Found(None, None, f"left out: {why}", f"{shorten(name)!r} is left out: {why}{how}")
+    return _Found(None, None, why, f"{shorten(name)!r} is left out: {why}{how}")
 
 
 def _said(name: str) -> str:
@@ -212,18 +214,22 @@ def encode(raw: RawTable, columns: Sequence[Column]) -> NDArray[np.float64]:
 
 
 def check_columns(
-    raw: RawTable, expected: Iterable[str], known: Iterable[str] | None = None
+    raw: RawTable,
+    expected: Iterable[str],
+    known: Iterable[str] | None = None,
+    besides: str | None = None,
 ) -> None:
     """Raise ``DataError`` where expected columns are missing, or others there than the known ones.
 
     Args:
         known: All columns that may be there; None: whichever.
+        besides: A column that is no difference.
     """
     expected = dict.fromkeys(expected)
     missing = [name for name in expected if name not in raw.columns]
-    allowed = raw.columns if known is None else {*expected, *known}
+    allowed = {*expected, *(known or ()), besides}
     more = [name for name in raw.columns if name not in allowed]
-    if missing or more:
+    if missing or (known is not None and more):
         differences = [
             f"{what}: {listed(names)}"
             for what, names in (("missing", missing), ("not there in training", more))

@@ -231,15 +231,7 @@ class TablePreprocessing:
         """Lists, texts and numbers; :meth:`from_json` gives the same object back, bit for bit."""
         return {
             "kind": "table",
-            "columns": [
-                {
-                    "name": column.name,
-                    "kind": column.kind,
-                    "categories": list(column.categories),
-                    **({"form": column.form} if column.form else {}),
-                }
-                for column in self.columns
-            ],
+            "columns": [column.to_json() for column in self.columns],
             "parts": [
                 {**asdict(part), "kept": list(part.kept)}
                 if isinstance(part, CategoryFeatures)

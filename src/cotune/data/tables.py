@@ -140,7 +140,7 @@ def read_cells(
     """
     texts = [column.name for column in columns if column.kind == "category"]
     raw = read_raw(source, "data", texts if target is None else [*texts, target])
-    check_columns(raw, [column.name for column in columns])
+    check_columns(raw, [column.name for column in columns], besides=target)
     return encode(raw, columns), _labels_if_any(raw, target)
 
 

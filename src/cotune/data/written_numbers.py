@@ -36,7 +36,7 @@ _CURRENCIES: Final = frozenset(
         *("r$", "a$", "c$", "us$", "hk$", "nz$", "s$"),
     )
 )
-_GROUPS: Final = r"\d{1,3}(?:(?:M\d{3})+|(?:M\d{2})*M\d{3})"  # also of two digits, as in India
+_GROUPS: Final = r"[1-9]\d{0,2}(?:(?:M\d{3})+|(?:M\d{2})*M\d{3})"  # also of two digits, as in India
 _THOUSANDS: Final = (",", ".", " ", "'", "_")
 
 
