@@ -1,0 +1,284 @@
+"""How a folder of images is laid out: which folders are parts, and which are classes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cotune.data.file_names import label_advice, label_words
+from cotune.data.image_tree import ImageTree, is_image
+from cotune.data.part_names import TEST, TRAIN, is_beside, is_container, is_no_class, part_ranks
+from cotune.exceptions import DataError
+
+Classes = list[tuple[str, Path]]
+"""Names of classes and folders of their images; a class may have several."""
+
+_SHOWN = 4  # names in a message
+_PLAIN = ("test", "testing")  # a test set of this name needs no remark
+
+
+@dataclass
+class Layout:
+    """Where the images of each class are.
+
+    Attributes:
+        train: The classes' folders.
+        test: Those of the test set; empty where there is none.
+        remarks: What was taken for granted, one line each.
+        test_remarks: The same of the test set.
+        beside: Folders whose own files are not read.
+    """
+
+    train: Classes
+    test: Classes = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    test_remarks: list[str] = field(default_factory=list)
+    beside: list[Path] = field(default_factory=list)
+
+
+def find_layout(tree: ImageTree, known: Collection[str] = ()) -> Layout:
+    """Tell parts from classes by the names of the folders and by what is in them.
+
+    Args:
+        tree: The folder.
+        known: Names of classes, where these are known: folders of these names are classes.
+
+    Raises:
+        DataError: There are no folders of classes, or it cannot be known which folders are.
+    """
+    remarks: list[str] = []
+    folder = _enter(tree, tree.root, known, remarks)
+    folders = _without_copies(tree, folder, remarks)
+    if not folders:
+        raise _unlabelled(tree, folder, "has no folders")
+    names = {one.name for one in folders}
+    if names & set(known):
+        layout = _by_class(tree, folders)
+    else:
+        layout = _by_part(tree, folders) or _by_group(tree, folders) or _by_class(tree, folders)
+    if all(is_no_class(name) for name, _ in layout.train):
+        folder = next((one for _, one in layout.train if tree.images(one)), folder)
+        raise _unlabelled(tree, folder, "has no folders of classes")
+    _pass_over_masks(tree, layout)
+    layout.remarks[:0] = remarks
+    layout.beside += dict.fromkeys((tree.root, folder))
+    return layout
+
+
+def _enter(tree: ImageTree, folder: Path, known: Collection[str], remarks: list[str]) -> Path:
+    """The folder in which the parts or classes are: the innermost that is alone in the one above.
+
+    Folders without images do not count beside one that has parts.
+    """
+    while not tree.images(folder):
+        folders, full = tree.folders(folder), tree.class_folders(folder)
+        if len(full) != 1 or full[0].name in known or not tree.class_folders(full[0]):
+            break
+        inner = [one.name for one in tree.class_folders(full[0])]
+        if len(folders) > 1 and len(part_ranks(inner)) < 2:
+            break  # empty classes beside a class
+        if tree.images(full[0]) and len(inner) < 2:
+            break
+        others = [one.name for one in folders if one != full[0]]
+        passed = f"; {_listed(others)} passed over, without images" if others else ""
+        remarks.append(f"the data are in {full[0].name}/, the only folder with images{passed}")
+        folder = full[0]
+    return folder
+
+
+def _without_copies(tree: ImageTree, folder: Path, remarks: list[str]) -> list[Path]:
+    """The folders in a folder, less one that holds the others again."""
+    folders = tree.folders(folder)
+    names = {one.name for one in folders}
+    for one in folders:
+        again = sorted((names - {one.name}) & {inner.name for inner in tree.class_folders(one)})
+        if len(again) > 1:
+            folders.remove(one)
+            remarks.append(f"{one.name}/ passed over: it holds {_listed(again)} again")
+            break
+    return folders
+
+
+def _by_part(tree: ImageTree, folders: Sequence[Path]) -> Layout | None:
+    """The layout ``PART/CLASS``; None where the folders are no parts.
+
+    Raises:
+        DataError: They are parts, and the classes or the test set are not known.
+    """
+    ranks = part_ranks([one.name for one in folders])
+    parts = sorted((one for one in folders if one.name in ranks), key=lambda one: ranks[one.name])
+    others = [one for one in folders if one.name not in ranks]
+    labelled = [one for one in parts if _has_classes(tree, one)]
+    train = [one for one in parts if ranks[one.name] == TRAIN]
+    of_train = {name for one in train if one in labelled for name, _ in _classes_of(tree, one)}
+    foreign = [one for one in others if not _is_harmless(tree, one, of_train)]
+    n_ranks = len({ranks[one.name] for one in parts})
+    first = next((one for one in train if one not in labelled), None)
+    is_told = first is not None and n_ranks > 1 and label_words(tree.images(first))
+    if not parts or (foreign and not is_told and not (of_train and n_ranks > 1)):
+        return None
+    if first is not None or not labelled:
+        raise _unlabelled(tree, first or parts[0], "is a part and has no folders of classes")
+
+    layout = Layout([])
+    lowest = ranks[labelled[0].name]
+    classes = {one: _classes_of(tree, one) for one in labelled if ranks[one.name] == lowest}
+    known = {name for found in classes.values() for name, _ in found}
+    for one in parts:
+        if one in classes:
+            continue
+        found = _classes_of(tree, one, known) if one in labelled else []
+        if len(found) > 1 or {name for name, _ in found} & known:
+            classes[one] = found
+        elif tree.holds_images(one):
+            layout.remarks.append(
+                f"{one.name}/ holds images without folders of classes, so it is not the test set; "
+                f"to predict them: cotune predict RUN {one}"
+            )
+    top = max(ranks[one.name] for one in classes)
+    sealed = [one for one in classes if ranks[one.name] == top > lowest]
+    if len(sealed) > 1:
+        raise DataError(
+            f"{sealed[0].parent}: which of {_listed([one.name for one in sealed])} is the test "
+            "set? Give one with --test, and the folder to train on as the data"
+        )
+    for one, found in classes.items():
+        layout.beside.append(one)
+        if one in sealed:
+            layout.test = found
+            if one.name.lower() not in _PLAIN:
+                layout.test_remarks.append(f"{one.name}/ is taken as the test set")
+            check_classes(layout, one)
+            continue
+        if len(layout.train) or ranks[one.name] != TRAIN:
+            layout.remarks.append(f"{one.name}/ is taken into the training set")
+        layout.train += found
+    for one in others:
+        advice = ""
+        if {name for name, _ in _classes_of(tree, one)} & of_train:
+            advice = f"; if it is the test set, give {one} with --test"
+        if count := sum(map(is_image, tree.walk(one))):
+            what = f"{one.name}/ ({count:,} image{'s' if count > 1 else ''})"
+            layout.remarks.append(f"{what} passed over: not a part by its name{advice}")
+    return layout
+
+
+def _by_group(tree: ImageTree, folders: Sequence[Path]) -> Layout | None:
+    """The layouts ``CLASS/PART`` and ``GROUP/CLASS``; None where the folders are neither.
+
+    Raises:
+        DataError: Each folder is a dataset with parts of its own.
+    """
+    tops = [one for one in folders if tree.holds_images(one)]
+    inner = [(one, path) for one in tops for path in tree.class_folders(one)]
+    counts = Counter(path.name for _, path in inner)
+    full = {one for one, _ in inner if not tree.images(one)}
+    if len(tops) < 2 or len(full) < len(tops) or all(map(is_no_class, counts)):
+        return None
+    ranks = part_ranks(list(counts))
+    shown = _listed([one.name for one in tops], "/")
+    if ranks.keys() == counts.keys() and len(set(ranks.values())) > 1:
+        if any(tree.class_folders(path) for _, path in inner):
+            raise DataError(
+                f"{tops[0].parent}: {shown} are datasets with parts of their own; give one of them"
+            )
+        top = max(ranks.values())
+        train = [(one.name, path) for one, path in inner if ranks[path.name] < top]
+        for one in tops:
+            if one.name not in dict(train):
+                raise DataError(f"{one}: has no folder to train on, as the others have; add one")
+        names = sorted(counts, key=lambda name: ranks[name])
+        remark = f"{_listed(names, '/')} in the folder of each class are taken as parts"
+        test = [(one.name, path) for one, path in inner if ranks[path.name] == top]
+        return Layout(train, test, [remark])
+    if len(counts) < 2 or any(2 * count <= len(tops) for count in counts.values()):
+        return None
+    remark = (
+        f"{shown} hold the same folders, so {_listed(sorted(counts))} are taken as the classes; "
+        f"if {tops[0].name} is a class, put its images into {tops[0].name}/ itself"
+    )
+    return Layout([(path.name, path) for _, path in inner], remarks=[remark])
+
+
+def _by_class(tree: ImageTree, folders: Sequence[Path]) -> Layout:
+    """The layout ``CLASS``."""
+    ranks = part_ranks([one.name for one in folders])
+    remarks = []
+    for one in folders:
+        inner = [path.name for path in tree.class_folders(one)]
+        if ranks.get(one.name) in (TRAIN, TEST):
+            advice = f", with {_listed(inner, '/')} in it; if it is a part, give {one}"
+            remarks.append(f"{one.name}/ is taken as a class{advice if inner else ''}")
+    return Layout([(one.name, one) for one in folders], remarks=remarks)
+
+
+def _pass_over_masks(tree: ImageTree, layout: Layout) -> None:
+    """Where a class has ``images/`` and ``masks/``, leave the latter out."""
+    passed: Counter[str] = Counter()
+    for classes in (layout.train, layout.test):
+        for i, (name, folder) in enumerate(classes):
+            inner = tree.class_folders(folder)
+            images = [path for path in inner if not is_beside(path.name)]
+            if 1 == len(images) < len(inner) and is_container(images[0].name):
+                classes[i] = (name, images[0])
+                passed.update(path.name for path in inner if path not in images)
+    for name, count in passed.items():
+        layout.remarks.append(f"{name}/ passed over in {count:,} folders of classes")
+
+
+def _has_classes(tree: ImageTree, part: Path) -> bool:
+    """Whether a part has folders of classes; a single one beside images is none."""
+    inner = tree.class_folders(part)
+    return len(inner) > 1 or (len(inner) == 1 and not tree.images(part))
+
+
+def _classes_of(tree: ImageTree, part: Path, known: Collection[str] = ()) -> Classes:
+    """The folders of classes in a part, or in a folder that is alone in it."""
+    folder = _enter(tree, part, known, [])
+    return [(one.name, one) for one in tree.folders(folder)]
+
+
+def _is_harmless(tree: ImageTree, folder: Path, of_train: Collection[str]) -> bool:
+    """Whether a folder beside parts is easily no class."""
+    if is_beside(folder.name) or is_container(folder.name) or not tree.holds_images(folder):
+        return True
+    return any(name in of_train for name, _ in _classes_of(tree, folder))
+
+
+def check_classes(layout: Layout, part: Path) -> None:
+    """Raise where the test set has a class that the others lack; note one that it lacks itself.
+
+    Raises:
+        DataError: It has; the folder is named.
+    """
+    known = sorted({name for name, _ in layout.train})
+    for name, folder in layout.test:
+        if name not in known:
+            raise DataError(
+                f"{folder}: its class is not in the training data, which have {_listed(known)}; "
+                "remove the folder, or add such a class to the training data"
+            )
+    missing = sorted(set(known) - {name for name, _ in layout.test})
+    if missing:
+        layout.test_remarks.append(f"{part.name}/ has no folder of {_listed(missing)}")
+
+
+def _unlabelled(tree: ImageTree, folder: Path, what: str) -> DataError:
+    tables = [
+        path.name for path in tree.files(tree.root) if path.suffix in (".csv", ".tsv", ".json")
+    ]
+    hint = f" (perhaps as {_listed(tables)} says)" if tables else ""
+    return DataError(
+        f"{folder}: {what}; put the images of each class into a folder of its own{hint}"
+        f"{label_advice(folder, tree.images(folder))}"
+    )
+
+
+def _listed(names: Sequence[str], end: str = "") -> str:
+    """Some names, as in "a, b and c"; ``end`` follows each."""
+    shown = [name + end for name in names[:_SHOWN]]
+    if len(names) > _SHOWN:
+        return f"{', '.join(shown)} and {len(names) - _SHOWN:,} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
