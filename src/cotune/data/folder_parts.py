@@ -9,7 +9,15 @@ from pathlib import Path
 
 from cotune.data.file_names import label_advice, label_words
 from cotune.data.image_tree import ImageTree, is_image
-from cotune.data.part_names import TEST, TRAIN, is_beside, is_container, is_no_class, part_ranks
+from cotune.data.part_names import (
+    TEST,
+    TRAIN,
+    are_numbered,
+    is_beside,
+    is_container,
+    is_no_class,
+    part_ranks,
+)
 from cotune.exceptions import DataError
 
 Classes = list[tuple[str, Path]]
@@ -55,9 +63,14 @@ def find_layout(tree: ImageTree, known: Collection[str] = ()) -> Layout:
         raise _unlabelled(tree, folder, "has no folders")
     names = {one.name for one in folders}
     if names & set(known):
-        layout = _by_class(tree, folders)
+        layout = _parts_in_classes(tree, folders) or Layout([(one.name, one) for one in folders])
     else:
-        layout = _by_part(tree, folders) or _by_group(tree, folders) or _by_class(tree, folders)
+        layout = (
+            _by_part(tree, folders)
+            or _parts_in_classes(tree, folders)
+            or _by_group(tree, folders)
+            or _by_class(tree, folders)
+        )
     if all(is_no_class(name) for name, _ in layout.train):
         folder = next((one for _, one in layout.train if tree.images(one)), folder)
         raise _unlabelled(tree, folder, "has no folders of classes")
@@ -77,7 +90,7 @@ def _enter(tree: ImageTree, folder: Path, known: Collection[str], remarks: list[
         if len(full) != 1 or full[0].name in known or not tree.class_folders(full[0]):
             break
         inner = [one.name for one in tree.class_folders(full[0])]
-        if len(folders) > 1 and len(part_ranks(inner)) < 2:
+        if len(folders) > 1 and not _has_parts(inner):
             break  # empty classes beside a class
         if tree.images(full[0]) and len(inner) < 2:
             break
@@ -120,7 +133,9 @@ def _by_part(tree: ImageTree, folders: Sequence[Path]) -> Layout | None:
     if not parts or (foreign and not is_told and not (of_train and n_ranks > 1)):
         return None
     if first is not None or not labelled:
-        raise _unlabelled(tree, first or parts[0], "is a part and has no folders of classes")
+        raise _unlabelled(
+            tree, first or parts[0], "is a part of the data without folders of classes"
+        )
 
     layout = Layout([])
     lowest = ranks[labelled[0].name]
@@ -150,7 +165,6 @@ def _by_part(tree: ImageTree, folders: Sequence[Path]) -> Layout | None:
             layout.test = found
             if one.name.lower() not in _PLAIN:
                 layout.test_remarks.append(f"{one.name}/ is taken as the test set")
-            check_classes(layout, one)
             continue
         if len(layout.train) or ranks[one.name] != TRAIN:
             layout.remarks.append(f"{one.name}/ is taken into the training set")
@@ -165,53 +179,97 @@ def _by_part(tree: ImageTree, folders: Sequence[Path]) -> Layout | None:
     return layout
 
 
-def _by_group(tree: ImageTree, folders: Sequence[Path]) -> Layout | None:
-    """The layouts ``CLASS/PART`` and ``GROUP/CLASS``; None where the folders are neither.
+def _parts_in_classes(tree: ImageTree, folders: Sequence[Path]) -> Layout | None:
+    """The layout ``CLASS/PART``; None where the folders are laid out otherwise.
 
     Raises:
-        DataError: Each folder is a dataset with parts of its own.
+        DataError: Each folder is a dataset with parts of its own, or a class has no training part.
     """
-    tops = [one for one in folders if tree.holds_images(one)]
-    inner = [(one, path) for one in tops for path in tree.class_folders(one)]
-    counts = Counter(path.name for _, path in inner)
-    full = {one for one, _ in inner if not tree.images(one)}
-    if len(tops) < 2 or len(full) < len(tops) or all(map(is_no_class, counts)):
+    inner = _inner(tree, folders)
+    ranks = part_ranks(list({path.name: None for _, path in inner}))
+    if not inner or any(path.name not in ranks for _, path in inner) or not _has_parts(list(ranks)):
         return None
-    ranks = part_ranks(list(counts))
+    outer = list(dict.fromkeys(one for one, _ in inner))
+    if any(tree.class_folders(path) for _, path in inner):
+        shown = _listed([one.name for one in outer], "/")
+        raise DataError(
+            f"{outer[0].parent}: {shown} are datasets with parts of their own; give one of them"
+        )
+    top = max(ranks.values())
+    train = [(one.name, path) for one, path in inner if ranks[path.name] < top]
+    for one in outer:
+        if one.name not in dict(train):
+            raise DataError(f"{one}: has no folder to train on, as the others have; add one")
+    names = sorted(ranks, key=lambda name: ranks[name])
+    remark = f"{_listed(names, '/')} in the folder of each class are taken as parts"
+    test = [(one.name, path) for one, path in inner if ranks[path.name] == top]
+    return Layout(train, test, [remark])
+
+
+def _inner(tree: ImageTree, folders: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Each folder with each of those in it; none where a folder has images itself."""
+    outer = [one for one in folders if tree.holds_images(one)]
+    if len(outer) < 2 or any(tree.images(one) for one in outer):
+        return []
+    return [(one, path) for one in outer for path in tree.class_folders(_enter(tree, one, (), []))]
+
+
+def _by_group(tree: ImageTree, folders: Sequence[Path]) -> Layout | None:
+    """The layout ``GROUP/CLASS``, or its contrary; None where the folders do not hold the same."""
+    inner = _inner(tree, folders)
+    tops = list(dict.fromkeys(one for one, _ in inner))
+    counts = Counter(path.name for _, path in inner)
+    if all(map(is_no_class, counts)):
+        return None
     shown = _listed([one.name for one in tops], "/")
-    if ranks.keys() == counts.keys() and len(set(ranks.values())) > 1:
-        if any(tree.class_folders(path) for _, path in inner):
-            raise DataError(
-                f"{tops[0].parent}: {shown} are datasets with parts of their own; give one of them"
-            )
-        top = max(ranks.values())
-        train = [(one.name, path) for one, path in inner if ranks[path.name] < top]
-        for one in tops:
-            if one.name not in dict(train):
-                raise DataError(f"{one}: has no folder to train on, as the others have; add one")
-        names = sorted(counts, key=lambda name: ranks[name])
-        remark = f"{_listed(names, '/')} in the folder of each class are taken as parts"
-        test = [(one.name, path) for one, path in inner if ranks[path.name] == top]
-        return Layout(train, test, [remark])
     if len(counts) < 2 or any(2 * count <= len(tops) for count in counts.values()):
         return None
+    names, outer = sorted(counts), [one.name for one in tops]
+    if are_numbered(names) and not are_numbered(outer):
+        layout = Layout([(one.name, one) for one in folders])
+        layout.remarks.append(
+            f"{shown} hold the same folders, {_listed(names, '/')}; {_listed(outer)} are taken as "
+            "the classes"
+        )
+        return layout
     remark = (
-        f"{shown} hold the same folders, so {_listed(sorted(counts))} are taken as the classes; "
+        f"{shown} hold the same folders, so {_listed(names)} are taken as the classes; "
         f"if {tops[0].name} is a class, put its images into {tops[0].name}/ itself"
     )
     return Layout([(path.name, path) for _, path in inner], remarks=[remark])
 
 
 def _by_class(tree: ImageTree, folders: Sequence[Path]) -> Layout:
-    """The layout ``CLASS``."""
-    ranks = part_ranks([one.name for one in folders])
+    """The layout ``CLASS``.
+
+    Raises:
+        DataError: A folder has parts of its own, or the files in all begin with the same words.
+    """
+    names = [one.name for one in folders]
+    ranks = part_ranks(names)
     remarks = []
+    deeper: dict[str, None] = {}
     for one in folders:
-        inner = [path.name for path in tree.class_folders(one)]
+        inner = tree.class_folders(one)
+        deeper.update(dict.fromkeys(path.name for path in inner if not is_no_class(path.name)))
+        if any(map(tree.class_folders, inner)) and _has_parts([path.name for path in inner]):
+            raise DataError(f"{one}: has parts of its own; give it as the data")
         if ranks.get(one.name) in (TRAIN, TEST):
-            advice = f", with {_listed(inner, '/')} in it; if it is a part, give {one}"
-            remarks.append(f"{one.name}/ is taken as a class{advice if inner else ''}")
+            advice = f"; if it is a part, give {one}" if inner else ""
+            remarks.append(f"{one.name}/ is taken as a class{advice}")
+    if deeper:
+        remarks.append(f"images in {_listed(list(deeper), '/')} are of the class that these are in")
+    words = [label_words(tree.images(one)) for one in folders]
+    if words[0] and all(found == words[0] for found in words):
+        if len(names) == 1 or all(map(is_container, names)):
+            raise _unlabelled(tree, folders[0], "has no folders of classes")
+        shown = f"{_listed(names, '/')} begin with the same words, {_listed(words[0])}"
+        remarks.append(f"the files in {shown}; {_listed(names)} are taken as the classes")
     return Layout([(one.name, one) for one in folders], remarks=remarks)
+
+
+def _has_parts(names: Sequence[str]) -> bool:
+    return len(set(part_ranks(names).values())) > 1
 
 
 def _pass_over_masks(tree: ImageTree, layout: Layout) -> None:
@@ -247,7 +305,7 @@ def _is_harmless(tree: ImageTree, folder: Path, of_train: Collection[str]) -> bo
     return any(name in of_train for name, _ in _classes_of(tree, folder))
 
 
-def check_classes(layout: Layout, part: Path) -> None:
+def check_classes(layout: Layout) -> None:
     """Raise where the test set has a class that the others lack; note one that it lacks itself.
 
     Raises:
@@ -261,8 +319,8 @@ def check_classes(layout: Layout, part: Path) -> None:
                 "remove the folder, or add such a class to the training data"
             )
     missing = sorted(set(known) - {name for name, _ in layout.test})
-    if missing:
-        layout.test_remarks.append(f"{part.name}/ has no folder of {_listed(missing)}")
+    if layout.test and missing:
+        layout.test_remarks.append(f"there is no folder of {_listed(missing)}")
 
 
 def _unlabelled(tree: ImageTree, folder: Path, what: str) -> DataError:

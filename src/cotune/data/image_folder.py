@@ -67,6 +67,7 @@ def read_image_folder(
     """
     tree = ImageTree(folder)
     layout = find_layout(tree)
+    check_classes(layout)
     damage = ImageDamage(folder, skip_damaged)
     rows = _read(_list(tree, layout), shape, damage)
     test = None
@@ -93,10 +94,12 @@ def read_test_folder(
     """
     tree = ImageTree(folder)
     layout = find_layout(tree, classes)
-    remarks = [*layout.remarks, *layout.test_remarks]
-    of_test = Layout([(name, folder) for name in classes], layout.test or layout.train)
-    check_classes(of_test, folder)
-    sealed = Layout(of_test.test, [], [*remarks, *of_test.test_remarks], beside=layout.beside)
+    if layout.test:
+        layout.remarks.append(f"the test part of {folder.name}/ is read alone")
+    layout.test = layout.test or layout.train
+    layout.train = [(name, folder) for name in classes]
+    check_classes(layout)
+    sealed = Layout(layout.test, [], layout.remarks + layout.test_remarks, beside=layout.beside)
     damage = ImageDamage(folder, skip_damaged)
     rows = _read(_list(tree, sealed), shape, damage)
     damage.check()

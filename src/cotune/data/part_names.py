@@ -18,6 +18,7 @@ _WORDS = {
 _CONTAINERS = {
     *("set", "sets", "data", "dataset", "datasets", "images", "image", "imgs", "img", "pictures"),
     *("pics", "photos", "jpg", "jpeg", "jpegs", "png", "pngs", "split", "splits", "folder", "dir"),
+    *("fold", "batch", "chunk", "shard", "subset"),
     *("part", "all", "files", "samples", "full", "raw", "original", "labelled", "labeled"),
 }
 _BESIDES = {
@@ -46,8 +47,9 @@ def part_ranks(names: Sequence[str]) -> dict[str, int]:
 
 
 def is_container(name: str) -> bool:
-    """Whether a name says no more than that images or other files are in it."""
-    return set(_tokens(name)) <= _CONTAINERS
+    """Whether a name says no more than that files are in it, numbers and letters aside."""
+    words = {token for token in _tokens(name) if len(token) > 1}
+    return bool(words) and words <= _CONTAINERS
 
 
 def is_beside(name: str) -> bool:
@@ -58,6 +60,15 @@ def is_beside(name: str) -> bool:
 def is_no_class(name: str) -> bool:
     """Whether a name is made of nothing but such words: ``images``, ``masks``."""
     return set(_tokens(name)) <= _BESIDES | _CONTAINERS
+
+
+def are_numbered(names: Sequence[str]) -> bool:
+    """Whether names differ in numbers and single letters alone, as ``fold1`` and ``fold2`` do."""
+    words = [
+        frozenset(token for token in _tokens(name) if len(token) > 1 and token.isalpha())
+        for name in names
+    ]
+    return len(set(words)) == 1
 
 
 def _spelled(name: str) -> tuple[int | None, frozenset[str]]:
