@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +37,12 @@ _ORIENTATION = 0x0112  # the EXIF tag; from 5 on height and width change places
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC = 256, 257, 258, 262  # tags of TIFF
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323
 _WHITE_IS_ZERO = 0
+_METADATA = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")  # of a PNG
 _GREY_LEVEL = {"L;2": 85, "L;4": 17}  # of one step in a PNG of so few bits
 _TWELVE_BITS = 2**12
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     """Facts about an image that is not decoded.
 
     Attributes:
@@ -51,16 +50,17 @@ class Look:
         is_colour: It has colours, or may have.
         is_series: It holds further pictures: an animation, or pages.
         is_cmyk: Its colours are those of a printer.
+        orientation: As EXIF numbers them; 1 where decoding makes it upright.
     """
 
     size: tuple[int, int]
     is_colour: bool
     is_series: bool
     is_cmyk: bool
+    orientation: int
 
 
-@dataclass(frozen=True)
-class Pixels:
+class Pixels(NamedTuple):
     """An image that is decoded.
 
     Attributes:
@@ -84,17 +84,22 @@ def look(path: Path) -> Look:
         width, height = image.size
         if image.format == "TIFF":  # releases of Pillow differ in whether the size is upright
             width, height = _tag(image, _WIDTH), _tag(image, _HEIGHT)
-        if _orientation(image) >= 5:
+        orientation = _orientation(image)
+        if orientation >= 5:
             width, height = height, width
         # the second picture in a photograph is a preview
         is_series = image.format != "MPO" and bool(getattr(image, "is_animated", False))
-        return Look((height, width), _is_colour(image), is_series, image.mode == "CMYK")
+        is_cmyk = image.mode == "CMYK"
+        if image.format == "TIFF":
+            orientation = 1
+        return Look((height, width), _is_colour(image), is_series, is_cmyk, orientation)
 
 
-def decode(path: Path, height: int, width: int, is_colour: bool) -> Pixels:
+def decode(path: Path, orientation: int, height: int, width: int, is_colour: bool) -> Pixels:
     """Decode an image as a viewer shows it: upright, on white, its first picture.
 
     Args:
+        orientation: What :func:`look` says.
         height, width: Pixels; it is resized to this.
         is_colour: Give three channels.
 
@@ -106,8 +111,6 @@ def decode(path: Path, height: int, width: int, is_colour: bool) -> Pixels:
     with _opened(path) as opened:
         image: Image.Image = opened
         packing = opened.tile[0][3] if opened.tile else None
-        image.load()
-        _check_pixels(path, image)
         alpha = _alpha(image, str(packing))
         is_dim = False
         if image.mode.startswith("I"):
@@ -116,8 +119,7 @@ def decode(path: Path, height: int, width: int, is_colour: bool) -> Pixels:
         if alpha is not None:
             white = Image.new(grey_or_colour.mode, image.size, "white")
             grey_or_colour = Image.composite(grey_or_colour, white, alpha)
-        # TIFFs are turned by load()
-        if (orientation := opened.getexif().get(_ORIENTATION, 1)) != 1:
+        if orientation != 1:
             grey_or_colour.getexif()[_ORIENTATION] = orientation
             grey_or_colour = ImageOps.exif_transpose(grey_or_colour)
         if grey_or_colour.size != (width, height):
@@ -180,6 +182,8 @@ def _orientation(image: Image) -> int:
     from PIL import Image
 
     if image.format == "PNG" and not _has_late_metadata(image):
+        if image.info.keys().isdisjoint(_METADATA):
+            return 1
         # PngImageFile.getexif would decode the image to see what comes after the pixels
         return int(Image.Image.getexif(image).get(_ORIENTATION, 1))
     if image.format == "TIFF":
@@ -190,13 +194,11 @@ def _orientation(image: Image) -> int:
 def _has_late_metadata(image: Any) -> bool:
     """Whether a PNG has metadata after its pixels."""
     file = image.fp
-    place = file.tell()
-    file.seek(8)  # the signature
-    seen = False
+    place = file.tell()  # at the contents of the first IDAT chunk
+    file.seek(-8, 1)
     try:
         while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
-            seen = seen or head[4:] == b"IDAT"
-            if seen and head[4:] in (b"eXIf", b"iTXt", b"zTXt", b"tEXt"):
+            if head[4:] in (b"eXIf", b"iTXt", b"zTXt", b"tEXt"):
                 return True
             file.seek(int.from_bytes(head[:4], "big") + 4, 1)  # its contents and checksum
         return False

@@ -241,9 +241,11 @@ def _read(listing: _Listing, shape: tuple[int, ...] | None, damage: ImageDamage)
             decoded: list[int] = []
             with _bar(len(looks)) as advance:
                 for i in looks:
-                    if pixels := damage.attempt(decode, paths[i], *shape[:2], len(shape) == 3):
+                    asked = (looks[i].orientation, *shape[:2], len(shape) == 3)
+                    if pixels := damage.attempt(decode, paths[i], *asked):
                         inputs[len(decoded)] = pixels.array
-                        notes.update(transparent=pixels.has_transparency, dim=pixels.is_dim)
+                        notes["transparent"] += pixels.has_transparency
+                        notes["dim"] += pixels.is_dim
                         decoded.append(i)
                     advance()
             looks = {i: looks[i] for i in decoded}
