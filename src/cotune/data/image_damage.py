@@ -52,7 +52,7 @@ class ImageDamage:
             raise DataError(f"{error}{option}") from error
         shown = [
             f"{path.relative_to(self.root)} {self._reason(path)}"
-            for path in list(self.errors)[:_MOST_SHOWN]
+            for path in sorted(self.errors)[:_MOST_SHOWN]
         ]
         more = len(self.errors) - len(shown)
         raise DataError(
