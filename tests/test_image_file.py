@@ -218,11 +218,7 @@ class TestFormats:
         """By contents: the ending may be another, in small letters or in capitals."""
         stored = np.kron(COLOUR, np.ones((8, 8, 1), np.uint8))
         kind = {"jpg": "JPEG", "tif": "TIFF"}.get(format_, format_.upper())
-        options: dict[str, dict[str, Any]] = {
-            "webp": {"lossless": True},
-            "jpg": {"quality": 95},
-            "mpo": {"quality": 95},
-        }
+        quality: dict[str, Any] = {"lossless": True} if format_ == "webp" else {"quality": 95}
         for name in (f"x.{format_.upper()}", "y.png"):
             Image.fromarray(stored).save(one_class(tmp_path) / name, kind, **quality)
         rows = read(tmp_path)
