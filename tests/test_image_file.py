@@ -332,3 +332,21 @@ def test_a_bomb_is_not_decoded(kind, tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 2**22
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("mode", ["P", "LA", "RGBA"])
+def test_items_of_a_program(mode):
+    """Pairs of an image of Pillow's and a label: a palette's indices are no grey levels."""
+    drawings = []
+    for i in range(8):
+        if mode == "P":
+            image = Image.fromarray(np.full((4, 4), i % 2, np.uint8), "P")
+            image.putpalette([200, 200, 200, 0, 0, 0])
+            image.info["transparency"] = 1
+        else:
+            image = Image.new(mode, (4, 4), (200, 200, 200, 255)[-len(mode) :])
+            image.putalpha(255 * (1 - i % 2))
+        drawings.append((image, i % 2))
+    dataset = read_data(drawings)
+    for label, level in ((0, 200), (1, WHITE)):
+        assert (dataset.inputs[dataset.labels == label] == level).all()

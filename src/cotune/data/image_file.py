@@ -106,25 +106,46 @@ def decode(path: Path, orientation: int, height: int, width: int, is_colour: boo
     Raises:
         DataError: It is no image, damaged, too large, or its numbers have no known range.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
+    from PIL.Image import Resampling
 
     with _opened(path) as opened:
-        image: Image.Image = opened
+        image: Image = opened
         packing = opened.tile[0][3] if opened.tile else None
         alpha = _alpha(image, str(packing))
         is_dim = False
         if image.mode.startswith("I"):
             image, is_dim = _eight_bits(opened)
-        grey_or_colour = image.convert("RGB" if is_colour else "L")
-        if alpha is not None:
-            white = Image.new(grey_or_colour.mode, image.size, "white")
-            grey_or_colour = Image.composite(grey_or_colour, white, alpha)
+        grey_or_colour = _on_white(image, alpha, is_colour)
         if orientation != 1:
             grey_or_colour.getexif()[_ORIENTATION] = orientation
             grey_or_colour = ImageOps.exif_transpose(grey_or_colour)
         if grey_or_colour.size != (width, height):
-            grey_or_colour = grey_or_colour.resize((width, height), Image.Resampling.BILINEAR)
+            grey_or_colour = grey_or_colour.resize((width, height), Resampling.BILINEAR)
         return Pixels(np.asarray(grey_or_colour), alpha is not None, is_dim)
+
+
+def as_shown(value: Any) -> Any:
+    """Return an image of Pillow's with grey levels or three colours, on white; else the value.
+
+    Indices into a palette, and transparent parts, are no brightness of a pixel.
+    """
+    if not all(hasattr(value, name) for name in ("mode", "info", "getpalette", "convert")):
+        return value
+    if value.mode[0] in "IF" or (
+        value.mode in ("1", "L", "RGB") and "transparency" not in value.info
+    ):
+        return value
+    return _on_white(value, _alpha(value, ""), _is_colour(value))
+
+
+def _on_white(image: Image, alpha: Image | None, is_colour: bool) -> Image:
+    from PIL import Image
+
+    flat = image.convert("RGB" if is_colour else "L")
+    if alpha is None:
+        return flat
+    return Image.composite(flat, Image.new(flat.mode, flat.size, "white"), alpha)
 
 
 def _alpha(image: Image, packing: str) -> Image | None:
