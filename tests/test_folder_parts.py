@@ -109,6 +109,9 @@ class TestParts:
             "test/ holds images without folders of classes, so it is not the test set; to pr"
             in (remarks_of(dataset))
         )
+        for path in sorted((tmp_path / "test").rglob("*.png")):
+            path.unlink()
+        assert "test/ holds no images, so it is not the test set" in read_data(tmp_path).remarks
         write_parts(tmp_path, "val")
         assert (len(dataset := read_data(tmp_path)), dataset.n_test) == (12, 12)
 

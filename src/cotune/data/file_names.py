@@ -44,7 +44,7 @@ def label_advice(folder: Path, images: Sequence[Path]) -> str:
 
 
 def _words(images: Sequence[Path]) -> tuple[list[str], str] | None:
-    """The words, and the commonest mark between word and number."""
+    """Return the words, and the commonest mark between word and number."""
     matches = [match for path in images if (match := _NUMBERED.fullmatch(path.stem))]
     counts = Counter(match["word"] for match in matches)
     words = sorted(word for word, count in counts.items() if count > 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def find_layout(tree: ImageTree, known: Collection[str] = ()) -> Layout:
 
 
 def _enter(tree: ImageTree, folder: Path, known: Collection[str], remarks: list[str]) -> Path:
-    """The folder in which the parts or classes are: the innermost that is alone in the one above.
+    """Return where the parts or classes are: the innermost folder that is alone in the one above.
 
     Folders without images do not count beside one that has parts.
     """
@@ -102,7 +102,7 @@ def _enter(tree: ImageTree, folder: Path, known: Collection[str], remarks: list[
 
 
 def _without_copies(tree: ImageTree, folder: Path, remarks: list[str]) -> list[Path]:
-    """The folders in a folder, less one that holds the others again."""
+    """Return the folders in a folder, less one that holds the others again."""
     folders = tree.folders(folder)
     names = {one.name for one in folders}
     for one in folders:
@@ -115,7 +115,7 @@ def _without_copies(tree: ImageTree, folder: Path, remarks: list[str]) -> list[P
 
 
 def _by_part(tree: ImageTree, folders: Sequence[Path]) -> Layout | None:
-    """The layout ``PART/CLASS``; None where the folders are no parts.
+    """Return the layout ``PART/CLASS``; None where the folders are no parts.
 
     Raises:
         DataError: They are parts, and the classes or the test set are not known.
@@ -123,35 +123,57 @@ def _by_part(tree: ImageTree, folders: Sequence[Path]) -> Layout | None:
     ranks = part_ranks([one.name for one in folders])
     parts = sorted((one for one in folders if one.name in ranks), key=lambda one: ranks[one.name])
     others = [one for one in folders if one.name not in ranks]
-    labelled = [one for one in parts if _has_classes(tree, one)]
     train = [one for one in parts if ranks[one.name] == TRAIN]
-    of_train = {name for one in train if one in labelled for name, _ in _classes_of(tree, one)}
-    foreign = [one for one in others if not _is_harmless(tree, one, of_train)]
-    n_ranks = len({ranks[one.name] for one in parts})
-    first = next((one for one in train if one not in labelled), None)
-    is_told = first is not None and n_ranks > 1 and label_words(tree.images(first))
-    if not parts or (foreign and not is_told and not (of_train and n_ranks > 1)):
+    flat = [one for one in train if not _has_classes(tree, one)]
+    of_train = {name for one in train if one not in flat for name, _ in _classes_of(tree, one)}
+    are_several = len({ranks[one.name] for one in parts}) > 1
+    if any(not _is_harmless(tree, one, of_train) for one in others):
+        is_told = of_train or (flat and label_words(tree.images(flat[0])))
+        if not (are_several and is_told):
+            return None
+    if not parts:
         return None
-    if first is not None or not labelled:
-        raise _unlabelled(
-            tree, first or parts[0], "is a part of the data without folders of classes"
-        )
+    if flat or not any(_has_classes(tree, one) for one in parts):
+        where = flat[0] if flat else parts[0]
+        raise _unlabelled(tree, where, "is a part of the data without folders of classes")
+    layout = _divide(tree, parts, ranks)
+    for one in others:
+        advice = ""
+        if {name for name, _ in _classes_of(tree, one)} & of_train:
+            advice = f"; if it is the test set, give {one} with --test"
+        if count := sum(map(is_image, tree.walk(one))):
+            what = f"{one.name}/ ({count:,} image{'s' if count > 1 else ''})"
+            layout.remarks.append(f"{what} passed over: not a part by its name{advice}")
+    return layout
 
+
+def _divide(tree: ImageTree, parts: Sequence[Path], ranks: Mapping[str, int]) -> Layout:
+    """Choose the test set among parts, and join the others.
+
+    Args:
+        parts: In the order of their ranks; one has folders of classes.
+        ranks: Of the parts, by name.
+
+    Raises:
+        DataError: Two may be the test set.
+    """
     layout = Layout([])
-    lowest = ranks[labelled[0].name]
-    classes = {one: _classes_of(tree, one) for one in labelled if ranks[one.name] == lowest}
-    known = {name for found in classes.values() for name, _ in found}
+    lowest = next(ranks[one.name] for one in parts if _has_classes(tree, one))
+    classes: dict[Path, Classes] = {}
+    known: set[str] = set()
     for one in parts:
-        if one in classes:
-            continue
-        found = _classes_of(tree, one, known) if one in labelled else []
-        if len(found) > 1 or {name for name, _ in found} & known:
+        is_first = ranks[one.name] == lowest
+        found = _classes_of(tree, one, () if is_first else known) if _has_classes(tree, one) else []
+        names = {name for name, _ in found}
+        if names and (is_first or len(names) > 1 or names & known):
             classes[one] = found
-        elif tree.holds_images(one):
-            layout.remarks.append(
-                f"{one.name}/ holds images without folders of classes, so it is not the test set; "
-                f"to predict them: cotune predict RUN {one}"
-            )
+            known |= names
+            continue
+        what, advice = "no images", ""
+        if tree.holds_images(one):
+            what = "images without folders of classes"
+            advice = f"; to predict them: cotune predict RUN {one}"
+        layout.remarks.append(f"{one.name}/ holds {what}, so it is not the test set{advice}")
     top = max(ranks[one.name] for one in classes)
     sealed = [one for one in classes if ranks[one.name] == top > lowest]
     if len(sealed) > 1:
@@ -166,21 +188,14 @@ def _by_part(tree: ImageTree, folders: Sequence[Path]) -> Layout | None:
             if one.name.lower() not in _PLAIN:
                 layout.test_remarks.append(f"{one.name}/ is taken as the test set")
             continue
-        if len(layout.train) or ranks[one.name] != TRAIN:
+        if layout.train or ranks[one.name] != TRAIN:
             layout.remarks.append(f"{one.name}/ is taken into the training set")
         layout.train += found
-    for one in others:
-        advice = ""
-        if {name for name, _ in _classes_of(tree, one)} & of_train:
-            advice = f"; if it is the test set, give {one} with --test"
-        if count := sum(map(is_image, tree.walk(one))):
-            what = f"{one.name}/ ({count:,} image{'s' if count > 1 else ''})"
-            layout.remarks.append(f"{what} passed over: not a part by its name{advice}")
     return layout
 
 
 def _parts_in_classes(tree: ImageTree, folders: Sequence[Path]) -> Layout | None:
-    """The layout ``CLASS/PART``; None where the folders are laid out otherwise.
+    """Return the layout ``CLASS/PART``; None where the folders are laid out otherwise.
 
     Raises:
         DataError: Each folder is a dataset with parts of its own, or a class has no training part.
@@ -207,7 +222,7 @@ def _parts_in_classes(tree: ImageTree, folders: Sequence[Path]) -> Layout | None
 
 
 def _inner(tree: ImageTree, folders: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """Each folder with each of those in it; none where a folder has images itself."""
+    """Pair each folder with each of those in it; none where a folder has images itself."""
     outer = [one for one in folders if tree.holds_images(one)]
     if len(outer) < 2 or any(tree.images(one) for one in outer):
         return []
@@ -215,7 +230,7 @@ def _inner(tree: ImageTree, folders: Sequence[Path]) -> list[tuple[Path, Path]]:
 
 
 def _by_group(tree: ImageTree, folders: Sequence[Path]) -> Layout | None:
-    """The layout ``GROUP/CLASS``, or its contrary; None where the folders do not hold the same."""
+    """Return the layout ``GROUP/CLASS``, or its contrary; None where the folders differ."""
     inner = _inner(tree, folders)
     tops = list(dict.fromkeys(one for one, _ in inner))
     counts = Counter(path.name for _, path in inner)
@@ -240,7 +255,7 @@ def _by_group(tree: ImageTree, folders: Sequence[Path]) -> Layout | None:
 
 
 def _by_class(tree: ImageTree, folders: Sequence[Path]) -> Layout:
-    """The layout ``CLASS``.
+    """Return the layout ``CLASS``.
 
     Raises:
         DataError: A folder has parts of its own, or the files in all begin with the same words.
@@ -273,7 +288,7 @@ def _has_parts(names: Sequence[str]) -> bool:
 
 
 def _pass_over_masks(tree: ImageTree, layout: Layout) -> None:
-    """Where a class has ``images/`` and ``masks/``, leave the latter out."""
+    """Leave out ``masks/`` where a class has ``images/`` beside it."""
     passed: Counter[str] = Counter()
     for classes in (layout.train, layout.test):
         for i, (name, folder) in enumerate(classes):
@@ -287,19 +302,19 @@ def _pass_over_masks(tree: ImageTree, layout: Layout) -> None:
 
 
 def _has_classes(tree: ImageTree, part: Path) -> bool:
-    """Whether a part has folders of classes; a single one beside images is none."""
+    """Tell whether a part has folders of classes; a single one beside images is none."""
     inner = tree.class_folders(part)
     return len(inner) > 1 or (len(inner) == 1 and not tree.images(part))
 
 
 def _classes_of(tree: ImageTree, part: Path, known: Collection[str] = ()) -> Classes:
-    """The folders of classes in a part, or in a folder that is alone in it."""
+    """Return the folders of classes in a part, or in a folder that is alone in it."""
     folder = _enter(tree, part, known, [])
     return [(one.name, one) for one in tree.folders(folder)]
 
 
 def _is_harmless(tree: ImageTree, folder: Path, of_train: Collection[str]) -> bool:
-    """Whether a folder beside parts is easily no class."""
+    """Tell whether a folder beside parts is easily no class."""
     if is_beside(folder.name) or is_container(folder.name) or not tree.holds_images(folder):
         return True
     return any(name in of_train for name, _ in _classes_of(tree, folder))
@@ -335,7 +350,7 @@ def _unlabelled(tree: ImageTree, folder: Path, what: str) -> DataError:
 
 
 def _listed(names: Sequence[str], end: str = "") -> str:
-    """Some names, as in "a, b and c"; ``end`` follows each."""
+    """Join some names, as in "a, b and c"; ``end`` follows each."""
     shown = [name + end for name in names[:_SHOWN]]
     if len(names) > _SHOWN:
         return f"{', '.join(shown)} and {len(names) - _SHOWN:,} more"

@@ -140,6 +140,7 @@ def as_shown(value: Any) -> Any:
 
 
 def _on_white(image: Image, alpha: Image | None, is_colour: bool) -> Image:
+    """Composite an image of any mode on white, as RGB or as grey levels."""
     from PIL import Image
 
     flat = image.convert("RGB" if is_colour else "L")
@@ -149,7 +150,7 @@ def _on_white(image: Image, alpha: Image | None, is_colour: bool) -> Image:
 
 
 def _alpha(image: Image, packing: str) -> Image | None:
-    """The opacity of each pixel, 0-255; None where all are opaque.
+    """Return the opacity of each pixel, 0-255; None where all are opaque.
 
     Args:
         packing: How the file packs its pixels, in Pillow's words.
@@ -179,7 +180,7 @@ def _alpha(image: Image, packing: str) -> Image | None:
 
 
 def _eight_bits(image: Image) -> tuple[Image, bool]:
-    """The upper 8 of an image's 16 bits, and whether the upper 4 of these are unused."""
+    """Return the upper 8 of an image's 16 bits, and whether the upper 4 of these are unused."""
     from PIL import Image
 
     values = np.asarray(image).astype(np.int64)
@@ -193,6 +194,7 @@ def _eight_bits(image: Image) -> tuple[Image, bool]:
 
 
 def _is_colour(image: Image) -> bool:
+    """Tell whether an image has colours; of a palette, whether any of it has."""
     if image.mode == "P":
         palette = np.array(image.getpalette("RGB")).reshape(-1, 3)
         return bool((palette != palette[:, :1]).any())
@@ -200,6 +202,7 @@ def _is_colour(image: Image) -> bool:
 
 
 def _orientation(image: Image) -> int:
+    """Return the number of EXIF's for how an image is turned, 1-8; nothing is decoded."""
     from PIL import Image
 
     if image.format == "PNG" and not _has_late_metadata(image):
@@ -213,7 +216,7 @@ def _orientation(image: Image) -> int:
 
 
 def _has_late_metadata(image: Any) -> bool:
-    """Whether a PNG has metadata after its pixels."""
+    """Tell whether a PNG has metadata after its pixels."""
     file = image.fp
     place = file.tell()  # at the contents of the first IDAT chunk
     file.seek(-8, 1)
@@ -228,7 +231,7 @@ def _has_late_metadata(image: Any) -> bool:
 
 
 def _tag(image: Any, number: int, default: int | None = None) -> int:
-    """A whole number among a TIFF's tags, the first where it has several."""
+    """Return a whole number among a TIFF's tags, the first where it has several."""
     value = image.tag_v2.get(number, default)
     return int(value[0] if isinstance(value, tuple) else value)
 
@@ -254,7 +257,7 @@ def _check_pixels(path: Path, image: Any) -> None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """An image that is not decoded yet; what its decoder raises becomes a DataError."""
+    """Open an image; what its decoder raises, here or later, becomes a DataError."""
     from PIL import Image, UnidentifiedImageError
 
     with open_regular(path, "an image") as file:

@@ -164,7 +164,7 @@ class _Listing:
 
 
 def _list(tree: ImageTree, layout: Layout) -> _Listing:
-    """The images in the folders of classes.
+    """List the images in the folders of classes.
 
     Raises:
         DataError: A class has none.
@@ -206,7 +206,7 @@ def _list_classes(tree: ImageTree, classes: Classes) -> _Listing:
 
 
 def _list_new(tree: ImageTree, known: Collection[str]) -> _Listing:
-    """New images, with their classes where the folders tell these."""
+    """List new images, with their classes where the folders tell these."""
     if not tree.images(tree.root):
         try:
             layout = find_layout(tree, known)
@@ -260,7 +260,7 @@ def _read(listing: _Listing, shape: tuple[int, ...] | None, damage: ImageDamage)
 
 
 def _passed_over(others: Counter[str]) -> Iterator[str]:
-    """Remarks on the files that are not read."""
+    """Describe the files that are not read, in remarks."""
     pictures = Counter({end: others[end] for end in others if end in OTHER_PICTURES})
     rest = others - pictures
     if count := pictures.total():
@@ -277,7 +277,7 @@ def _ends(counts: Counter[str]) -> str:
 
 
 def _changes(looks: Sequence[Look], shape: tuple[int, ...], notes: Counter[str]) -> Iterator[str]:
-    """Remarks on what was done to images that are decoded."""
+    """Describe what was done to images that are decoded, in remarks."""
     height, width = shape[:2]
     sizes = [one.size for one in looks]
     count = len(looks)
@@ -304,7 +304,7 @@ def _changes(looks: Sequence[Look], shape: tuple[int, ...], notes: Counter[str])
 
 
 def _shape(looks: Sequence[Look]) -> tuple[int, ...]:
-    """The size of most images, or else the median one; with colours where an image has some."""
+    """Return the size of most images, or else the median one; with colours where one has some."""
     if not looks:
         return (1, 1)  # all are damaged
     size, count = Counter(one.size for one in looks).most_common(1)[0]
@@ -316,7 +316,7 @@ def _shape(looks: Sequence[Look]) -> tuple[int, ...]:
 
 @contextmanager
 def _bar(count: int) -> Iterator[Callable[[], object]]:
-    """Yields what to call after each image; a bar is drawn on a terminal, for many of them."""
+    """Yield what to call after each image; a bar is drawn on a terminal, for many of them."""
     if count < _MANY or not sys.stderr.isatty():
         yield lambda: None
         return

@@ -31,23 +31,23 @@ class ImageTree:
     _holds: dict[Path, bool] = field(default_factory=dict)
 
     def folders(self, folder: Path) -> list[Path]:
-        """The folders in a folder, by name."""
+        """Return the folders in a folder, by name."""
         return [path for path, is_folder in self._read(folder) if is_folder]
 
     def files(self, folder: Path) -> list[Path]:
-        """The files in a folder, by name."""
+        """Return the files in a folder, by name."""
         return [path for path, is_folder in self._read(folder) if not is_folder]
 
     def images(self, folder: Path) -> list[Path]:
-        """The images in a folder itself, by name."""
+        """Return the images in a folder itself, by name."""
         return [path for path in self.files(folder) if is_image(path)]
 
     def class_folders(self, folder: Path) -> list[Path]:
-        """The folders in a folder that have images, somewhere."""
+        """Return the folders in a folder that have images, somewhere."""
         return [path for path in self.folders(folder) if self.holds_images(path)]
 
     def holds_images(self, folder: Path) -> bool:
-        """Whether there is an image in a folder or in the folders in it."""
+        """Tell whether there is an image in a folder or in the folders in it."""
         if folder not in self._holds:
             self._holds[folder] = bool(self.images(folder)) or any(
                 self.holds_images(path) for path in self.folders(folder)
@@ -55,7 +55,7 @@ class ImageTree:
         return self._holds[folder]
 
     def walk(self, folder: Path) -> Iterator[Path]:
-        """All files in a folder and in the folders in it, in the order of their paths."""
+        """Yield all files in a folder and in the folders in it, in the order of their paths."""
         for path, is_folder in self._read(folder):
             if is_folder:
                 yield from self.walk(path)
@@ -63,7 +63,7 @@ class ImageTree:
                 yield path
 
     def _read(self, folder: Path) -> list[tuple[Path, bool]]:
-        """What is in a folder, by name, and whether it is a folder.
+        """List what is in a folder, by name, and whether it is a folder.
 
         Raises:
             DataError: It cannot be read, or a link leads out of the root or to a folder.
@@ -99,5 +99,5 @@ class ImageTree:
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file is an image by its name."""
+    """Tell whether a file is an image by its name."""
     return path.suffix.lower() in SUFFIXES

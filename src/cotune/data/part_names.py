@@ -47,23 +47,23 @@ def part_ranks(names: Sequence[str]) -> dict[str, int]:
 
 
 def is_container(name: str) -> bool:
-    """Whether a name says no more than that files are in it, numbers and letters aside."""
+    """Tell whether a name says no more than that files are in it, numbers and letters aside."""
     words = {token for token in _tokens(name) if len(token) > 1}
     return bool(words) and words <= _CONTAINERS
 
 
 def is_beside(name: str) -> bool:
-    """Whether a name has the word of what lies beside the parts: samples, masks, predictions."""
+    """Tell whether a name has a word of what lies beside the parts: samples, masks."""
     return bool(set(_tokens(name)) & _BESIDES)
 
 
 def is_no_class(name: str) -> bool:
-    """Whether a name is made of nothing but such words: ``images``, ``masks``."""
+    """Tell whether a name is made of nothing but such words: ``images``, ``masks``."""
     return set(_tokens(name)) <= _BESIDES | _CONTAINERS
 
 
 def are_numbered(names: Sequence[str]) -> bool:
-    """Whether names differ in numbers and single letters alone, as ``fold1`` and ``fold2`` do."""
+    """Tell whether names differ in numbers and single letters alone, as ``fold1``, ``fold2``."""
     words = [
         frozenset(token for token in _tokens(name) if len(token) > 1 and token.isalpha())
         for name in names
@@ -72,7 +72,7 @@ def are_numbered(names: Sequence[str]) -> bool:
 
 
 def _spelled(name: str) -> tuple[int | None, frozenset[str]]:
-    """The part that a name has the word of, and its other words, bare of those that say nothing."""
+    """Return the part that a name has the word of, and its other words that say something."""
     tokens = _tokens(name)
     rank, others = None, []
     for token in tokens:
