@@ -72,6 +72,15 @@ class TestParts:
         assert (dataset.classes, len(dataset), dataset.n_test) == (CLASSES, 12, 12)
         assert f"the data are in {wrapper.split('/')[0]}/, the only folder" in remarks_of(dataset)
 
+    def test_beside_what_is_no_data(self, tmp_path):
+        write_parts(tmp_path, "Images")
+        write_images(tmp_path, "masks/")
+        (tmp_path / "docs").mkdir()
+        dataset = read_data(tmp_path)
+        assert (dataset.classes, len(dataset) + dataset.n_test) == (CLASSES, 12)
+        remark = "the data are in Images/, the only folder of folders; docs/ and masks/ passed over"
+        assert remark in dataset.remarks
+
     def test_twice_by_their_own_name(self, tmp_path):
         write_parts(tmp_path, "seg_train/seg_train", "seg_test/seg_test")
         write_images(tmp_path, "seg_pred/seg_pred/")

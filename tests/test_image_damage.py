@@ -39,7 +39,7 @@ def test_all_are_in_one_error(folder):
         read_data(folder)
     said = str(error.value)
     assert said.startswith(f"{folder}: 3 images cannot be used: cat/1.png (cannot be ")
-    for name in ("cat/4.png (is no PNG, ", "dog/0.png (is no PNG, "):
+    for name in ("cat/4.png (is empty)", "dog/0.png (is no PNG, "):
         assert name in said
     assert said.endswith("; replace them, or leave them out with --skip-damaged")
     assert "\n" not in said

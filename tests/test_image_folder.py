@@ -186,11 +186,22 @@ class TestHostile:
         ):
             read_image_folder(folder)
 
-    @pytest.mark.parametrize("content", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"])
+    @pytest.mark.parametrize("content", [b"GIF89a", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"])
     def test_what_is_called_an_image_and_is_none(self, folder, content):
         path = folder / "dog" / "x.png"
         path.write_bytes(content)
         with pytest.raises(DataError, match=f"^{path}: (is no PNG, JPEG, .*|cannot be decoded)"):
+            read_image_folder(folder)
+
+    @pytest.mark.parametrize(
+        ("content", "what"), [(b"", "is empty"), (b"\0\0\0\x18ftypheic", "is HEIC, AVIF or a film")]
+    )
+    def test_what_is_none_by_its_first_bytes(self, folder, content, what):
+        path = folder / "dog" / "x.jpg"
+        path.write_bytes(content)
+        with pytest.raises(
+            DataError, match=f"^{path}: {what}.*; replace the file, or leave it out"
+        ):
             read_image_folder(folder)
 
     def test_other_formats_are_not_decoded(self, folder):

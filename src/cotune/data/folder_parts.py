@@ -83,22 +83,28 @@ def find_layout(tree: ImageTree, known: Collection[str] = ()) -> Layout:
 def _enter(tree: ImageTree, folder: Path, known: Collection[str], remarks: list[str]) -> Path:
     """Return where the parts or classes are: the innermost folder that is alone in the one above.
 
-    Folders without images do not count beside one that has parts.
+    Beside one that has parts, or whose name says no more than ``images``, folders without images
+    and those of masks and the like do not count.
     """
     while not tree.images(folder):
-        folders, full = tree.folders(folder), tree.class_folders(folder)
-        if len(full) != 1 or full[0].name in known or not tree.class_folders(full[0]):
+        inner = [one for one in tree.folders(folder) if _has_classes(tree, one)]
+        if len(inner) != 1 or inner[0].name in known:
             break
-        inner = [one.name for one in tree.class_folders(full[0])]
-        if len(folders) > 1 and not _has_parts(inner):
-            break  # empty classes beside a class
-        if tree.images(full[0]) and len(inner) < 2:
+        others = [one for one in tree.folders(folder) if one != inner[0]]
+        is_wrapper = is_container(inner[0].name) or _has_parts(
+            [one.name for one in tree.class_folders(inner[0])]
+        )
+        if others and not (is_wrapper and all(_is_no_data(tree, one) for one in others)):
             break
-        others = [one.name for one in folders if one != full[0]]
-        passed = f"; {_listed(others)} passed over, without images" if others else ""
-        remarks.append(f"the data are in {full[0].name}/, the only folder with images{passed}")
-        folder = full[0]
+        passed = f"; {_listed([one.name for one in others], '/')} passed over" if others else ""
+        remarks.append(f"the data are in {inner[0].name}/, the only folder of folders{passed}")
+        folder = inner[0]
     return folder
+
+
+def _is_no_data(tree: ImageTree, folder: Path) -> bool:
+    """Tell whether a folder has no images, or masks and the like."""
+    return is_no_class(folder.name) or not tree.holds_images(folder)
 
 
 def _without_copies(tree: ImageTree, folder: Path, remarks: list[str]) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -255,6 +255,17 @@ def _check_pixels(path: Path, image: Any) -> None:
         )
 
 
+def _kind(file: BinaryIO) -> str:
+    """Say what a file is that is no image, as far as its first bytes tell."""
+    file.seek(0)
+    head = file.read(12)
+    if not head:
+        return "is empty"
+    if head[4:8] == b"ftyp":
+        return "is HEIC, AVIF or a film, which is not read"
+    return f"is no {FORMATS} image"
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """Open an image; what its decoder raises, here or later, becomes a DataError."""
@@ -268,7 +279,7 @@ def _opened(path: Path) -> Iterator[Any]:
         except DataError:
             raise
         except UnidentifiedImageError:
-            raise DataError(f"{path}: is no {FORMATS} image; replace the file") from None
+            raise DataError(f"{path}: {_kind(file)}; replace the file") from None
         except Exception as error:  # decoders let nearly everything through
             reason = " ".join(str(error).split())[:100]
             raise DataError(f"{path}: cannot be decoded ({reason}); replace the file") from error
