@@ -106,9 +106,6 @@ def decode(path: Path, orientation: int, height: int, width: int, is_colour: boo
     Raises:
         DataError: It is no image, damaged, too large, or its numbers have no known range.
     """
-    from PIL import ImageOps
-    from PIL.Image import Resampling
-
     with _opened(path) as opened:
         image: Image = opened
         packing = opened.tile[0][3] if opened.tile else None
@@ -118,9 +115,13 @@ def decode(path: Path, orientation: int, height: int, width: int, is_colour: boo
             image, is_dim = _eight_bits(opened)
         grey_or_colour = _on_white(image, alpha, is_colour)
         if orientation != 1:
+            from PIL import ImageOps
+
             grey_or_colour.getexif()[_ORIENTATION] = orientation
             grey_or_colour = ImageOps.exif_transpose(grey_or_colour)
         if grey_or_colour.size != (width, height):
+            from PIL.Image import Resampling
+
             grey_or_colour = grey_or_colour.resize((width, height), Resampling.BILINEAR)
         return Pixels(np.asarray(grey_or_colour), alpha is not None, is_dim)
 
@@ -141,11 +142,11 @@ def as_shown(value: Any) -> Any:
 
 def _on_white(image: Image, alpha: Image | None, is_colour: bool) -> Image:
     """Composite an image of any mode on white, as RGB or as grey levels."""
-    from PIL import Image
-
     flat = image.convert("RGB" if is_colour else "L")
     if alpha is None:
         return flat
+    from PIL import Image
+
     return Image.composite(flat, Image.new(flat.mode, flat.size, "white"), alpha)
 
 
@@ -155,8 +156,6 @@ def _alpha(image: Image, packing: str) -> Image | None:
     Args:
         packing: How the file packs its pixels, in Pillow's words.
     """
-    from PIL import Image
-
     key = image.info.get("transparency")
     if image.mode in ("RGBA", "LA", "PA"):
         alpha = image.getchannel("A")
@@ -174,6 +173,8 @@ def _alpha(image: Image, packing: str) -> Image | None:
             key *= _GREY_LEVEL.get(packing, 1)
         is_key = pixels == np.array(key)
         is_key = is_key.all(axis=2) if is_key.ndim == 3 else is_key
+        from PIL import Image
+
         alpha = Image.fromarray(np.where(is_key, 0, 255).astype(np.uint8))
     lowest: Any = alpha.getextrema()[0]
     return None if lowest == 255 else alpha
@@ -203,11 +204,11 @@ def _is_colour(image: Image) -> bool:
 
 def _orientation(image: Image) -> int:
     """Return the number of EXIF's for how an image is turned, 1-8; nothing is decoded."""
-    from PIL import Image
-
     if image.format == "PNG" and not _has_late_metadata(image):
         if image.info.keys().isdisjoint(_METADATA):
             return 1
+        from PIL import Image
+
         # PngImageFile.getexif would decode the image to see what comes after the pixels
         return int(Image.Image.getexif(image).get(_ORIENTATION, 1))
     if image.format == "TIFF":
