@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from cotune.exceptions import CotuneError, NoUsableTrialError, StorageError
+from cotune.exceptions import CotuneError, NoUsableTrialError, StorageError, UsageError
 from cotune.executors.objective_processes import Call, Event, ObjectiveProcesses
+from cotune.objective_source import SEVERAL_VALUES
 from cotune.objective_study import ObjectiveStudy
 from cotune.observer import Observer
 from cotune.results import (
@@ -51,7 +52,8 @@ class ObjectiveOptions:
 
     Attributes:
         name: What the objective is called: ``train.py:objective``.
-        direction: ``maximize`` or ``minimize``.
+        direction: ``maximize`` or ``minimize``; None until the script is imported, for that of its
+            own study, or ``minimize``.
         sampler, pruner: A name, or an Optuna object.
         n_trials: Trials to run; None for as many as the time allows.
         timeout: Seconds for everything; None for no limit.
@@ -59,10 +61,11 @@ class ObjectiveOptions:
         workers: Processes.
         finalists: Trials to run again; None: 3, where there are trials enough; 0: none.
         repeats: How often each of them is.
+        arguments: Of the script, its ``sys.argv[1:]``.
     """
 
     name: str
-    direction: Direction
+    direction: Direction | None
     sampler: SamplerLike = "tpe"
     pruner: PrunerLike = "asha"
     n_trials: int | None = None
@@ -71,6 +74,7 @@ class ObjectiveOptions:
     workers: int = 1
     finalists: int | None = None
     repeats: int = REPEATS
+    arguments: tuple[str, ...] = ()
 
 
 @dataclass
@@ -298,6 +302,8 @@ class ObjectiveSearch:
             return
         if self._is_winding_up and state == "pruned":
             reason = _TIME_WAS_UP
+        if SEVERAL_VALUES in reason and not self._best():
+            raise UsageError(f"{self._options.name}: {reason}")
         steps = self._study.steps(call.number)
         if state == "pruned" and steps:
             last = steps[max(steps)]  # as in the study
@@ -425,7 +431,7 @@ class ObjectiveSearch:
         ranked = self._ranked()
         if ranked[0].state != "complete":
             return "no trial is complete; the best of those that were cut short is shown"
-        return ""
+        return "the objective stopped the study" if self._study.stopped else ""
 
     def _write(self, state: RunState, message: str) -> Summary:
         """Write ``summary.json``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ def resume(
     test: Data = None,
     model: ModelLike = None,
     objective: ObjectiveLike | None = None,
+    arguments: Sequence[str] | None = None,
     sampler: SamplerLike | None = None,
     pruner: PrunerLike | None = None,
     observer: Observer | None = None,
@@ -80,6 +81,7 @@ def resume(
         model: Of a run on networks of your own: what makes them, again.
         objective: Of a run of an objective: the same again, as for :func:`optimize`. Its trials
             that had not ended begin anew.
+        arguments: What its script finds in ``sys.argv[1:]``; by default what the run was given.
         sampler, pruner: Of a run that was given an Optuna object: one like it.
         observer: Told how the run goes.
         began: ``time.monotonic()`` when the timeout began to count; now by default.
@@ -96,9 +98,20 @@ def resume(
     n_trials, more = positive(n_trials, "n_trials"), positive(more, "more")
     seconds = None if timeout is None else parse_duration(timeout)
     if RunDirectory.open(path).is_of_objective:
-        resume_objective(path, objective, timeout, n_trials, more, sampler, pruner, observer, began)
+        resume_objective(
+            path,
+            objective,
+            timeout,
+            n_trials,
+            more,
+            sampler,
+            pruner,
+            observer,
+            began,
+            arguments,
+        )
         return open_run(path)
-    if objective is not None:
+    if objective is not None or arguments is not None:
         raise UsageError(f"{path}: is no run of an objective; resume it without one")
     run = RunDirectory.reopen(path)
     try:

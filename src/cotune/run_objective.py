@@ -9,17 +9,18 @@ import platform
 import shlex
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cotune.arguments import count, n_cores, named, positive, read_seed, read_timeout
 from cotune.duration import parse_duration
-from cotune.exceptions import CotuneError, StorageError, UsageError
+from cotune.exceptions import CotuneError, NoUsableTrialError, StorageError, UsageError
 from cotune.executors.objective_processes import ObjectiveProcesses
 from cotune.hyperparameters import shown
 from cotune.objective import REPEATS, ObjectiveOptions, ObjectiveSearch
+from cotune.objective_source import SEVERAL_VALUES, Facts, Source
 from cotune.objective_study import ObjectiveStudy
 from cotune.observer import Observer
 from cotune.provenance import command_line, shown_name
@@ -42,7 +43,7 @@ _CLOSING_SECONDS = 2.5  # report and exit
 def optimize(
     objective: ObjectiveLike,
     *,
-    direction: str = "minimize",
+    direction: str | None = None,
     n_trials: int | None = None,
     timeout: str | float | None = None,
     sampler: SamplerLike = "tpe",
@@ -51,6 +52,7 @@ def optimize(
     workers: int | None = None,
     finalists: int | None = None,
     repeats: int = REPEATS,
+    arguments: Sequence[str] = (),
     out: str | Path | None = None,
     observer: Observer | None = None,
     began: float | None = None,
@@ -67,7 +69,8 @@ def optimize(
         objective: ``"FILE.py:NAME"``, which workers import, or the function itself, which is sent
             to them; it may be of a notebook, or of a script without an
             ``if __name__ == "__main__"``. It returns a number, and may report and be pruned.
-        direction: ``minimize`` (as in Optuna, the default) or ``maximize``.
+        direction: ``minimize`` or ``maximize``; by default that of the script's own study, or
+            ``minimize``, as in Optuna.
         n_trials: Trials to run.
         timeout: Wall clock of everything: seconds, or ``"90s"``, ``"5m"``, ``"2h"``. Without it
             5 minutes; no limit when ``n_trials`` is given.
@@ -80,6 +83,7 @@ def optimize(
         finalists: How many of the best trials are run again; 0 for none. By default 3, from ten
             trials on, in two fifths of the timeout at most.
         repeats: How often each of them is.
+        arguments: What the script of ``FILE.py:NAME`` finds in ``sys.argv[1:]``.
         out: The run directory; by default ``runs/NAME-TIME``.
         observer: Told how the run goes.
         began: ``time.monotonic()`` when the timeout began to count; now by default.
@@ -93,7 +97,7 @@ def optimize(
     """
     began = time.monotonic() if began is None else began
     options = read_options(
-        direction, n_trials, timeout, sampler, pruner, seed, workers, finalists, repeats
+        direction, n_trials, timeout, sampler, pruner, seed, workers, finalists, repeats, arguments
     )
     from cotune.api import RunResult  # PyTorch's second: of the timeout, and not after it
 
@@ -101,7 +105,7 @@ def optimize(
 
 
 def read_options(
-    direction: str,
+    direction: str | None,
     n_trials: int | None,
     timeout: str | float | None,
     sampler: SamplerLike,
@@ -110,11 +114,12 @@ def read_options(
     workers: int | None,
     finalists: int | None,
     repeats: int,
+    arguments: Sequence[str] = (),
 ) -> ObjectiveOptions:
     """The arguments of :func:`optimize`, checked; the objective's name is still to come."""
     return ObjectiveOptions(
         name="",
-        direction=_read_direction(direction),
+        direction=None if direction is None else _read_direction(direction),
         sampler=named(sampler, SAMPLERS, "sampler"),
         pruner=named(pruner, PRUNERS, "pruner"),
         n_trials=positive(n_trials, "n_trials"),
@@ -123,6 +128,7 @@ def read_options(
         workers=positive(workers, "workers") or n_cores(),
         finalists=None if finalists is None else count(finalists, "finalists"),
         repeats=positive(repeats, "repeats") or REPEATS,
+        arguments=tuple(map(str, arguments)),
     )
 
 
@@ -140,16 +146,16 @@ class _Objective:
 
     Attributes:
         name: As people see it.
-        source: As ``load_objective`` takes it.
+        source: Where workers get it from.
         sha256: Of its file; None of a function that was passed.
     """
 
     name: str
-    source: tuple[str, Any]
+    source: Source
     sha256: str | None = None
 
 
-def read_objective(objective: ObjectiveLike) -> _Objective:
+def read_objective(objective: ObjectiveLike, arguments: tuple[str, ...] = ()) -> _Objective:
     """Where the workers get the objective from. Nothing of the user's is run here.
 
     Raises:
@@ -157,7 +163,12 @@ def read_objective(objective: ObjectiveLike) -> _Objective:
     """
     if isinstance(objective, str | Path):
         file, _, name = str(objective).rpartition(":")
-        if not file.endswith(".py") or not name.isidentifier():
+        if file.endswith(".ipynb"):
+            raise UsageError(
+                f"objective: {file} is a notebook; give the function from there, as "
+                "cotune.optimize(objective), or save the notebook as a script"
+            )
+        if not file.endswith(".py") or not all(map(str.isidentifier, name.split("."))):
             raise UsageError(
                 f"objective: {shown(str(objective))} is not FILE.py:NAME, as train.py:objective"
             )
@@ -166,9 +177,11 @@ def read_objective(objective: ObjectiveLike) -> _Objective:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
         except OSError as error:
             raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
-        return _Objective(str(objective), ("file", (str(path), name)), digest)
+        return _Objective(str(objective), Source(str(path), name, arguments=arguments), digest)
     if not callable(objective):
         raise UsageError(f"objective: {shown(objective)} is not a function of a trial")
+    if arguments:
+        raise UsageError("arguments: are a script's; give the objective as FILE.py:NAME")
     import cloudpickle
 
     try:
@@ -180,7 +193,7 @@ def read_objective(objective: ObjectiveLike) -> _Objective:
             "it, or give FILE.py:NAME"
         ) from error
     return _Objective(
-        getattr(objective, "__qualname__", type(objective).__name__), ("pickle", content)
+        getattr(objective, "__qualname__", type(objective).__name__), Source(content=content)
     )
 
 
@@ -192,7 +205,7 @@ def carry_out(
     began: float,
 ) -> RunDirectory:
     """What :func:`optimize` does, but for its result."""
-    found = read_objective(objective)
+    found = read_objective(objective, options.arguments)
     stem = found.name.rpartition(":")[0] or found.name
     return _run(
         found,
@@ -222,23 +235,34 @@ def _run(
         pool = stack.enter_context(ObjectiveProcesses(used.workers, objective.source, output))
         try:
             pool.wait(lambda: bool(stop) or time.monotonic() >= deadline)
+            if before is None and not pool.is_loaded and not stop:
+                raise NoUsableTrialError("the time was up before; give more with --timeout")
+            facts = replace(pool.facts, enqueued=()) if before else pool.facts
+            direction, remarks = settle_direction(options.direction, facts)
         except CotuneError as error:
             if before is None:
                 _discard(directory)
-            if isinstance(error, UsageError):
-                raise UsageError(f"{objective.name}: cannot be loaded: {error}") from None
-            raise
-        config = _describe(objective, options)
+            if isinstance(error, StorageError):
+                raise
+            raise type(error)(f"{objective.name}: cannot be loaded: {error}") from None
+        if before is None and not pool.is_loaded:
+            _discard(directory)
+            raise Stopped(stop.signal or 0, directory.path, "nothing had begun")
+        used = replace(used, direction=direction)
+        config = _describe(objective, replace(options, direction=direction))
+        config["remarks"] = [f"{objective.name}: {line}" for line in remarks]
         if before:
             config["command"] = before[0].get("command")
         directory.write_config(config)
         study = ObjectiveStudy(
             directory.journal_path,
-            options.direction,
+            direction,
             options.sampler,
             options.pruner,
             options.seed,
         )
+        if not before:
+            study.begin(facts.enqueued, facts.user_attrs)
         stack.callback(_report, directory)
         stack.callback(observer.run_ended)
         observer.run_started(directory, began, options.timeout)
@@ -258,6 +282,30 @@ def _run(
     return directory
 
 
+def settle_direction(asked: Direction | None, facts: Facts) -> tuple[Direction, list[str]]:
+    """Return a run's direction, and what there is to say of the objective, a line each.
+
+    Args:
+        asked: What the user said; None for nothing.
+        facts: Of the script.
+
+    Raises:
+        UsageError: The script's own study has several objectives.
+    """
+    if facts.n_objectives > 1:
+        raise UsageError(f"its study has {facts.n_objectives} objectives; {SEVERAL_VALUES}")
+    remarks, own = list(facts.remarks), facts.direction
+    if asked is None and own == "maximize":
+        remarks.append("maximized, as the script's own study says")
+    elif asked is not None and own is not None and asked != own:
+        remarks.append(f"{asked}d as asked for, while the script's own study is {own}d")
+    if facts.enqueued:
+        remarks.append(f"trials that the script enqueues are run first: {len(facts.enqueued)}")
+    if facts.no_forks:
+        remarks.append(f"each worker imports the script for itself: {facts.no_forks}")
+    return asked or ("maximize" if own == "maximize" else "minimize"), remarks
+
+
 def _discard(directory: RunDirectory) -> None:
     """Leave nothing of a run that had not begun."""
     with contextlib.suppress(OSError):
@@ -273,7 +321,7 @@ def _report(directory: RunDirectory) -> None:
 
 def _advice(directory: RunDirectory, objective: _Objective) -> str:
     path = str(directory.path)
-    if objective.source[0] == "file":
+    if objective.source.path:
         name = shlex.quote(objective.name)
         return f"to go on: cotune resume {shlex.quote(path)} --objective {name}"
     return f"to go on, from Python: cotune.resume({path!r}, objective={objective.name})"
@@ -296,6 +344,7 @@ def _describe(objective: _Objective, options: ObjectiveOptions) -> dict[str, Any
         "workers": options.workers,
         "finalists": options.finalists,
         "repeats": options.repeats,
+        "arguments": list(options.arguments),
         "versions": {
             "cotune": VERSION,
             "python": platform.python_version(),
@@ -314,6 +363,7 @@ def resume_objective(
     pruner: PrunerLike | None,
     observer: Observer,
     began: float,
+    arguments: Sequence[str] | None = None,
 ) -> None:
     """Go on with a run of an objective; see :func:`cotune.resume`.
 
@@ -352,7 +402,10 @@ def resume_objective(
             options = replace(options, timeout=max(options.timeout, used + options.timeout / 3))
         elif extended:  # so many trials, however long they take
             options = replace(options, timeout=None)
-        found = read_objective(objective)
+        if arguments is not None:
+            options = replace(options, arguments=tuple(arguments))
+        is_script = isinstance(objective, str | Path)
+        found = read_objective(objective, options.arguments if is_script else ())
         if found.sha256 != config.get("objective_sha256"):
             warnings.warn(
                 f"{found.name}: is not what it was when the run began; the trials that have ended "
@@ -389,6 +442,7 @@ def _recorded_options(
             config["workers"],
             config["finalists"],
             config["repeats"],
+            config.get("arguments", ()),
         )
     except CotuneError:
         raise

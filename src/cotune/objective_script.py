@@ -1,0 +1,236 @@
+"""A user's script: imported up to the line that runs its study, and its objective found."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import pickle
+import sys
+import tokenize
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any, NoReturn
+
+import optuna
+
+from cotune.objective_errors import LastLine, UnusableError
+from cotune.objective_names import ScriptNames
+from cotune.objective_own_study import OwnStudies, replaced, user_attrs_of
+from cotune.objective_source import Facts, Source
+
+Objective = Callable[[Any], Any]
+Serve = Callable[[Objective, Facts, optuna.Study | None], NoReturn]
+"""Is given the objective, what is known, and the script's own study; it does not return."""
+
+
+def load_objective(source: Source, serve: Serve) -> None:
+    """Find the objective, and serve it.
+
+    A script is served from within: from the very line that would run its study, as if that took for
+    ever. So what the script holds open there, as a temporary folder, is open.
+
+    Args:
+        source: Of a script, or a function by cloudpickle.
+        serve: Called with the objective.
+
+    Raises:
+        UnusableError: There is no objective that can be called with a trial.
+        Exception: Of the script.
+    """
+    if source.path:
+        _Import(source, serve).run()
+        return
+    objective, remarks = as_objective(pickle.loads(source.content), "objective")
+    serve(objective, Facts(remarks=remarks), None)
+
+
+class _Import:
+    def __init__(self, source: Source, serve: Serve) -> None:
+        self._source = source
+        self._serve = serve
+        self._path = Path(source.path)
+        self._root = source.name.partition(".")[0]
+        self._own = OwnStudies(self._reached)
+        self._made: list[str] = []
+        self._stack = ExitStack()
+        self._direction: str | None = None
+        self._module = ModuleType("")
+        self.error_line = LastLine(sys.stderr)
+
+    def run(self) -> None:
+        with tokenize.open(self._path) as file:
+            text = file.read()
+        names = ScriptNames(text, str(self._path))
+        self._direction = names.direction()
+        self._module = self._make_module(names.is_run_as_main(self._root))
+        sys.path.insert(0, str(self._path.parent))  # as Python does for a script
+        sys.argv = [str(self._path), *self._source.arguments]
+        self._own.install()
+        self._stack.callback(self._own.remove)
+        self._stack.enter_context(_directories(self._source.made, self._made))
+        self._stack.enter_context(replaced(sys, "stderr", self.error_line))
+        # The script may be one that runs Cotune by itself.
+        self._stack.enter_context(replaced(sys.modules["cotune"], "optimize", self._ran_cotune))
+        with self._stack:
+            try:
+                exec(compile(text, self._path, "exec", dont_inherit=True), vars(self._module))
+            except SystemExit as error:
+                if self._root not in vars(self._module) or error.code not in (None, 0):
+                    raise UnusableError(self._how_it_exits(error)) from error
+        if self._root not in vars(self._module):
+            raise UnusableError(self._none(names))
+        self._found(vars(self._module)[self._root], self._own.only())
+
+    def _make_module(self, is_main: bool) -> ModuleType:
+        stem = self._path.stem
+        name = stem if stem not in sys.modules else f"_{stem}"
+        module = ModuleType("__main__" if is_main else name)
+        module.__file__ = str(self._path)
+        if not is_main:
+            module.__spec__ = spec_from_file_location(name, self._path)
+        sys.modules[module.__name__] = module
+        return module
+
+    def _reached(self, study: optuna.Study | None, function: Any) -> None:
+        source = self._source
+        frames = [f for f in _callers(sys._getframe(1)) if f.f_code.co_filename == source.path]
+        for scope in [*(frame.f_locals for frame in frames), vars(self._module)]:
+            if self._root in scope:
+                self._found(scope[self._root], study)
+        if function is not None and getattr(function, "__name__", "") == source.name:
+            self._found(function, study)
+        self._stack.close()
+        raise UnusableError(
+            f"runs a study in line {frames[0].f_lineno if frames else 1} before it defines "
+            f"{self._root}; define it above that line"
+        )
+
+    def _ran_cotune(self, *_: Any, direction: str | None = None, **__: Any) -> None:
+        self._direction = direction or "minimize"
+        self._reached(None, None)
+
+    def _found(self, found: Any, study: optuna.Study | None) -> NoReturn:
+        self._stack.close()
+        for part in self._source.name.split(".")[1:]:
+            try:
+                found = getattr(found, part)
+            except AttributeError as error:
+                raise UnusableError(f"{self._source.name}: {error}") from error
+        objective, remarks = as_objective(found, self._source.name)
+        facts = Facts(made=tuple(self._made), direction=self._direction, remarks=remarks)
+        self._serve(objective, self._with_study(facts, study), study)
+
+    def _with_study(self, facts: Facts, study: optuna.Study | None) -> Facts:
+        if study is None:
+            return facts
+        directions = study.directions
+        waiting = self._own.enqueued(study)
+        return Facts(
+            made=facts.made,
+            direction=directions[0].name.lower(),
+            n_objectives=len(directions),
+            enqueued=tuple((dict(t.system_attrs["fixed_params"]), t.user_attrs) for t in waiting),
+            user_attrs=user_attrs_of(study),
+            remarks=(*facts.remarks, self._own.remark(study)),
+        )
+
+    def _none(self, names: ScriptNames) -> str:
+        if names.is_local(self._root):
+            return (
+                f"makes {self._root} only inside a function that is not called when the script is "
+                "imported; define it at the top level"
+            )
+        own = [
+            name
+            for name, value in vars(self._module).items()
+            if callable(value)
+            and not isinstance(value, type)
+            and not name.startswith("_")
+            and getattr(value, "__module__", "") in (self._module.__name__, "functools")
+        ]
+        return f"has no function {self._source.name}; it has {', '.join(own[:10]) or 'none'}"
+
+    def _how_it_exits(self, error: SystemExit) -> str:
+        if isinstance(error.code, str):
+            return f"ends itself: {' '.join(error.code.split())}"
+        said = self.error_line.text.removeprefix(f"{self._path.name}: error: ")
+        said = f"ends itself with exit code {error.code or 0}" + (f": {said}" if said else "")
+        if error.code != 2:
+            return said
+        # As scripts do that read their arguments.
+        return f"{said}; give the script's own arguments after --, as in: -- --data PATH"
+
+
+def as_objective(found: Any, name: str) -> tuple[Objective, tuple[str, ...]]:
+    """Return what is called with a trial, and remarks.
+
+    Args:
+        found: A function, another callable object, or a class that is made without arguments.
+        name: Its name, for messages.
+
+    Raises:
+        UnusableError: It cannot be called with a trial alone.
+    """
+    remarks: tuple[str, ...] = ()
+    if isinstance(found, type):
+        if not any("__call__" in vars(kind) for kind in found.__mro__[:-1]):
+            raise UnusableError(f"{name} is a class without __call__; name a function of a trial")
+        if not _takes(found):
+            raise UnusableError(
+                f"{name} is a class that is made with {_signature(found)}; make an instance in the "
+                f"script, as objective = {name}(...), and name that"
+            )
+        remarks = (f"{name} is a class: the objective is an instance, {name}()",)
+        found = found()
+    if not callable(found):
+        kind = type(found).__name__
+        raise UnusableError(f"{name} is no function of a trial: it is of type {kind}")
+    if not _takes(found, None):
+        raise UnusableError(
+            f"{name}{_signature(found)} cannot be called with a trial alone; bind the other "
+            f"arguments, as objective = functools.partial({name}, ...), and name that"
+        )
+    return found, remarks
+
+
+def _takes(function: Any, *arguments: Any) -> bool:
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        return False
+    except ValueError:  # it tells no signature
+        return True
+    return True
+
+
+def _signature(function: Any) -> str:
+    return f"({', '.join(inspect.signature(function).parameters)})"
+
+
+def _callers(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+@contextmanager
+def _directories(known: tuple[str, ...], made: list[str]) -> Iterator[None]:
+    """Note the directories that are made; those of an earlier import may be there already."""
+    mkdir = os.mkdir
+
+    @functools.wraps(mkdir)
+    def make(path: Any, *places: Any, **named: Any) -> None:
+        where = os.path.abspath(os.fsdecode(path))
+        try:
+            mkdir(path, *places, **named)
+        except FileExistsError:
+            if where not in known:
+                raise
+        made.append(where)
+
+    with replaced(os, "mkdir", make):
+        yield
