@@ -10,6 +10,7 @@ import sys
 import tokenize
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -114,6 +115,7 @@ class _Import:
         self._reached(None, None)
 
     def _found(self, found: Any, study: optuna.Study | None) -> NoReturn:
+        facts = self._facts_of(study)
         self._stack.close()
         for part in self._source.name.split(".")[1:]:
             try:
@@ -121,21 +123,21 @@ class _Import:
             except AttributeError as error:
                 raise UnusableError(f"{self._source.name}: {error}") from error
         objective, remarks = as_objective(found, self._source.name)
-        facts = Facts(made=tuple(self._made), direction=self._direction, remarks=remarks)
-        self._serve(objective, self._with_study(facts, study), study)
+        facts = replace(facts, made=tuple(self._made), remarks=(*remarks, *facts.remarks))
+        self._serve(objective, facts, study)
 
-    def _with_study(self, facts: Facts, study: optuna.Study | None) -> Facts:
+    def _facts_of(self, study: optuna.Study | None) -> Facts:
+        """Return what is known of the script's own study; while its database is still there."""
         if study is None:
-            return facts
+            return Facts(direction=self._direction)
         directions = study.directions
         waiting = self._own.enqueued(study)
         return Facts(
-            made=facts.made,
             direction=directions[0].name.lower(),
             n_objectives=len(directions),
             enqueued=tuple((dict(t.system_attrs["fixed_params"]), t.user_attrs) for t in waiting),
             user_attrs=user_attrs_of(study),
-            remarks=(*facts.remarks, self._own.remark(study)),
+            remarks=(self._own.remark(study),),
         )
 
     def _none(self, names: ScriptNames) -> str:

@@ -97,7 +97,8 @@ class ObjectiveProcesses:
         self._count = self._wanted = workers
         self._workers: list[_Worker] = []
         self._forker: _Forker | None = None
-        self.is_loaded = self._is_loaded = False
+        self._loader: _Worker | None = None  # loads the objective, while others wait
+        self.is_loaded = False
         self._fill()
 
     def __enter__(self) -> Self:
@@ -140,8 +141,7 @@ class ObjectiveProcesses:
             if worker is not None:
                 events += self._receive(worker)
         if self._forker is not None and not self._forker.hears():
-            self._forker = None
-            self._is_loaded = False  # the next worker loads the objective again
+            self._forker = None  # the next worker loads the objective again
         for worker in list(self._workers):
             # A process that the objective started may hold the other end of the pipe open.
             if worker.process.poll() is not None and not worker.pipe.poll():
@@ -177,19 +177,24 @@ class ObjectiveProcesses:
         self.load_seconds = time.monotonic() - worker.began
         if isinstance(content, int):  # a fork's number
             worker.process.pid = content
-        elif not self._is_loaded:
-            self.is_loaded = self._is_loaded = True
-            self.facts = content
+        else:
             self._source = self._source.again(content)
-            if not content.no_forks:
-                self._workers.remove(worker)
-                self._forker = _Forker(worker)
+            if not self.is_loaded:
+                self.is_loaded = True
+                self.facts = content
+            if worker is self._loader:
+                self._loader = None
+                if not content.no_forks:
+                    self._workers.remove(worker)
+                    self._forker = _Forker(worker)
         worker.is_ready = True
         self._fill()
 
     def _replace(self, worker: _Worker, reason: str) -> list[Event]:
         worker.kill()
         self._workers.remove(worker)
+        if worker is self._loader:
+            self._loader = None
         if not worker.is_ready:
             self._barren += 1
             if self._barren >= _STARTS:
@@ -226,14 +231,16 @@ class ObjectiveProcesses:
         self._fill()
 
     def _fill(self) -> None:
-        """Start the workers that there should be: until one has loaded the objective, one."""
-        while len(self._workers) < (self._wanted if self._is_loaded else min(1, self._wanted)):
+        """Start the workers that there should be; where one loads the objective, that one first."""
+        while len(self._workers) < self._wanted and self._loader is None:
             if self._forker is not None:
                 self._workers.append(self._forker.fork())
-            else:
-                launched = launch(_MODULE, output=self._output, environment=_ENVIRONMENT)
-                self._workers.append(_Worker(*launched))
-                self._workers[-1].send(self._source)
+                continue
+            worker = _Worker(*launch(_MODULE, output=self._output, environment=_ENVIRONMENT))
+            worker.send(self._source)
+            self._workers.append(worker)
+            if not self.facts.no_forks:
+                self._loader = worker
 
     def close(self) -> None:
         """End all processes. May be called twice."""
