@@ -95,7 +95,7 @@ threading.Thread(target=threading.Event().wait, daemon=True).start()
 """
         result = optimize(script(here, threads + self.EFFECTS) + ":objective", n_trials=6)
         assert result.summary.trials["complete"] == 6
-        assert "each worker imports the script for itself: the script has started th" in remarks()
+        assert "each worker loads the objective for itself: the script has started th" in remarks()
         assert (here / "out" / "output.log").read_text().count("imported") > 1
 
     def test_the_process_that_forks_is_killed(self, here):

@@ -16,8 +16,6 @@ from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBSto
 from optuna.storages import journal as optuna_journal
 from optuna.trial import FrozenTrial, TrialState
 
-from cotune.objective_choices import plain
-
 Reached = Callable[[optuna.Study | None, Any], None]
 """``reached(study, function)``: the script has come to the line that runs its study."""
 
@@ -167,11 +165,6 @@ class OwnStudies:
     def _copied_journal(file: str, copy: Path) -> BaseStorage:
         shutil.copyfile(file, copy)
         return JournalStorage(_FILE_BACKEND(str(copy)))
-
-
-def user_attrs_of(study: optuna.Study) -> dict[str, Any]:
-    """Return a study's user attributes, as JSON can hold them."""
-    return dict(plain(study.user_attrs))
 
 
 def _made_by(kind: type, make: Callable[..., Any]) -> type:

@@ -18,10 +18,12 @@ from typing import Any, NoReturn
 
 import optuna
 
+from cotune.objective_choices import plain
 from cotune.objective_errors import LastLine, UnusableError
 from cotune.objective_names import ScriptNames
-from cotune.objective_own_study import OwnStudies, replaced, user_attrs_of
+from cotune.objective_own_study import OwnStudies, replaced
 from cotune.objective_source import Facts, Source
+from cotune.objective_storage import plain_trial
 
 Objective = Callable[[Any], Any]
 Serve = Callable[[Objective, Facts, optuna.Study | None], NoReturn]
@@ -45,7 +47,8 @@ def load_objective(source: Source, serve: Serve) -> None:
     if source.path:
         _Import(source, serve).run()
         return
-    objective, remarks = as_objective(pickle.loads(source.content), "objective")
+    function = pickle.loads(source.content)
+    objective, remarks = as_objective(function, getattr(function, "__qualname__", "objective"))
     serve(objective, Facts(remarks=remarks), None)
 
 
@@ -131,12 +134,13 @@ class _Import:
         if study is None:
             return Facts(direction=self._direction)
         directions = study.directions
-        waiting = self._own.enqueued(study)
+        trials = [plain_trial(trial) for trial in self._own.enqueued(study)]
+        waiting = [(t.system_attrs["fixed_params"], t.user_attrs) for t in trials]
         return Facts(
             direction=directions[0].name.lower(),
             n_objectives=len(directions),
-            enqueued=tuple((dict(t.system_attrs["fixed_params"]), t.user_attrs) for t in waiting),
-            user_attrs=user_attrs_of(study),
+            enqueued=tuple(waiting),
+            user_attrs=plain(study.user_attrs),
             remarks=(self._own.remark(study),),
         )
 

@@ -109,9 +109,7 @@ class RemoteStorage(BaseStorage):
         """
         if template_trial is None or template_trial.state != TrialState.WAITING:
             _refuse("add trials that have ended to")
-        params = template_trial.system_attrs.get("fixed_params", {})
-        waiting = waiting_trial(params, template_trial.user_attrs)
-        return int(self._ask("storage.create_new_trial", study_id, waiting))
+        return int(self._ask("storage.create_new_trial", study_id, plain_trial(template_trial)))
 
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None
@@ -172,13 +170,21 @@ class RemoteStudy(optuna.Study):
         _refuse("end trials of")
 
 
+def plain_trial(trial: FrozenTrial) -> FrozenTrial:
+    """Return a trial that waits to be run, as the journal can hold it."""
+    params = trial.system_attrs.get("fixed_params", {})
+    return waiting_trial(
+        {name: plain(choice_name(value)) for name, value in params.items()},
+        plain(trial.user_attrs),
+    )
+
+
 def waiting_trial(params: dict[str, Any], user_attrs: dict[str, Any]) -> FrozenTrial:
     """Return a trial that waits to be run with these parameters."""
-    fixed = {name: plain(choice_name(value)) for name, value in params.items()}
     return optuna.trial.create_trial(
         state=TrialState.WAITING,
-        system_attrs={"fixed_params": fixed},
-        user_attrs=plain(user_attrs),
+        system_attrs={"fixed_params": params},
+        user_attrs=user_attrs,
     )
 
 

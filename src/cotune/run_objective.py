@@ -302,7 +302,7 @@ def settle_direction(asked: Direction | None, facts: Facts) -> tuple[Direction, 
     if facts.enqueued:
         remarks.append(f"trials that the script enqueues are run first: {len(facts.enqueued)}")
     if facts.no_forks:
-        remarks.append(f"each worker imports the script for itself: {facts.no_forks}")
+        remarks.append(f"each worker loads the objective for itself: {facts.no_forks}")
     return asked or ("maximize" if own == "maximize" else "minimize"), remarks
 
 
