@@ -98,6 +98,17 @@ threading.Thread(target=threading.Event().wait, daemon=True).start()
         assert "each worker loads the objective for itself: the script has started th" in remarks()
         assert (here / "out" / "output.log").read_text().count("imported") > 1
 
+    def test_an_open_database(self, here):
+        text = """
+import sqlite3
+rows = sqlite3.connect("rows.db")
+def objective(trial):
+    trial.suggest_float("x", 0, 1)
+    return rows.execute("select 7").fetchone()[0]
+"""
+        assert optimize(script(here, text) + ":objective").best_value == 7
+        assert "for itself: the script holds files open that it reads and writes" in remarks()
+
     def test_the_process_that_forks_is_killed(self, here):
         text = """
 open("imports", "a").write("one ")
@@ -189,6 +200,7 @@ study.optimize(objective, n_trials=5)
 """
         optimize(script(here, text) + ":objective")
         assert config()["direction"] == "maximize"
+        assert "for itself" not in remarks()  # no database is open when workers are forked
         assert "so far: 1 1.0" in (here / "out" / "output.log").read_text()
         assert (here / "own.db").read_bytes() == before
         with sqlite3.connect(here / "own.db") as database:
@@ -207,6 +219,32 @@ optuna.load_study(study_name="mlp", storage=storage).optimize(objective)
         optimize(script(here, text) + ":objective")
         assert config()["direction"] == "maximize"
         assert (here / "own.log").read_bytes() == before
+
+    def test_studies_of_the_objective_are_its_own(self, here):
+        """What a script imports from Optuna works in its objective."""
+        text = """
+from optuna import create_study
+from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+def objective(trial):
+    x = trial.suggest_float("x", 0, 1)
+    for name, storage in (
+        (f"{trial.number}.log", lambda name: JournalStorage(JournalFileBackend(name))),
+        (f"{trial.number}.db", lambda name: RDBStorage(f"sqlite:///{name}")),
+    ):
+        inner = create_study(storage=storage(name), study_name="inner")
+        inner.optimize(lambda trial: trial.suggest_float("y", 0, 1), n_trials=1)
+        assert os.path.getsize(name) and len(inner.trials) == 1
+        try:
+            create_study(storage=storage(name), study_name="inner")
+        except optuna.exceptions.DuplicatedStudyError:
+            continue
+        raise AssertionError
+    return x
+create_study(direction="maximize").optimize(objective)
+"""
+        result = optimize(script(here, text) + ":objective", n_trials=2)
+        assert result.summary.trials["complete"] == 2
 
     def test_a_second_time(self, here):
         """A script whose study is there already runs again."""

@@ -40,6 +40,7 @@ _HOPELESS = 20  # trials that all failed, after which a search ends
 _ENOUGH_TRIALS = 10  # below that there are finalists only where they are asked for
 _FINALISTS = 3
 _MARGIN = 1.2  # a call of the objective takes longer than the one before, or less
+_GRACE_SECONDS = 1.0
 _FINALISTS_SHARE = 0.4  # of the time, at most
 
 REPEATS: Final = 3
@@ -210,7 +211,7 @@ class ObjectiveSearch:
         A worker that is killed has to be started again, and takes so long for it.
         """
         self._is_winding_up = True
-        end = time.monotonic() + self._pool.load_seconds
+        end = time.monotonic() + self._grace
         while self._running and not self._stop and time.monotonic() < end:
             self._step()
         self._is_winding_up = False
@@ -358,7 +359,12 @@ class ObjectiveSearch:
             return 0.0
         count, _, seconds = self._plan(candidates, self._finalists_seconds)
         # Workers in mid-trial are replaced by others, which have to load the objective.
-        return _MARGIN * (seconds + self._pool.load_seconds) if count else 0.0
+        return _MARGIN * (seconds + self._grace) if count else 0.0
+
+    @property
+    def _grace(self) -> float:
+        """Seconds for trials to come to a call: a new worker has nothing imported or cached."""
+        return max(_GRACE_SECONDS, self._pool.load_seconds)
 
     def _repeat_finalists(self) -> bool:
         """Call the objective again with the best trials' hyperparameters; False after a stop."""

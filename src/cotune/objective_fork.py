@@ -11,6 +11,7 @@ import stat
 import sys
 from pathlib import Path
 
+_STANDARD_ERROR = 2
 _HARMLESS = "jemalloc_bg_thd"  # pyarrow's allocator; it starts another thread after a fork
 
 
@@ -26,6 +27,8 @@ def why_no_forks() -> str:
     threads = [task for task in tasks if (task / "comm").read_text().strip() != _HARMLESS]
     if len(threads) > 1:
         return "the script has started threads"
+    if any(mode == os.O_RDWR for _, mode in _files()):
+        return "the script holds files open that it reads and writes"  # as a database
     if not _cuda_survives():
         return "the script has used CUDA"
     return ""
@@ -58,16 +61,21 @@ def own_positions() -> None:
 
     Else it would share its place in them with other forks, and read from where they stopped.
     """
+    for file, mode in _files():
+        if mode == os.O_RDONLY:
+            with contextlib.suppress(OSError):  # it may not be read any more
+                again = os.open(f"/proc/self/fd/{file}", os.O_RDONLY)
+                os.lseek(again, os.lseek(file, 0, os.SEEK_CUR), os.SEEK_SET)
+                os.dup2(again, file, os.get_inheritable(file))
+                os.close(again)
+
+
+def _files() -> list[tuple[int, int]]:
+    """Return the script's open files on disk, with whether they are read, written or both."""
+    files = []
     for entry in os.listdir("/proc/self/fd"):
-        file = int(entry)
-        try:
-            is_file = stat.S_ISREG(os.fstat(file).st_mode)
-            flags = fcntl.fcntl(file, fcntl.F_GETFL)
-            if not is_file or flags & os.O_ACCMODE != os.O_RDONLY:
-                continue
-            again = os.open(f"/proc/self/fd/{file}", os.O_RDONLY)
-            os.lseek(again, os.lseek(file, 0, os.SEEK_CUR), os.SEEK_SET)
-            os.dup2(again, file, os.get_inheritable(file))
-            os.close(again)
-        except OSError:  # the folder itself, which is closed by now; or one that may not be read
-            continue
+        with contextlib.suppress(OSError):  # the folder itself, which is closed by now
+            if int(entry) > _STANDARD_ERROR and stat.S_ISREG(os.fstat(int(entry)).st_mode):
+                mode = fcntl.fcntl(int(entry), fcntl.F_GETFL) & os.O_ACCMODE
+                files.append((int(entry), mode))
+    return files

@@ -41,6 +41,7 @@ class OwnStudies:
         self._are_empty: list[BaseStorage] = []  # of servers, which are not asked
         self._stack = ExitStack()
         self._folder = Path()
+        self._is_on = False  # a script may keep what it has imported, and call it later
 
     def install(self) -> None:
         """Answer in Optuna's place until :meth:`remove`."""
@@ -49,11 +50,11 @@ class OwnStudies:
         storages, journal = optuna.storages, optuna_journal
         patches: list[tuple[Any, str, Any]] = [
             (storages, "get_storage", self._get_storage(storages.get_storage)),
-            (storages, "RDBStorage", _made_by(RDBStorage, self._database)),
-            (storages, "JournalStorage", _made_by(JournalStorage, self._journal)),
-            (journal, "JournalFileBackend", _unopened(_FILE_BACKEND)),
-            (storages, "JournalFileStorage", _unopened(storages.JournalFileStorage)),
-            (storages, "GrpcStorageProxy", _made_by(storages.GrpcStorageProxy, self._server)),
+            (storages, "RDBStorage", self._made_by(RDBStorage, self._database)),
+            (storages, "JournalStorage", self._made_by(JournalStorage, self._journal)),
+            (journal, "JournalFileBackend", self._unopened(_FILE_BACKEND)),
+            (storages, "JournalFileStorage", self._unopened(storages.JournalFileStorage)),
+            (storages, "GrpcStorageProxy", self._made_by(storages.GrpcStorageProxy, self._server)),
             (optuna.Study, "optimize", lambda study, *a, **n: self._optimize(study, *a, **n)),
             (optuna.Study, "ask", lambda study, *_, **__: self._reached(study, None)),
             (optuna.Study, "add_trial", self._add_trial(optuna.Study.add_trial)),
@@ -63,9 +64,13 @@ class OwnStudies:
             patches.append((module, "load_study", self._load_study(optuna.load_study)))
         for owner, name, value in patches:
             self._stack.enter_context(replaced(owner, name, value))
+        self._is_on = True
 
     def remove(self) -> None:
         """Let Optuna answer again. May be called twice."""
+        self._is_on = False
+        for storage in self._open.values():
+            storage.remove_session()  # which closes the copies
         self._stack.close()
 
     def only(self) -> optuna.Study | None:
@@ -102,6 +107,8 @@ class OwnStudies:
 
     def _create_study(self, original: Callable[..., optuna.Study]) -> Callable[..., optuna.Study]:
         def create_study(*places: Any, **named: Any) -> optuna.Study:
+            if not self._is_on:
+                return original(*places, **named)
             # A second run of the script would find the first one's study.
             study = original(*places, **{**named, "load_if_exists": True})
             self._made.append((study, named))
@@ -111,6 +118,8 @@ class OwnStudies:
 
     def _load_study(self, original: Callable[..., optuna.Study]) -> Callable[..., optuna.Study]:
         def load_study(**named: Any) -> optuna.Study:
+            if not self._is_on:
+                return original(**named)
             storage = optuna.storages.get_storage(named.get("storage"))
             if any(storage is empty for empty in self._are_empty):
                 return optuna.create_study(**named)
@@ -154,33 +163,39 @@ class OwnStudies:
             self._open[file] = copied(file, copy) if exists else InMemoryStorage()
         return self._open[file]
 
+    def _made_by(self, kind: type, make: Callable[..., Any]) -> type:
+        """Return a class in the place of another, whose instances are what a function returns."""
+        return type(
+            kind.__name__,
+            (kind,),
+            {"__new__": lambda _, *a, **n: make(*a, **n) if self._is_on else kind(*a, **n)},
+        )
+
+    def _unopened(self, kind: Any) -> type:
+        """Return a file backend that only knows its path: Optuna's makes the file."""
+
+        def init(backend: Any, file_path: Any, *places: Any, **named: Any) -> None:
+            if self._is_on:
+                backend._file_path = str(file_path)
+            else:
+                kind.__init__(backend, file_path, *places, **named)
+
+        return type(kind.__name__, (kind,), {"__init__": init})
+
     @staticmethod
     def _copied_database(file: str, copy: Path) -> BaseStorage:
+        from sqlalchemy.pool import NullPool
+
         uri = f"{Path(file).absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True)) as old, closing(sqlite3.connect(copy)) as new:
             old.backup(new)
-        return optuna.storages._CachedStorage(RDBStorage(f"sqlite:///{copy}"))
+        own = RDBStorage(f"sqlite:///{copy}", engine_kwargs={"poolclass": NullPool})
+        return optuna.storages._CachedStorage(own)
 
     @staticmethod
     def _copied_journal(file: str, copy: Path) -> BaseStorage:
         shutil.copyfile(file, copy)
         return JournalStorage(_FILE_BACKEND(str(copy)))
-
-
-def _made_by(kind: type, make: Callable[..., Any]) -> type:
-    """Return a class in the place of another, whose instances are what a function returns."""
-    return type(
-        kind.__name__, (kind,), {"__new__": lambda _, *places, **named: make(*places, **named)}
-    )
-
-
-def _unopened(kind: type) -> type:
-    """Return a file backend that only knows its path: Optuna's makes the file."""
-
-    def init(self: Any, file_path: Any, *_: Any, **__: Any) -> None:
-        self._file_path = str(file_path)
-
-    return type(kind.__name__, (kind,), {"__init__": init})
 
 
 @contextmanager

@@ -50,6 +50,7 @@ class RemoteTrial(optuna.Trial):
         self._remote = remote
         self._ask = remote.ask
         self._choices = remote.choices
+        self.relative_search_space = None
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False

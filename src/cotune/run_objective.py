@@ -250,6 +250,8 @@ def _run(
             raise Stopped(stop.signal or 0, directory.path, "nothing had begun")
         used = replace(used, direction=direction)
         config = _describe(objective, replace(options, direction=direction))
+        if options.arguments:
+            remarks.append(f"its arguments: {shlex.join(options.arguments)}")
         config["remarks"] = [f"{objective.name}: {line}" for line in remarks]
         if before:
             config["command"] = before[0].get("command")
