@@ -9,9 +9,11 @@ import io
 import os
 import stat
 import sys
+import time
 from pathlib import Path
 
 _STANDARD_ERROR = 2
+_THREAD_SECONDS = 0.5  # a thread that was joined is there for a moment more
 _HARMLESS = "jemalloc_bg_thd"  # pyarrow's allocator; it starts another thread after a fork
 
 
@@ -23,15 +25,25 @@ def why_no_forks() -> str:
     """
     if sys.platform != "linux":
         return "forks are safe on Linux only"
-    tasks = Path("/proc/self/task").iterdir()
-    threads = [task for task in tasks if (task / "comm").read_text().strip() != _HARMLESS]
-    if len(threads) > 1:
+    end = time.monotonic() + _THREAD_SECONDS
+    while (threads := _threads()) > 1 and time.monotonic() < end:
+        time.sleep(0.005)
+    if threads > 1:
         return "the script has started threads"
     if any(mode == os.O_RDWR for _, mode in _files()):
         return "the script holds files open that it reads and writes"  # as a database
     if not _cuda_survives():
         return "the script has used CUDA"
     return ""
+
+
+def _threads() -> int:
+    """Return how many threads there are, of whatever library."""
+    names = []
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # it has ended
+            names.append((task / "comm").read_text().strip())
+    return sum(name != _HARMLESS for name in names)
 
 
 def _cuda_survives() -> bool:
