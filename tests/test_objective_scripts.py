@@ -360,6 +360,33 @@ def main():
         assert result.summary.trials["complete"] == 3
         assert "failed" not in (here / "out" / "output.log").read_text()
 
+    @pytest.mark.parametrize("guard", ["if True:", 'if __name__ == "__main__":'])
+    @pytest.mark.parametrize(
+        ("name", "given"),
+        [
+            ("train", "lambda trial: train(trial, 5)"),
+            ("train", "functools.partial(train, rows=5)"),
+            ("Train", "Train(5)"),
+        ],
+    )
+    def test_with_arguments_of_its_own(self, name, given, guard, here):
+        """As Optuna's FAQ has it."""
+        text = f"""
+import functools
+def train(trial, rows):
+    return rows + trial.suggest_float("x", 0, 1)
+class Train:
+    def __init__(self, rows):
+        self.rows = rows
+    def __call__(self, trial):
+        return train(trial, self.rows)
+{guard}
+    optuna.create_study().optimize({given}, n_trials=5)
+"""
+        result = optimize(script(here, text) + f":{name}")
+        assert (result.best_value or 0) >= 5
+        assert f"the objective is {name} as the script's own study calls it" in remarks()
+
     def test_as_a_script_is_started(self, here):
         folder = here / "project"
         folder.mkdir()

@@ -39,11 +39,25 @@ class ScriptNames:
         """Return whether the function of that name is only there if the script runs as main.
 
         So it is where its main guard, or a function that is called there, makes it or a global that
-        it reads.
+        it reads, or binds arguments that it has beside the trial.
         """
         if name not in self._open:
             return name in self._guarded or (self._has_guard and self.is_local(name))
-        return bool(self._reads(name) & self._guarded)
+        needs_more = self._has_guard and self._arguments(name) > 1
+        return needs_more or bool(self._reads(name) & self._guarded)
+
+    def _arguments(self, name: str) -> int:
+        """Return how many arguments a function needs; of a class, its ``__init__``."""
+        for node in self._tree.body:
+            if isinstance(node, ast.ClassDef) and node.name == name:
+                inner = [part for part in node.body if isinstance(part, ast.FunctionDef)]
+                node = next((part for part in inner if part.name == "__init__"), node)
+            elif getattr(node, "name", "") != name:
+                continue
+            if isinstance(node, ast.FunctionDef):
+                of = node.args
+                return len(of.posonlyargs) + len(of.args) - len(of.defaults)
+        return 0
 
     def is_local(self, name: str) -> bool:
         """Return whether some function makes a function or variable of that name."""

@@ -87,7 +87,7 @@ class _Import:
                     raise UnusableError(self._how_it_exits(error)) from error
         if self._root not in vars(self._module):
             raise UnusableError(self._none(names))
-        self._found(vars(self._module)[self._root], self._own.only())
+        self._found(vars(self._module)[self._root], self._own.only(), None)
 
     def _make_module(self, is_main: bool) -> ModuleType:
         stem = self._path.stem
@@ -104,9 +104,9 @@ class _Import:
         frames = [f for f in _callers(sys._getframe(1)) if f.f_code.co_filename == source.path]
         for scope in [*(frame.f_locals for frame in frames), vars(self._module)]:
             if self._root in scope:
-                self._found(scope[self._root], study)
+                self._found(scope[self._root], study, function)
         if function is not None and getattr(function, "__name__", "") == source.name:
-            self._found(function, study)
+            self._found(function, study, function)
         self._stack.close()
         raise UnusableError(
             f"runs a study in line {frames[0].f_lineno if frames else 1} before it defines "
@@ -117,7 +117,8 @@ class _Import:
         self._direction = direction or "minimize"
         self._reached(None, None)
 
-    def _found(self, found: Any, study: optuna.Study | None) -> NoReturn:
+    def _found(self, found: Any, study: optuna.Study | None, function: Any) -> NoReturn:
+        """Serve what was found, or the function that the script's study runs and that calls it."""
         facts = self._facts_of(study)
         self._stack.close()
         for part in self._source.name.split(".")[1:]:
@@ -125,7 +126,13 @@ class _Import:
                 found = getattr(found, part)
             except AttributeError as error:
                 raise UnusableError(f"{self._source.name}: {error}") from error
-        objective, remarks = as_objective(found, self._source.name)
+        try:
+            objective, remarks = as_objective(found, self._source.name)
+        except UnusableError:
+            if not _binds(function, found, self._source.name):
+                raise
+            objective, _ = as_objective(function, self._source.name)
+            remarks = (f"the objective is {self._source.name} as the script's own study calls it",)
         facts = replace(facts, made=tuple(self._made), remarks=(*remarks, *facts.remarks))
         self._serve(objective, facts, study)
 
@@ -201,6 +208,15 @@ def as_objective(found: Any, name: str) -> tuple[Objective, tuple[str, ...]]:
             f"arguments, as objective = functools.partial({name}, ...), and name that"
         )
     return found, remarks
+
+
+def _binds(function: Any, found: Any, name: str) -> bool:
+    """Return whether a function is what was found, with the arguments that it needs."""
+    if isinstance(found, type):
+        return isinstance(function, found)
+    code = getattr(function, "__code__", None)
+    calls = code is not None and name in code.co_names + code.co_freevars
+    return calls or getattr(function, "func", None) is found
 
 
 def _takes(function: Any, *arguments: Any) -> bool:
