@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import os
 import pickle
 import sys
@@ -18,6 +17,7 @@ from typing import Any, NoReturn
 
 import optuna
 
+from cotune.objective_callable import Objective, as_objective, binds
 from cotune.objective_choices import plain
 from cotune.objective_errors import LastLine, UnusableError
 from cotune.objective_names import ScriptNames
@@ -25,7 +25,6 @@ from cotune.objective_own_study import OwnStudies, replaced
 from cotune.objective_source import Facts, Source
 from cotune.objective_storage import plain_trial
 
-Objective = Callable[[Any], Any]
 Serve = Callable[[Objective, Facts, optuna.Study | None], NoReturn]
 """Is given the objective, what is known, and the script's own study; it does not return."""
 
@@ -129,7 +128,7 @@ class _Import:
         try:
             objective, remarks = as_objective(found, self._source.name)
         except UnusableError:
-            if not _binds(function, found, self._source.name):
+            if not binds(function, found, self._source.name):
                 raise
             objective, _ = as_objective(function, self._source.name)
             remarks = (f"the objective is {self._source.name} as the script's own study calls it",)
@@ -176,61 +175,6 @@ class _Import:
             return said
         # As scripts do that read their arguments.
         return f"{said}; give the script's own arguments after --, as in: -- --data PATH"
-
-
-def as_objective(found: Any, name: str) -> tuple[Objective, tuple[str, ...]]:
-    """Return what is called with a trial, and remarks.
-
-    Args:
-        found: A function, another callable object, or a class that is made without arguments.
-        name: Its name, for messages.
-
-    Raises:
-        UnusableError: It cannot be called with a trial alone.
-    """
-    remarks: tuple[str, ...] = ()
-    if isinstance(found, type):
-        if not any("__call__" in vars(kind) for kind in found.__mro__[:-1]):
-            raise UnusableError(f"{name} is a class without __call__; name a function of a trial")
-        if not _takes(found):
-            raise UnusableError(
-                f"{name} is a class that is made with {_signature(found)}; make an instance in the "
-                f"script, as objective = {name}(...), and name that"
-            )
-        remarks = (f"{name} is a class: the objective is an instance, {name}()",)
-        found = found()
-    if not callable(found):
-        kind = type(found).__name__
-        raise UnusableError(f"{name} is no function of a trial: it is of type {kind}")
-    if not _takes(found, None):
-        raise UnusableError(
-            f"{name}{_signature(found)} cannot be called with a trial alone; bind the other "
-            f"arguments, as objective = functools.partial({name}, ...), and name that"
-        )
-    return found, remarks
-
-
-def _binds(function: Any, found: Any, name: str) -> bool:
-    """Return whether a function is what was found, with the arguments that it needs."""
-    if isinstance(found, type):
-        return isinstance(function, found)
-    code = getattr(function, "__code__", None)
-    calls = code is not None and name in code.co_names + code.co_freevars
-    return calls or getattr(function, "func", None) is found
-
-
-def _takes(function: Any, *arguments: Any) -> bool:
-    try:
-        inspect.signature(function).bind(*arguments)
-    except TypeError:
-        return False
-    except ValueError:  # it tells no signature
-        return True
-    return True
-
-
-def _signature(function: Any) -> str:
-    return f"({', '.join(inspect.signature(function).parameters)})"
 
 
 def _callers(frame: FrameType | None) -> Iterator[FrameType]:

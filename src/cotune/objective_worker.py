@@ -24,10 +24,11 @@ from typing import Any, NoReturn
 import numpy as np
 import optuna
 
+from cotune.objective_callable import Objective
 from cotune.objective_errors import UnusableError, describe, file_of
 from cotune.objective_fork import flush_files, own_positions, why_no_forks
 from cotune.objective_pipe import Pipe
-from cotune.objective_script import Objective, load_objective
+from cotune.objective_script import load_objective
 from cotune.objective_source import SEVERAL_VALUES, Facts
 from cotune.objective_trial import RemoteStudies, RemoteTrial
 

@@ -28,12 +28,13 @@ from cotune.duration import parse_duration
 from cotune.exceptions import CotuneError, StorageError, UsageError
 from cotune.generations import Generation, Generations
 from cotune.models import OwnNetwork
+from cotune.objective_given import ObjectiveLike
 from cotune.observer import Observer
 from cotune.options import Options, Resources
 from cotune.recorded_data import check_fingerprint, recorded_dataset, recorded_source
 from cotune.recorded_network import own_space, recorded_own
 from cotune.report import build_report
-from cotune.run_objective import ObjectiveLike, recorded_part, resume_objective
+from cotune.run_objective import recorded_part, resume_objective
 from cotune.rundir import RunDirectory
 from cotune.space import Space
 from cotune.space_yaml import space_from_dict

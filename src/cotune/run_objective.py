@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import platform
 import shlex
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,8 @@ from cotune.exceptions import CotuneError, NoUsableTrialError, StorageError, Usa
 from cotune.executors.objective_processes import ObjectiveProcesses
 from cotune.hyperparameters import shown
 from cotune.objective import REPEATS, ObjectiveOptions, ObjectiveSearch
-from cotune.objective_source import SEVERAL_VALUES, Facts, Source
+from cotune.objective_given import GivenObjective, ObjectiveLike, read_objective
+from cotune.objective_source import SEVERAL_VALUES, Facts
 from cotune.objective_study import ObjectiveStudy
 from cotune.observer import Observer
 from cotune.provenance import command_line, shown_name
@@ -33,9 +33,6 @@ from cotune.version import VERSION
 
 if TYPE_CHECKING:
     from cotune.api import RunResult
-
-ObjectiveLike = str | Path | Callable[[Any], Any]
-"""``FILE.py:NAME``, or a function of an Optuna trial."""
 
 _CLOSING_SECONDS = 2.5  # report and exit
 
@@ -140,63 +137,6 @@ def _read_direction(direction: object) -> Direction:
     raise UsageError(f"direction: {shown(direction)} is unknown; choose minimize or maximize")
 
 
-@dataclass(frozen=True)
-class _Objective:
-    """A user's function on its way to the workers.
-
-    Attributes:
-        name: As people see it.
-        source: Where workers get it from.
-        sha256: Of its file; None of a function that was passed.
-    """
-
-    name: str
-    source: Source
-    sha256: str | None = None
-
-
-def read_objective(objective: ObjectiveLike, arguments: tuple[str, ...] = ()) -> _Objective:
-    """Where the workers get the objective from. Nothing of the user's is run here.
-
-    Raises:
-        UsageError: It is neither ``FILE.py:NAME`` nor a function, or cannot be sent.
-    """
-    if isinstance(objective, str | Path):
-        file, _, name = str(objective).rpartition(":")
-        if file.endswith(".ipynb"):
-            raise UsageError(
-                f"objective: {file} is a notebook; give the function from there, as "
-                "cotune.optimize(objective), or save the notebook as a script"
-            )
-        if not file.endswith(".py") or not all(map(str.isidentifier, name.split("."))):
-            raise UsageError(
-                f"objective: {shown(str(objective))} is not FILE.py:NAME, as train.py:objective"
-            )
-        path = Path(file).absolute()
-        try:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        except OSError as error:
-            raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
-        return _Objective(str(objective), Source(str(path), name, arguments=arguments), digest)
-    if not callable(objective):
-        raise UsageError(f"objective: {shown(objective)} is not a function of a trial")
-    if arguments:
-        raise UsageError("arguments: are a script's; give the objective as FILE.py:NAME")
-    import cloudpickle
-
-    try:
-        content = cloudpickle.dumps(objective)
-    except Exception as error:  # whatever the objects that it refers to raise
-        text = " ".join(str(error).split())[:200]
-        raise UsageError(
-            f"objective: cannot be sent to worker processes: {text}; make what it needs inside of "
-            "it, or give FILE.py:NAME"
-        ) from error
-    return _Objective(
-        getattr(objective, "__qualname__", type(objective).__name__), Source(content=content)
-    )
-
-
 def carry_out(
     objective: ObjectiveLike,
     options: ObjectiveOptions,
@@ -217,7 +157,7 @@ def carry_out(
 
 
 def _run(
-    objective: _Objective,
+    objective: GivenObjective,
     options: ObjectiveOptions,
     open_directory: Callable[[], RunDirectory],
     observer: Observer,
@@ -321,7 +261,7 @@ def _report(directory: RunDirectory) -> None:
         build_report(directory)
 
 
-def _advice(directory: RunDirectory, objective: _Objective) -> str:
+def _advice(directory: RunDirectory, objective: GivenObjective) -> str:
     path = str(directory.path)
     if objective.source.path:
         name = shlex.quote(objective.name)
@@ -329,7 +269,7 @@ def _advice(directory: RunDirectory, objective: _Objective) -> str:
     return f"to go on, from Python: cotune.resume({path!r}, objective={objective.name})"
 
 
-def _describe(objective: _Objective, options: ObjectiveOptions) -> dict[str, Any]:
+def _describe(objective: GivenObjective, options: ObjectiveOptions) -> dict[str, Any]:
     """What ``config.yaml`` says."""
     return {
         "kind": OBJECTIVE,
