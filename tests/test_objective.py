@@ -454,6 +454,25 @@ return x
             assert first == second == str(study.trials[number].params["x"])
         assert workers_of(os.getpid()) == []
 
+    def test_a_worker_whose_child_lives_on(self, tmp_path):
+        """The child holds the worker's end of the pipe open, and ends with it."""
+        body = """
+x = trial.suggest_float("x", 0, 1)
+if trial.number == 1:
+    child = os.fork()
+    if not child:
+        time.sleep(600)
+    pathlib.Path(__file__).with_name(f"child-{child}").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+return x
+"""
+        options: dict[str, Any] = {"n_trials": 4, "workers": 2, "out": tmp_path / "run"}
+        result = cotune.optimize(write(tmp_path, body), **options)
+        assert result.summary.trials == {"complete": 3, "pruned": 0, "failed": 1, "running": 0}
+        children = [int(path.name.partition("-")[2]) for path in tmp_path.glob("child-*")]
+        assert len(children) == 2
+        assert not any(lives(child) for child in children)
+
     def test_a_worker_that_hangs(self, tmp_path):
         source = Source(write(tmp_path, "time.sleep(60)").partition(":")[0], "objective")
         with ObjectiveProcesses(1, source, hang_seconds=2.0) as pool:

@@ -164,6 +164,7 @@ class TestOwnStudy:
             'storage="sqlite:///own.db", study_name="mlp"',
             'storage=optuna.storages.RDBStorage("sqlite:///own.db")',
             'storage=JournalStorage(JournalFileBackend("own.log"))',
+            'storage=optuna.storages.journal.JournalStorage(JournalFileBackend("own.log"))',
         ],
     )
     @pytest.mark.parametrize("run", ["study.optimize(objective, n_trials=20)", "study.ask()"])
@@ -422,9 +423,11 @@ def objective(trial):
         assert (result.best_value or 0) > 7
         main(["resume", "out", "--objective", name, "--more", "1", "--quiet"])
         assert values()[3] > 7
+        cotune.resume("out", objective=name, more=1, arguments="--rows 30")
         arguments = ["--", "--rows", "50"]
         main(["resume", "out", "--objective", name, "--more", "1", "--quiet", *arguments])
-        assert values()[4] > 50
+        assert values()[4] > 30
+        assert values()[5] > 50
 
     @pytest.mark.parametrize(
         ("text", "message"),

@@ -51,7 +51,10 @@ class OwnStudies:
         patches: list[tuple[Any, str, Any]] = [
             (storages, "get_storage", self._get_storage(storages.get_storage)),
             (storages, "RDBStorage", self._made_by(RDBStorage, self._database)),
-            (storages, "JournalStorage", self._made_by(JournalStorage, self._journal)),
+            *[
+                (package, "JournalStorage", self._made_by(JournalStorage, self._journal))
+                for package in (storages, journal)
+            ],
             (journal, "JournalFileBackend", self._unopened(_FILE_BACKEND)),
             (storages, "JournalFileStorage", self._unopened(storages.JournalFileStorage)),
             (storages, "GrpcStorageProxy", self._made_by(storages.GrpcStorageProxy, self._server)),

@@ -53,7 +53,7 @@ def resume(
     test: Data = None,
     model: ModelLike = None,
     objective: ObjectiveLike | None = None,
-    arguments: Sequence[str] | None = None,
+    arguments: str | Sequence[object] | None = None,
     sampler: SamplerLike | None = None,
     pruner: PrunerLike | None = None,
     observer: Observer | None = None,

@@ -49,7 +49,7 @@ def optimize(
     workers: int | None = None,
     finalists: int | None = None,
     repeats: int = REPEATS,
-    arguments: Sequence[str] = (),
+    arguments: str | Sequence[object] = (),
     out: str | Path | None = None,
     observer: Observer | None = None,
     began: float | None = None,
@@ -80,7 +80,8 @@ def optimize(
         finalists: How many of the best trials are run again; 0 for none. By default 3, from ten
             trials on, in two fifths of the timeout at most.
         repeats: How often each of them is.
-        arguments: What the script of ``FILE.py:NAME`` finds in ``sys.argv[1:]``.
+        arguments: What the script of ``FILE.py:NAME`` finds in ``sys.argv[1:]``: a list, or one
+            string as for a shell.
         out: The run directory; by default ``runs/NAME-TIME``.
         observer: Told how the run goes.
         began: ``time.monotonic()`` when the timeout began to count; now by default.
@@ -111,7 +112,7 @@ def read_options(
     workers: int | None,
     finalists: int | None,
     repeats: int,
-    arguments: Sequence[str] = (),
+    arguments: str | Sequence[object] = (),
 ) -> ObjectiveOptions:
     """The arguments of :func:`optimize`, checked; the objective's name is still to come."""
     return ObjectiveOptions(
@@ -125,8 +126,13 @@ def read_options(
         workers=positive(workers, "workers") or n_cores(),
         finalists=None if finalists is None else count(finalists, "finalists"),
         repeats=positive(repeats, "repeats") or REPEATS,
-        arguments=tuple(map(str, arguments)),
+        arguments=read_arguments(arguments),
     )
+
+
+def read_arguments(arguments: str | Sequence[object]) -> tuple[str, ...]:
+    """Return a script's arguments; those of one string are split as a shell would."""
+    return tuple(shlex.split(arguments) if isinstance(arguments, str) else map(str, arguments))
 
 
 def _read_direction(direction: object) -> Direction:
@@ -305,7 +311,7 @@ def resume_objective(
     pruner: PrunerLike | None,
     observer: Observer,
     began: float,
-    arguments: Sequence[str] | None = None,
+    arguments: str | Sequence[object] | None = None,
 ) -> None:
     """Go on with a run of an objective; see :func:`cotune.resume`.
 
@@ -345,7 +351,7 @@ def resume_objective(
         elif extended:  # so many trials, however long they take
             options = replace(options, timeout=None)
         if arguments is not None:
-            options = replace(options, arguments=tuple(arguments))
+            options = replace(options, arguments=read_arguments(arguments))
         is_script = isinstance(objective, str | Path)
         found = read_objective(objective, options.arguments if is_script else ())
         if found.sha256 != config.get("objective_sha256"):
