@@ -335,6 +335,7 @@ if __name__ == "__main__":
     optuna.create_study(direction="maximize").optimize(objective)
 """
         assert (optimize(script(here, text) + ":objective").best_value or 0) > 0
+        assert "the script runs as main, up to its study" in remarks()
 
     def test_what_is_not_needed_behind_the_guard_is_not_run(self, here):
         text = OBJECTIVE + 'if __name__ == "__main__":\n    x = 1 / 0\n'
@@ -452,6 +453,14 @@ def objective(trial):
     def test_a_script_that_ends_itself_well(self, here):
         text = OBJECTIVE + "sys.exit(0)\n"
         assert optimize(script(here, text) + ":objective").summary.state == "complete"
+
+
+def test_a_stop_while_the_script_is_imported(tmp_path):
+    """Nothing is left: what the script's study is like is not known yet."""
+    text = f"import time\nos.kill({os.getpid()}, 2)\ntime.sleep(60)\n"
+    with pytest.raises(KeyboardInterrupt, match="stopped by Ctrl-C; nothing had begun"):
+        cotune.optimize(script(tmp_path, text) + ":objective", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_waiting_trials_and_a_stop(tmp_path):

@@ -52,6 +52,8 @@ def load_objective(source: Source, serve: Serve) -> None:
 
 
 class _Import:
+    """One import of a script, which ends where the objective is served."""
+
     def __init__(self, source: Source, serve: Serve) -> None:
         self._source = source
         self._serve = serve
@@ -132,6 +134,8 @@ class _Import:
                 raise
             objective, _ = as_objective(function, self._source.name)
             remarks = (f"the objective is {self._source.name} as the script's own study calls it",)
+        if self._module.__name__ == "__main__":
+            remarks += ("the script runs as main, up to its study: the objective needs that part",)
         facts = replace(facts, made=tuple(self._made), remarks=(*remarks, *facts.remarks))
         self._serve(objective, facts, study)
 
