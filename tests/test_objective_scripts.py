@@ -256,11 +256,15 @@ study.optimize(objective)
 """
         assert optimize(script(here, text) + ":objective").summary.state == "complete"
 
-    def test_a_server_is_not_asked(self, here):
+    def test_a_server_is_not_asked(self, here, capsys):
         text = f"""{OBJECTIVE}
 optuna.load_study(study_name="mlp", storage="postgresql://u:secret@nowhere/db").optimize(objective)
 """
-        assert optimize(script(here, text) + ":objective").summary.state == "complete"
+        name = script(here, text) + ":objective"
+        code, error = ended(capsys, "optimize", name, "--out", "out")
+        assert (code, error.count("\n")) == (2, 1)
+        assert "its study is on a server, which is not asked; give the direction" in error
+        assert optimize(name, "--direction", "maximize").summary.state == "complete"
         assert "secret" not in remarks()
 
     def test_the_objective_knows_it_by_its_name(self, here):

@@ -39,6 +39,7 @@ class OwnStudies:
         self._run_with: dict[str, Any] = {}
         self._open: dict[str, BaseStorage] = {}
         self._are_empty: list[BaseStorage] = []  # of servers, which are not asked
+        self._unknown: list[optuna.Study] = []  # that a server has
         self._stack = ExitStack()
         self._folder = Path()
         self._is_on = False  # a script may keep what it has imported, and call it later
@@ -79,6 +80,10 @@ class OwnStudies:
     def only(self) -> optuna.Study | None:
         """Return the script's study, where it has made exactly one."""
         return self._made[0][0] if len(self._made) == 1 else None
+
+    def knows(self, study: optuna.Study) -> bool:
+        """Return whether a study's direction is known; not of one that a server has."""
+        return not any(study is unknown for unknown in self._unknown)
 
     def enqueued(self, study: optuna.Study) -> list[FrozenTrial]:
         """Return the trials that the script has enqueued in a study."""
@@ -125,7 +130,8 @@ class OwnStudies:
                 return original(**named)
             storage = optuna.storages.get_storage(named.get("storage"))
             if any(storage is empty for empty in self._are_empty):
-                return optuna.create_study(**named)
+                self._unknown.append(optuna.create_study(**named))
+                return self._unknown[-1]
             study = original(**{**named, "storage": storage})
             self._made.append((study, named))
             return study

@@ -147,7 +147,8 @@ class _Import:
         trials = [plain_trial(trial) for trial in self._own.enqueued(study)]
         waiting = [(t.system_attrs["fixed_params"], t.user_attrs) for t in trials]
         return Facts(
-            direction=directions[0].name.lower(),
+            direction=directions[0].name.lower() if self._own.knows(study) else None,
+            is_on_server=not self._own.knows(study),
             n_objectives=len(directions),
             enqueued=tuple(waiting),
             user_attrs=plain(study.user_attrs),

@@ -41,6 +41,7 @@ class Facts:
         made: Directories that the script made.
         direction: Of the script's own study: ``minimize`` or ``maximize``; None where there is
             no study, or more than one.
+        is_on_server: The script loads its study from a server, which is not asked.
         n_objectives: Of the script's own study.
         enqueued: Parameters and user attributes of the trials that the script enqueued.
         user_attrs: Of the script's own study.
@@ -50,6 +51,7 @@ class Facts:
     no_forks: str = ""
     made: tuple[str, ...] = ()
     direction: str | None = None
+    is_on_server: bool = False
     n_objectives: int = 1
     enqueued: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = ()
     user_attrs: dict[str, Any] = field(default_factory=dict)

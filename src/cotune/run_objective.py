@@ -238,10 +238,12 @@ def settle_direction(asked: Direction | None, facts: Facts) -> tuple[Direction, 
         facts: Of the script.
 
     Raises:
-        UsageError: The script's own study has several objectives.
+        UsageError: The script's own study has several objectives, or nobody says its direction.
     """
     if facts.n_objectives > 1:
         raise UsageError(f"its study has {facts.n_objectives} objectives; {SEVERAL_VALUES}")
+    if facts.is_on_server and asked is None:
+        raise UsageError("its study is on a server, which is not asked; give the direction")
     remarks, own = list(facts.remarks), facts.direction
     if asked is None and own == "maximize":
         remarks.append("maximized, as the script's own study says")
