@@ -86,6 +86,18 @@ def objective(trial):
         lines = (here / "log.txt").read_text().split()
         assert lines[0] == "begun"
         assert sorted(lines[1:]) == ["0", "1", "1", "2", "3", "4", "5"]
+        main(
+            [
+                "resume",
+                "out",
+                "--objective",
+                str(here / "user.py:objective"),
+                "--more",
+                "1",
+                "--quiet",
+            ]
+        )
+        assert len(values()) == 7  # though the script would make its directory once more
 
     def test_where_forks_are_unsafe(self, here):
         """Each worker imports the script, and finds the directories that the first one made."""

@@ -199,6 +199,8 @@ def _run(
         if options.arguments:
             remarks.append(f"its arguments: {shlex.join(options.arguments)}")
         config["remarks"] = [f"{objective.name}: {line}" for line in remarks]
+        # A script that makes them is to go on where it is resumed.
+        config["directories"] = sorted({*objective.source.made, *facts.made})
         if before:
             config["command"] = before[0].get("command")
         directory.write_config(config)
@@ -356,6 +358,8 @@ def resume_objective(
             options = replace(options, arguments=read_arguments(arguments))
         is_script = isinstance(objective, str | Path)
         found = read_objective(objective, options.arguments if is_script else ())
+        made = tuple(map(str, config.get("directories", ())))
+        found = replace(found, source=replace(found.source, made=made))
         if found.sha256 != config.get("objective_sha256"):
             warnings.warn(
                 f"{found.name}: is not what it was when the run began; the trials that have ended "
