@@ -8,7 +8,7 @@ WORKERS = (b"cotune.executors.worker", b"cotune.objective_worker")
 
 
 def workers_of(pid: int) -> list[int]:
-    """Worker processes that were started by a process and live."""
+    """Worker processes that were started by a process and live, each before those it started."""
     workers = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -19,7 +19,7 @@ def workers_of(pid: int) -> list[int]:
         is_worker = any(name in command for name in WORKERS)
         if parent == pid and state != "Z" and is_worker:
             workers.append(int(folder.name))
-    return workers
+    return [one for worker in workers for one in (worker, *workers_of(worker))]
 
 
 def stat(pid: int) -> tuple[str, int]:

@@ -24,6 +24,7 @@ from cotune.cli import main
 from cotune.exceptions import ModelFileError, NoUsableTrialError, UsageError
 from cotune.executors.objective_processes import Call, Event, ObjectiveProcesses
 from cotune.objective import plan_repeats
+from cotune.objective_source import Source
 from tests.processes import lives, workers_of
 
 # As in Optuna's tutorials; it runs its study where it is not guarded against being imported.
@@ -453,8 +454,27 @@ return x
             assert first == second == str(study.trials[number].params["x"])
         assert workers_of(os.getpid()) == []
 
+    def test_a_worker_whose_child_lives_on(self, tmp_path):
+        """The child holds the worker's end of the pipe open, and ends with it."""
+        body = """
+x = trial.suggest_float("x", 0, 1)
+if trial.number == 1:
+    child = os.fork()
+    if not child:
+        time.sleep(600)
+    pathlib.Path(__file__).with_name(f"child-{child}").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+return x
+"""
+        options: dict[str, Any] = {"n_trials": 4, "workers": 2, "out": tmp_path / "run"}
+        result = cotune.optimize(write(tmp_path, body), **options)
+        assert result.summary.trials == {"complete": 3, "pruned": 0, "failed": 1, "running": 0}
+        children = [int(path.name.partition("-")[2]) for path in tmp_path.glob("child-*")]
+        assert len(children) == 2
+        assert not any(lives(child) for child in children)
+
     def test_a_worker_that_hangs(self, tmp_path):
-        source = ("file", (write(tmp_path, "time.sleep(60)").partition(":")[0], "objective"))
+        source = Source(write(tmp_path, "time.sleep(60)").partition(":")[0], "objective")
         with ObjectiveProcesses(1, source, hang_seconds=2.0) as pool:
             pool.wait(lambda: False)
             call = Call(0, 0, 1)
@@ -462,7 +482,7 @@ return x
             began = time.monotonic()
             while time.monotonic() < began + 2.6:  # it is at work, and gives signs of life
                 assert pool.events(0.1) == []
-            (pid,) = workers_of(os.getpid())
+            _, pid = workers_of(os.getpid())  # it is a fork of the one that loaded the objective
             os.kill(pid, signal.SIGSTOP)
             events: list[Event] = []
             while not events and time.monotonic() < began + 30:
@@ -556,7 +576,7 @@ return x
         objective, out = write(tmp_path, self.BODY), tmp_path / "run"
         driver = self.start(objective, out)
         pids = [*workers_of(driver.pid), int((tmp_path / "child").read_text())]
-        assert len(pids) == 2
+        assert len(pids) == 3  # the first worker process loads the objective
         driver.kill()
         driver.communicate()
         end = time.monotonic() + 10

@@ -22,6 +22,7 @@ from torch.utils.data import TensorDataset
 
 from cotune.data import Dataset, Standardize, TablePreprocessing, load, prepare
 from cotune.data.fashion_mnist import read_part
+from cotune.data.image_tree import is_image
 from cotune.data.reading import check_path, read_data, read_inputs
 from cotune.data.splits import parts_of_rows
 from cotune.exceptions import DataError, UsageError
@@ -343,6 +344,10 @@ def npy_bytes(save: Callable[..., None], **arrays: Any) -> bytes:
 HEALTHY = {
     "x.png": image_bytes("PNG"),
     "x.jpg": image_bytes("JPEG"),
+    "x.gif": image_bytes("GIF"),
+    "x.bmp": image_bytes("BMP"),
+    "x.webp": image_bytes("WEBP"),
+    "x.tif": image_bytes("TIFF"),
     "x.npy": npy_bytes(np.save, X=IMAGES[:9]),
     "stored.npz": npy_bytes(np.savez, X=IMAGES[:9], y=LABELS[:9] % 2),
     "packed.npz": npy_bytes(np.savez_compressed, X=IMAGES[:9], y=LABELS[:9] % 2),
@@ -352,7 +357,7 @@ HEALTHY = {
 
 
 @settings(
-    max_examples=150,
+    max_examples=200,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -377,7 +382,7 @@ def test_damaged_bytes(name, changes, end, tmp_path):
     (folder / "labels-idx1-ubyte").write_bytes(idx((LABELS[:9] % 2).astype(np.uint8)))
     (folder / name).write_bytes(content[: int(end * len(content))])
     with contextlib.suppress(DataError):
-        read_data(tmp_path if name in ("x.png", "x.jpg") else folder / name)
+        read_data(tmp_path if is_image(Path(name)) else folder / name)
 
 
 class TestWhatIsNot:

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from cotune.exceptions import CotuneError, DataError, StorageError, UsageError, writing
+from cotune.script_arguments import WithScriptArguments, split
 from cotune.version import VERSION
 
 _BEGAN = time.monotonic()  # before PyTorch is imported: --timeout is wall clock of everything
@@ -279,7 +280,7 @@ def run(
         result.show()
 
 
-@cotune.command()
+@cotune.command(cls=WithScriptArguments)
 @click.argument("run_directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--timeout", metavar="TIME", help="Search for so much longer: 90s, 5m, 2h.")
 @click.option("--n-trials", type=click.IntRange(min=1), metavar="N", help="Trials altogether.")
@@ -311,14 +312,13 @@ def resume(run_directory: Path, quiet: bool, **options: Any) -> None:
         result.show()
 
 
-@cotune.command()
+@cotune.command(cls=WithScriptArguments)
 @click.argument("objective", metavar="FILE.py:NAME")
 @click.option(
     "--direction",
-    default="minimize",
-    show_default=True,
     metavar="NAME",
-    help="minimize or maximize what the objective returns.",
+    help="minimize or maximize what the objective returns.  [default: as the script's own study, "
+    "or minimize]",
 )
 @click.option(
     "--timeout",
@@ -375,17 +375,19 @@ def resume(run_directory: Path, quiet: bool, **options: Any) -> None:
     help="The run directory.  [default: runs/FILE-TIME]",
 )
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-def optimize(objective: str, out: Path | None, quiet: bool, **options: Any) -> None:
+def optimize(
+    objective: str, out: Path | None, quiet: bool, arguments: list[str] | None, **options: Any
+) -> None:
     """Run an Optuna objective, unchanged, on worker processes.
 
     FILE.py:NAME is the file and the function in it that takes a trial. What it prints is in the
-    run directory's output.log.
+    run directory's output.log. What stands after -- is for the script, in its sys.argv.
     """
     from cotune.run_objective import carry_out, read_options
     from cotune.terminal import print_run
     from cotune.terminal_objective import make_objective_observer
 
-    checked = read_options(**options)
+    checked = read_options(**options, arguments=arguments or ())
     run = carry_out(objective, checked, out, make_objective_observer(quiet), _BEGAN)
     if not quiet:
         print_run(run)
@@ -792,7 +794,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _main(arguments: list[str]) -> None:
-    debug = "--debug" in arguments
+    own, of_script = split(arguments)
+    debug = "--debug" in own
     warnings.showwarning = _show_warning  # type: ignore[assignment]
     for stream in (sys.stdout, sys.stderr):
         # A path may hold bytes that are no text, and a terminal may know ASCII alone.
@@ -800,7 +803,9 @@ def _main(arguments: list[str]) -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         # --debug is understood anywhere on the line.
-        cotune.main([a for a in arguments if a != "--debug"], "cotune", standalone_mode=False)
+        given = [a for a in own if a != "--debug"]
+        given += [] if of_script is None else ["--", *of_script]
+        cotune.main(given, "cotune", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         sys.exit(UsageError.exit_code)

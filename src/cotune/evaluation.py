@@ -128,7 +128,10 @@ def evaluate(
     found, what = classify(predictor, rows, device), rows.what
     if found.labels is None:
         where = "" if target is None else f" in {str(target)[:_MAX_NAME]!r}"
-        raise DataError(f"{what}: has no labels{where}; name what holds them with --target")
+        advice = "name what holds them with --target"
+        if rows.files is not None:
+            advice = "put the images of each class into a folder of its own"
+        raise DataError(f"{what}: has no labels{where}; {advice}")
     given = as_labels(found.labels, f"{what}: labels")
     check_same_length(found.probabilities, given, what)
     labels = class_indices(given, found.classes, what)

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from cotune.exceptions import CotuneError, NoUsableTrialError, StorageError
+from cotune.exceptions import CotuneError, NoUsableTrialError, StorageError, UsageError
 from cotune.executors.objective_processes import Call, Event, ObjectiveProcesses
+from cotune.objective_source import SEVERAL_VALUES
 from cotune.objective_study import ObjectiveStudy
 from cotune.observer import Observer
 from cotune.results import (
@@ -39,6 +40,7 @@ _HOPELESS = 20  # trials that all failed, after which a search ends
 _ENOUGH_TRIALS = 10  # below that there are finalists only where they are asked for
 _FINALISTS = 3
 _MARGIN = 1.2  # a call of the objective takes longer than the one before, or less
+_GRACE_SECONDS = 1.0
 _FINALISTS_SHARE = 0.4  # of the time, at most
 
 REPEATS: Final = 3
@@ -51,7 +53,8 @@ class ObjectiveOptions:
 
     Attributes:
         name: What the objective is called: ``train.py:objective``.
-        direction: ``maximize`` or ``minimize``.
+        direction: ``maximize`` or ``minimize``; None until the script is imported, for that of its
+            own study, or ``minimize``.
         sampler, pruner: A name, or an Optuna object.
         n_trials: Trials to run; None for as many as the time allows.
         timeout: Seconds for everything; None for no limit.
@@ -59,10 +62,11 @@ class ObjectiveOptions:
         workers: Processes.
         finalists: Trials to run again; None: 3, where there are trials enough; 0: none.
         repeats: How often each of them is.
+        arguments: Of the script, its ``sys.argv[1:]``.
     """
 
     name: str
-    direction: Direction
+    direction: Direction | None
     sampler: SamplerLike = "tpe"
     pruner: PrunerLike = "asha"
     n_trials: int | None = None
@@ -71,6 +75,7 @@ class ObjectiveOptions:
     workers: int = 1
     finalists: int | None = None
     repeats: int = REPEATS
+    arguments: tuple[str, ...] = ()
 
 
 @dataclass
@@ -206,7 +211,7 @@ class ObjectiveSearch:
         A worker that is killed has to be started again, and takes so long for it.
         """
         self._is_winding_up = True
-        end = time.monotonic() + self._pool.load_seconds
+        end = time.monotonic() + self._grace
         while self._running and not self._stop and time.monotonic() < end:
             self._step()
         self._is_winding_up = False
@@ -298,6 +303,8 @@ class ObjectiveSearch:
             return
         if self._is_winding_up and state == "pruned":
             reason = _TIME_WAS_UP
+        if SEVERAL_VALUES in reason and not self._best():
+            raise UsageError(f"{self._options.name}: {reason}")
         steps = self._study.steps(call.number)
         if state == "pruned" and steps:
             last = steps[max(steps)]  # as in the study
@@ -352,7 +359,12 @@ class ObjectiveSearch:
             return 0.0
         count, _, seconds = self._plan(candidates, self._finalists_seconds)
         # Workers in mid-trial are replaced by others, which have to load the objective.
-        return _MARGIN * (seconds + self._pool.load_seconds) if count else 0.0
+        return _MARGIN * (seconds + self._grace) if count else 0.0
+
+    @property
+    def _grace(self) -> float:
+        """Seconds for trials to come to a call: a new worker has nothing imported or cached."""
+        return max(_GRACE_SECONDS, self._pool.load_seconds)
 
     def _repeat_finalists(self) -> bool:
         """Call the objective again with the best trials' hyperparameters; False after a stop."""
@@ -425,7 +437,7 @@ class ObjectiveSearch:
         ranked = self._ranked()
         if ranked[0].state != "complete":
             return "no trial is complete; the best of those that were cut short is shown"
-        return ""
+        return "the objective stopped the study" if self._study.stopped else ""
 
     def _write(self, state: RunState, message: str) -> Summary:
         """Write ``summary.json``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import BaseTrial, FixedTrial, TrialState
 
 from cotune.halving import Halving
-from cotune.objective_trial import OF_STUDY
+from cotune.objective_storage import READS, WRITES, waiting_trial
 from cotune.results import Direction, State
 from cotune.storage import STUDY_NAME, Journal, open_storage
 from cotune.study import (
@@ -68,7 +68,8 @@ class ObjectiveStudy:
 
     Attributes:
         seconds: Wall clock spent in Optuna and in the journal.
-        exhausted: A grid has no configuration left.
+        exhausted: A grid has no configuration left, or the objective has stopped the study.
+        stopped: The objective has stopped the study.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class ObjectiveStudy:
         seed: int = 0,
     ) -> None:
         self.seconds = 0.0
-        self.exhausted = False
+        self.exhausted = self.stopped = False
         self._sampler = sampler
         self._seed = seed
         self._running: dict[int, _Running] = {}
@@ -112,12 +113,31 @@ class ObjectiveStudy:
     def ask(self) -> int:
         """The number of the next trial; it counts as running until :meth:`tell`."""
         with self._timed():
-            number = len(self._study.get_trials(deepcopy=False))
+            trials = self._study.get_trials(deepcopy=False)
+            waiting = (trial.number for trial in trials if trial.state == TrialState.WAITING)
+            number = next(waiting, len(trials))
             sampler = self._make_sampler(number)
             with self._sampling(sampler):
                 trial = self._study.ask()
         self._running[trial.number] = _Running(trial, sampler)
         return trial.number
+
+    def begin(
+        self,
+        enqueued: Iterable[tuple[dict[str, Any], dict[str, Any]]],
+        user_attrs: Mapping[str, Any],
+    ) -> None:
+        """Take over what a script has told its own study: trials to run first, and attributes.
+
+        Args:
+            enqueued: Parameters and user attributes of each trial.
+            user_attrs: Of the study.
+        """
+        with self._timed():
+            for key, value in user_attrs.items():
+                self._study.set_user_attr(key, value)
+            for params, attrs in enqueued:
+                self._study.add_trial(waiting_trial(params, attrs))
 
     def reopen(self) -> list[int]:
         """Trials that were asked for and not told before the journal was opened again.
@@ -153,8 +173,13 @@ class ObjectiveStudy:
             Exception: As the trial itself would, where the objective is wrong.
         """
         with self._timed():
-            if name.startswith("study."):
-                return self._call_study(name.removeprefix("study."), arguments)
+            if name == "study.stop":
+                self.exhausted = self.stopped = self.stopped or not repeat
+                return None
+            if name.startswith("storage."):
+                return self._call_storage(name.removeprefix("storage."), repeat, arguments)
+            if name == "trial_id":
+                return self._study.get_trials(deepcopy=False)[number]._trial_id
             running = None if repeat else self._running[number]
             if running is not None and name == "report":
                 return self._report(number, running, *arguments)
@@ -168,12 +193,12 @@ class ObjectiveStudy:
                     return getattr(trial, name, {})
         raise AttributeError(f"a trial has no {name}")
 
-    def _call_study(self, name: str, arguments: Sequence[Any]) -> Any:
-        if name == "get_trials":
-            return self._study.get_trials(*arguments)
-        if name in OF_STUDY:
-            return getattr(self._study, name)
-        raise AttributeError(f"an objective on worker processes has no study.{name}")
+    def _call_storage(self, name: str, repeat: int, arguments: Sequence[Any]) -> Any:
+        if name in WRITES and repeat:  # a finalist's calls leave nothing in the study
+            return 0
+        if name not in READS + WRITES:
+            raise AttributeError(f"an objective cannot call {name} of its study's storage")
+        return getattr(self._study._storage, name)(*arguments)
 
     def _report(self, number: int, running: _Running, value: Any, step: Any) -> bool:
         """Whether it is a new step: a trial that begins anew reports some again."""
@@ -204,9 +229,11 @@ class ObjectiveStudy:
         return dict(self._running[number].steps)
 
     def params_of_all(self) -> dict[int, dict[str, Any]]:
-        """Hyperparameters of all trials, by number."""
+        """Hyperparameters of all trials that have begun, by number."""
         return {
-            trial.number: dict(trial.params) for trial in self._study.get_trials(deepcopy=False)
+            trial.number: dict(trial.params)
+            for trial in self._study.get_trials(deepcopy=False)
+            if trial.state != TrialState.WAITING
         }
 
     def tell(self, number: int, state: State, value: float | None, reason: str = "") -> None:

@@ -4,45 +4,58 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
+import optuna
 from optuna.distributions import BaseDistribution
-from optuna.trial import BaseTrial
+from optuna.trial import FrozenTrial
 
-OF_STUDY: Final = (
-    "best_params",
-    "best_trial",
-    "best_value",
-    "direction",
-    "directions",
-    "study_name",
-    "trials",
-    "user_attrs",
-)
-"""What an objective may read of its trial's study, beside ``get_trials()``."""
-
-Ask = Callable[..., Any]
-"""``ask(name, *arguments, **named)``: what the trial in the driver answers to that call."""
+from cotune.objective_choices import Choices, plain
+from cotune.objective_storage import Ask, RemoteStorage, RemoteStudy
 
 
-class RemoteTrial(BaseTrial):
-    """A trial of Optuna's interface whose study is in another process.
+class RemoteStudies:
+    """The run's study in a worker process, made when the objective first looks at it.
 
     Args:
-        number: The trial's.
         ask: Asks the driver.
     """
 
-    def __init__(self, number: int, ask: Ask) -> None:
+    def __init__(self, ask: Ask) -> None:
+        self.ask = ask
+        self.choices = Choices()
+        self.storage = RemoteStorage(ask, self.choices)
+        self._study: RemoteStudy | None = None
+
+    @property
+    def study(self) -> RemoteStudy:
+        """The study, which is the same for all trials of this process."""
+        if self._study is None:
+            self._study = RemoteStudy(self.ask, self.storage)
+        return self._study
+
+
+class RemoteTrial(optuna.Trial):
+    """A trial whose study is in another process.
+
+    Args:
+        number: The trial's.
+        remote: The study, and how to ask it.
+    """
+
+    def __init__(self, number: int, remote: RemoteStudies) -> None:
+        # Not Optuna's, which would sample: the driver's trial has.
         self._number = number
-        self._ask = ask
-        self._choices: dict[str, dict[Any, Any]] = {}
+        self._remote = remote
+        self._ask = remote.ask
+        self._choices = remote.choices
+        self.relative_search_space = None
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
+        low, high, step = _number(low), _number(high), _number(step)
         return float(self._ask("suggest_float", name, low, high, step=step, log=log))
 
     def suggest_uniform(self, name: str, low: float, high: float) -> float:
@@ -57,15 +70,13 @@ class RemoteTrial(BaseTrial):
     def suggest_int(
         self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
     ) -> int:
+        low, high, step = _number(low), _number(high), _number(step)
         return int(self._ask("suggest_int", name, low, high, step=step, log=log))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """One of the choices; those that a journal cannot hold are in the study by their names."""
-        named = {choice_name(choice): choice for choice in choices}
-        if len(named) < len(choices):  # 1, 1.0 and True are equal: they are for Optuna to judge
-            return self._ask("suggest_categorical", name, list(choices))
-        self._choices[name] = named
-        return named[self._ask("suggest_categorical", name, list(named))]
+        """Return one of the choices; objects are in the study by their names."""
+        names = self._choices.names(name, tuple(choices))
+        return self._choices.choice(name, self._ask("suggest_categorical", name, names))
 
     def report(self, value: float, step: int) -> None:
         with contextlib.suppress(TypeError, ValueError):  # the driver's trial says what is wrong
@@ -76,14 +87,18 @@ class RemoteTrial(BaseTrial):
         return bool(self._ask("should_prune"))
 
     def set_user_attr(self, key: str, value: Any) -> None:
-        self._ask("set_user_attr", key, json.loads(json.dumps(value, default=_plain)))
+        self._ask("set_user_attr", key, plain(value))
+
+    def set_system_attr(self, key: str, value: Any) -> None:
+        """Set an attribute that is not for users, as scripts for Optuna before 5 do."""
+        self.storage.set_trial_system_attr(self._trial_id, key, value)
 
     def set_constraint(self, key: str, value: float) -> None:
         self._ask("set_constraint", key, float(value))
 
     @property
     def params(self) -> dict[str, Any]:
-        return self._with_choices(self._ask("params"))
+        return self._choices.restore(self._ask("params"))
 
     @property
     def relative_params(self) -> dict[str, Any]:
@@ -112,51 +127,24 @@ class RemoteTrial(BaseTrial):
         return self._number
 
     @property
-    def study(self) -> RemoteStudy:
-        """The study, to read from."""
-        return RemoteStudy(self._ask)
+    def study(self) -> RemoteStudy:  # type: ignore[override]
+        """The run's study."""
+        return self._remote.study
 
-    def _with_choices(self, params: dict[str, Any]) -> dict[str, Any]:
-        return {name: self._choices.get(name, {}).get(v, v) for name, v in params.items()}
+    @property
+    def storage(self) -> RemoteStorage:  # type: ignore[override]
+        """The run's storage."""
+        return self._remote.storage
 
+    @property
+    def _trial_id(self) -> int:  # type: ignore[override]
+        return int(self._ask("trial_id"))
 
-class RemoteStudy:
-    """What an objective may read of the study that its trial is of."""
-
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in OF_STUDY:
-            raise AttributeError(f"an objective on worker processes has no study.{name}")
-        return self._ask(f"study.{name}")
-
-    def get_trials(self, deepcopy: bool = True, states: Any = None) -> Any:
-        """As Optuna's."""
-        return self._ask("study.get_trials", deepcopy, states)
+    @property
+    def _cached_frozen_trial(self) -> FrozenTrial:  # type: ignore[override]
+        return self.storage.get_trial(self._trial_id)
 
 
-def choice_name(choice: Any) -> Any:
-    """A choice as the journal has it: itself where it is plain, else its name, or how it prints.
-
-    Raises:
-        TypeError: It prints as its address, which tells nothing in another process.
-    """
-    if hasattr(choice, "tolist"):  # a number of NumPy's
-        choice = choice.tolist()
-    if choice is None or isinstance(choice, bool | int | float | str):
-        return choice
-    if hasattr(choice, "__qualname__"):
-        return choice.__qualname__
-    name = repr(choice)
-    if " at 0x" in name:
-        raise TypeError(
-            f"suggest_categorical: a choice of type {type(choice).__name__} has no name that a "
-            "study could keep; suggest a name, and look the object up by it"
-        )
-    return name
-
-
-def _plain(value: Any) -> Any:
-    """What JSON has no word for: numbers and arrays of NumPy and PyTorch, and other objects."""
-    return value.tolist() if hasattr(value, "tolist") else repr(value)
+def _number(value: Any) -> Any:
+    """Return a bound without PyTorch, which the driver need not import."""
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -3,109 +3,36 @@
 ``python -m cotune.objective_worker PIPE_FD``; started by ``ObjectiveProcesses`` only. The function
 is given a trial with Optuna's interface. Each call that needs the study goes to the driver, the one
 writer of the study, and waits for its answer.
+
+The process that has loaded the objective is not called itself where forks of it are safe: each
+worker is one, so a script is imported once, and a worker that is killed is replaced at once.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import multiprocessing
 import os
-import pickle
 import random
-import signal
 import sys
 import threading
-import time
 import traceback
-from collections.abc import Callable
-from multiprocessing.connection import Connection
-from pathlib import Path
-from types import FunctionType, ModuleType
+from collections.abc import Sequence
+from dataclasses import replace
+from multiprocessing.context import ForkProcess
 from typing import Any, NoReturn
 
 import numpy as np
 import optuna
-from optuna.trial import BaseTrial
 
-from cotune.objective_trial import RemoteTrial
+from cotune.objective_callable import Objective
+from cotune.objective_errors import UnusableError, describe, file_of
+from cotune.objective_fork import flush_files, own_positions, why_no_forks
+from cotune.objective_pipe import Pipe
+from cotune.objective_script import load_objective
+from cotune.objective_source import SEVERAL_VALUES, Facts
+from cotune.objective_trial import RemoteStudies, RemoteTrial
 
-_SIGN_OF_LIFE_SECONDS = 1.0
-_SHOWN = 300  # characters of an error
-
-
-class _StudyReachedError(BaseException):
-    """A script that is imported has come to the line that runs its study."""
-
-
-def load_objective(source: tuple[str, Any]) -> Callable[[BaseTrial], Any]:
-    """The user's function.
-
-    A script need not guard the line that runs its study: what comes before it is run.
-
-    Args:
-        source: ``("file", (path, name))`` or ``("pickle", bytes)``, of cloudpickle.
-    """
-    kind, content = source
-    if kind == "pickle":
-        sent: Callable[[BaseTrial], Any] = pickle.loads(content)
-        return sent
-    path, name = content
-    module = _import_file(Path(path))
-    function: Any = getattr(module, name, None)
-    if not callable(function):
-        names = [n for n, v in vars(module).items() if isinstance(v, FunctionType) and n[0] != "_"]
-        raise LookupError(f"has no function {name}; it has {', '.join(names[:10]) or 'none'}")
-    found: Callable[[BaseTrial], Any] = function
-    return found
-
-
-def _import_file(path: Path) -> ModuleType:
-    sys.path.insert(0, str(path.parent))  # as Python does for a script
-    sys.argv = [str(path)]
-    name = path.stem if path.stem not in sys.modules else f"_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError("is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-
-    def reached(*_: Any, **__: Any) -> None:
-        raise _StudyReachedError
-
-    optimize = optuna.Study.optimize
-    optuna.Study.optimize = reached  # type: ignore[method-assign]
-    try:
-        spec.loader.exec_module(module)
-    except _StudyReachedError:
-        pass
-    finally:
-        optuna.Study.optimize = optimize  # type: ignore[method-assign]
-    return module
-
-
-def describe(error: BaseException, file: str) -> str:
-    """``ValueError: no such loss (train.py, line 12)``: the last line of the user's own file.
-
-    Args:
-        file: The path of that file as Python has it; "" where it is not known.
-    """
-    text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(": ")[:_SHOWN]
-    if isinstance(error, SyntaxError):
-        return text  # it says where
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename == file]
-    others = [frame for frame in frames if frame.filename != __file__]
-    if not own and not others:
-        return text
-    frame = (own or others)[-1]
-    return f"{text} ({Path(frame.filename).name}, line {frame.lineno})"
-
-
-def _file_of(objective: Any) -> str:
-    """Where a function, a partial of one or a callable object is written; "" if nowhere."""
-    function = getattr(objective, "func", objective)
-    if not hasattr(function, "__code__"):
-        function = type(function).__call__
-    return getattr(getattr(function, "__code__", None), "co_filename", "")
+_BURY_SECONDS = 0.1  # between two looks for workers that have ended
 
 
 def seed_everything(seed: int) -> None:
@@ -116,83 +43,129 @@ def seed_everything(seed: int) -> None:
         torch.manual_seed(seed)
 
 
-class _Worker:
-    def __init__(self, pipe: Connection) -> None:
+class _Loader:
+    """The process that loads the objective: a worker itself, or what workers are forks of."""
+
+    def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
-        self._lock = threading.Lock()  # the sign of life is sent from a thread of its own
 
-    def serve(self) -> None:
-        threading.Thread(target=self._live, daemon=True).start()
-        source = self._receive()
-        try:
-            objective = load_objective(source)
-        except (Exception, SystemExit) as error:
-            traceback.print_exc()
-            file = str(source[1][0]) if source[0] == "file" else ""
-            self._send("unusable", describe(error, file))
-            return
-        self._send("ready", None)
+    def load(self) -> None:
+        """Load the objective and serve it; returns only where that fails, and has said why."""
+        source = self._pipe.receive()
+        with self._pipe.signs_of_life():
+            try:
+                load_objective(source, self._serve)
+            except (Exception, SystemExit, UnusableError) as error:
+                traceback.print_exc()
+                self._pipe.send("unusable", describe(error, source.path))
+
+    def _serve(self, objective: Objective, facts: Facts, study: optuna.Study | None) -> NoReturn:
+        self._pipe.stop_signs()
+        facts = replace(facts, no_forks=why_no_forks())
+        self._pipe.send("ready", facts)
+        if facts.no_forks:
+            with self._pipe.signs_of_life():
+                _Worker(self._pipe, objective, study).serve()
+        self._fork_workers(objective, study)
+
+    def _fork_workers(self, objective: Objective, study: optuna.Study | None) -> NoReturn:
+        context = multiprocessing.get_context("fork")
+        workers: list[ForkProcess] = []
         while True:
-            number, seed = self._receive()
-            self._send("ended", self._run(objective, number, seed))
+            if self._pipe.has_come(_BURY_SECONDS):
+                handle = self._pipe.receive_handle()
+                flush_files()
+                worker = context.Process(target=self._begin, args=(handle, objective, study))
+                worker.start()
+                os.close(handle)
+                workers.append(worker)
+            for worker in [one for one in workers if not one.is_alive()]:
+                workers.remove(worker)
+                self._pipe.send("exited", (worker.pid, worker.exitcode))
 
-    def _run(
-        self, objective: Callable[[BaseTrial], Any], number: int, seed: int
-    ) -> tuple[str, float | None, str]:
+    def _begin(self, handle: int, objective: Objective, study: optuna.Study | None) -> NoReturn:
+        """Be a worker, in a fork."""
+        os.setsid()
+        self._pipe.close()
+        own_positions()
+        pipe = Pipe(handle)
+        with pipe.signs_of_life():
+            pipe.send("ready", os.getpid())
+            _Worker(pipe, objective, study).serve()
+
+
+class _Worker:
+    """Calls the objective for one trial after another.
+
+    Args:
+        pipe: To the driver.
+        objective: What is called.
+        study: The script's own study, which becomes the run's; None where there is none.
+    """
+
+    def __init__(self, pipe: Pipe, objective: Objective, study: optuna.Study | None) -> None:
+        self._pipe = pipe
+        self._objective = objective
+        self._study = study
+        self._asking = threading.Lock()  # an objective may have threads
+        self._remote = RemoteStudies(self._ask)
+
+    def serve(self) -> NoReturn:
+        while True:
+            number, seed = self._pipe.receive()
+            self._pipe.send("ended", self._run(number, seed))
+
+    def _run(self, number: int, seed: int) -> tuple[str, float | None, str]:
         """State, value and reason."""
         seed_everything(seed)
+        self._adopt()
         try:
-            value = objective(RemoteTrial(number, self._ask))
+            value = self._objective(RemoteTrial(number, self._remote))
         except optuna.TrialPruned:
             return "pruned", None, "pruned"
         except (Exception, SystemExit) as error:
             traceback.print_exc()
-            return "failed", None, describe(error, _file_of(objective))
-        try:
-            number_returned = float(value)
-        except (TypeError, ValueError):
-            return "failed", None, f"it returned {repr(value)[:60]}, which is no number"
-        if np.isnan(number_returned):
-            return "failed", None, "it returned nan"
-        return "complete", number_returned, ""
+            return "failed", None, describe(error, file_of(self._objective))
+        return read_returned(value)
+
+    def _adopt(self) -> None:
+        """Make the script's own study the run's, as an objective may know it by its name."""
+        if self._study is not None:
+            self._study.__class__ = type(self._remote.study)
+            self._study.__dict__ = self._remote.study.__dict__
+            self._study = None
 
     def _ask(self, name: str, *arguments: Any, **named: Any) -> Any:
-        self._send("asked", (name, arguments, named))
-        answer, error = self._receive()
+        with self._asking:
+            self._pipe.send("asked", (name, arguments, named))
+            answer, error = self._pipe.receive()
         if error is not None:
             raise error
         return answer
 
-    def _send(self, kind: str, content: Any) -> None:
-        with self._lock:
-            try:
-                self._pipe.send((kind, content))
-            except OSError:
-                _end()
 
-    def _receive(self) -> Any:
-        try:
-            return self._pipe.recv()
-        except (EOFError, OSError):
-            _end()
-
-    def _live(self) -> None:
-        while True:
-            time.sleep(_SIGN_OF_LIFE_SECONDS)
-            self._send("alive", None)
-
-
-def _end() -> NoReturn:
-    """End this process at once, whatever the objective is at, and those that it has started."""
-    os.killpg(os.getpgrp(), signal.SIGKILL)
-    raise SystemExit
+def read_returned(returned: Any) -> tuple[str, float | None, str]:
+    """Return the state of a trial, its value and a reason, as Optuna judges what was returned."""
+    if isinstance(returned, Sequence) and not isinstance(returned, str):
+        if len(returned) > 1:
+            return "failed", None, f"it returned {len(returned)} values; {SEVERAL_VALUES}"
+        returned = returned[0] if returned else returned
+    try:
+        if isinstance(returned, str):
+            raise ValueError
+        value = float(returned)
+    except (TypeError, ValueError, RuntimeError):  # the last, of a tensor of several numbers
+        return "failed", None, f"it returned {repr(returned)[:60]}, which is no number"
+    if np.isnan(value):
+        return "failed", None, "it returned nan"
+    return "complete", value, ""
 
 
 def main(pipe_fd: int) -> None:
     """Serve the driver until its end of the pipe closes."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    _Worker(Connection(pipe_fd)).serve()
+    _Loader(Pipe(pipe_fd)).load()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,13 @@ from cotune.duration import parse_duration
 from cotune.exceptions import CotuneError, StorageError, UsageError
 from cotune.generations import Generation, Generations
 from cotune.models import OwnNetwork
+from cotune.objective_given import ObjectiveLike
 from cotune.observer import Observer
 from cotune.options import Options, Resources
 from cotune.recorded_data import check_fingerprint, recorded_dataset, recorded_source
 from cotune.recorded_network import own_space, recorded_own
 from cotune.report import build_report
-from cotune.run_objective import ObjectiveLike, recorded_part, resume_objective
+from cotune.run_objective import recorded_part, resume_objective
 from cotune.rundir import RunDirectory
 from cotune.space import Space
 from cotune.space_yaml import space_from_dict
@@ -54,6 +55,7 @@ def resume(
     test: Data = None,
     model: ModelLike = None,
     objective: ObjectiveLike | None = None,
+    arguments: str | Sequence[object] | None = None,
     sampler: SamplerLike | None = None,
     pruner: PrunerLike | None = None,
     observer: Observer | None = None,
@@ -82,6 +84,7 @@ def resume(
         model: Of a run on networks of your own: what makes them, again.
         objective: Of a run of an objective: the same again, as for :func:`optimize`. Its trials
             that had not ended begin anew.
+        arguments: What its script finds in ``sys.argv[1:]``; by default what the run was given.
         sampler, pruner: Of a run that was given an Optuna object: one like it.
         observer: Told how the run goes.
         began: ``time.monotonic()`` when the timeout began to count; now by default.
@@ -98,9 +101,20 @@ def resume(
     n_trials, more = positive(n_trials, "n_trials"), positive(more, "more")
     seconds = None if timeout is None else parse_duration(timeout)
     if RunDirectory.open(path).is_of_objective:
-        resume_objective(path, objective, timeout, n_trials, more, sampler, pruner, observer, began)
+        resume_objective(
+            path,
+            objective,
+            timeout,
+            n_trials,
+            more,
+            sampler,
+            pruner,
+            observer,
+            began,
+            arguments,
+        )
         return open_run(path)
-    if objective is not None:
+    if objective is not None or arguments is not None:
         raise UsageError(f"{path}: is no run of an objective; resume it without one")
     run = RunDirectory.reopen(path)
     try:

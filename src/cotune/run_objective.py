@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import platform
 import shlex
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cotune.arguments import count, n_cores, named, positive, read_seed, read_timeout
 from cotune.duration import parse_duration
-from cotune.exceptions import CotuneError, StorageError, UsageError
+from cotune.exceptions import CotuneError, NoUsableTrialError, StorageError, UsageError
 from cotune.executors.objective_processes import ObjectiveProcesses
 from cotune.hyperparameters import shown
 from cotune.objective import REPEATS, ObjectiveOptions, ObjectiveSearch
+from cotune.objective_given import GivenObjective, ObjectiveLike, read_objective
+from cotune.objective_source import SEVERAL_VALUES, Facts
 from cotune.objective_study import ObjectiveStudy
 from cotune.observer import Observer
 from cotune.provenance import command_line, shown_name
@@ -33,16 +34,13 @@ from cotune.version import VERSION
 if TYPE_CHECKING:
     from cotune.api import RunResult
 
-ObjectiveLike = str | Path | Callable[[Any], Any]
-"""``FILE.py:NAME``, or a function of an Optuna trial."""
-
 _CLOSING_SECONDS = 2.5  # report and exit
 
 
 def optimize(
     objective: ObjectiveLike,
     *,
-    direction: str = "minimize",
+    direction: str | None = None,
     n_trials: int | None = None,
     timeout: str | float | None = None,
     sampler: SamplerLike = "tpe",
@@ -51,6 +49,7 @@ def optimize(
     workers: int | None = None,
     finalists: int | None = None,
     repeats: int = REPEATS,
+    arguments: str | Sequence[object] = (),
     out: str | Path | None = None,
     observer: Observer | None = None,
     began: float | None = None,
@@ -67,7 +66,8 @@ def optimize(
         objective: ``"FILE.py:NAME"``, which workers import, or the function itself, which is sent
             to them; it may be of a notebook, or of a script without an
             ``if __name__ == "__main__"``. It returns a number, and may report and be pruned.
-        direction: ``minimize`` (as in Optuna, the default) or ``maximize``.
+        direction: ``minimize`` or ``maximize``; by default that of the script's own study, or
+            ``minimize``, as in Optuna.
         n_trials: Trials to run.
         timeout: Wall clock of everything: seconds, or ``"90s"``, ``"5m"``, ``"2h"``. Without it
             5 minutes; no limit when ``n_trials`` is given.
@@ -80,6 +80,8 @@ def optimize(
         finalists: How many of the best trials are run again; 0 for none. By default 3, from ten
             trials on, in two fifths of the timeout at most.
         repeats: How often each of them is.
+        arguments: What the script of ``FILE.py:NAME`` finds in ``sys.argv[1:]``: a list, or one
+            string as for a shell.
         out: The run directory; by default ``runs/NAME-TIME``.
         observer: Told how the run goes.
         began: ``time.monotonic()`` when the timeout began to count; now by default.
@@ -93,7 +95,7 @@ def optimize(
     """
     began = time.monotonic() if began is None else began
     options = read_options(
-        direction, n_trials, timeout, sampler, pruner, seed, workers, finalists, repeats
+        direction, n_trials, timeout, sampler, pruner, seed, workers, finalists, repeats, arguments
     )
     from cotune.api import RunResult  # PyTorch's second: of the timeout, and not after it
 
@@ -101,7 +103,7 @@ def optimize(
 
 
 def read_options(
-    direction: str,
+    direction: str | None,
     n_trials: int | None,
     timeout: str | float | None,
     sampler: SamplerLike,
@@ -110,11 +112,12 @@ def read_options(
     workers: int | None,
     finalists: int | None,
     repeats: int,
+    arguments: str | Sequence[object] = (),
 ) -> ObjectiveOptions:
     """The arguments of :func:`optimize`, checked; the objective's name is still to come."""
     return ObjectiveOptions(
         name="",
-        direction=_read_direction(direction),
+        direction=None if direction is None else _read_direction(direction),
         sampler=named(sampler, SAMPLERS, "sampler"),
         pruner=named(pruner, PRUNERS, "pruner"),
         n_trials=positive(n_trials, "n_trials"),
@@ -123,7 +126,13 @@ def read_options(
         workers=positive(workers, "workers") or n_cores(),
         finalists=None if finalists is None else count(finalists, "finalists"),
         repeats=positive(repeats, "repeats") or REPEATS,
+        arguments=read_arguments(arguments),
     )
+
+
+def read_arguments(arguments: str | Sequence[object]) -> tuple[str, ...]:
+    """Return a script's arguments; those of one string are split as a shell would."""
+    return tuple(shlex.split(arguments) if isinstance(arguments, str) else map(str, arguments))
 
 
 def _read_direction(direction: object) -> Direction:
@@ -134,56 +143,6 @@ def _read_direction(direction: object) -> Direction:
     raise UsageError(f"direction: {shown(direction)} is unknown; choose minimize or maximize")
 
 
-@dataclass(frozen=True)
-class _Objective:
-    """A user's function on its way to the workers.
-
-    Attributes:
-        name: As people see it.
-        source: As ``load_objective`` takes it.
-        sha256: Of its file; None of a function that was passed.
-    """
-
-    name: str
-    source: tuple[str, Any]
-    sha256: str | None = None
-
-
-def read_objective(objective: ObjectiveLike) -> _Objective:
-    """Where the workers get the objective from. Nothing of the user's is run here.
-
-    Raises:
-        UsageError: It is neither ``FILE.py:NAME`` nor a function, or cannot be sent.
-    """
-    if isinstance(objective, str | Path):
-        file, _, name = str(objective).rpartition(":")
-        if not file.endswith(".py") or not name.isidentifier():
-            raise UsageError(
-                f"objective: {shown(str(objective))} is not FILE.py:NAME, as train.py:objective"
-            )
-        path = Path(file).absolute()
-        try:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        except OSError as error:
-            raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
-        return _Objective(str(objective), ("file", (str(path), name)), digest)
-    if not callable(objective):
-        raise UsageError(f"objective: {shown(objective)} is not a function of a trial")
-    import cloudpickle
-
-    try:
-        content = cloudpickle.dumps(objective)
-    except Exception as error:  # whatever the objects that it refers to raise
-        text = " ".join(str(error).split())[:200]
-        raise UsageError(
-            f"objective: cannot be sent to worker processes: {text}; make what it needs inside of "
-            "it, or give FILE.py:NAME"
-        ) from error
-    return _Objective(
-        getattr(objective, "__qualname__", type(objective).__name__), ("pickle", content)
-    )
-
-
 def carry_out(
     objective: ObjectiveLike,
     options: ObjectiveOptions,
@@ -192,7 +151,7 @@ def carry_out(
     began: float,
 ) -> RunDirectory:
     """What :func:`optimize` does, but for its result."""
-    found = read_objective(objective)
+    found = read_objective(objective, options.arguments)
     stem = found.name.rpartition(":")[0] or found.name
     return _run(
         found,
@@ -204,7 +163,7 @@ def carry_out(
 
 
 def _run(
-    objective: _Objective,
+    objective: GivenObjective,
     options: ObjectiveOptions,
     open_directory: Callable[[], RunDirectory],
     observer: Observer,
@@ -222,23 +181,38 @@ def _run(
         pool = stack.enter_context(ObjectiveProcesses(used.workers, objective.source, output))
         try:
             pool.wait(lambda: bool(stop) or time.monotonic() >= deadline)
+            if before is None and not pool.is_loaded and not stop:
+                raise NoUsableTrialError("the time was up before; give more with --timeout")
+            facts = replace(pool.facts, enqueued=()) if before else pool.facts
+            direction, remarks = settle_direction(options.direction, facts)
         except CotuneError as error:
             if before is None:
                 _discard(directory)
-            if isinstance(error, UsageError):
-                raise UsageError(f"{objective.name}: cannot be loaded: {error}") from None
-            raise
-        config = _describe(objective, options)
+            if isinstance(error, StorageError):
+                raise
+            raise type(error)(f"{objective.name}: cannot be loaded: {error}") from None
+        if before is None and not pool.is_loaded:
+            _discard(directory)
+            raise Stopped(stop.signal or 0, directory.path, "nothing had begun")
+        used = replace(used, direction=direction)
+        config = _describe(objective, replace(options, direction=direction))
+        if options.arguments:
+            remarks.append(f"its arguments: {shlex.join(options.arguments)}")
+        config["remarks"] = [f"{objective.name}: {line}" for line in remarks]
+        # A script that makes them is to go on where it is resumed.
+        config["directories"] = sorted({*objective.source.made, *facts.made})
         if before:
             config["command"] = before[0].get("command")
         directory.write_config(config)
         study = ObjectiveStudy(
             directory.journal_path,
-            options.direction,
+            direction,
             options.sampler,
             options.pruner,
             options.seed,
         )
+        if not before:
+            study.begin(facts.enqueued, facts.user_attrs)
         stack.callback(_report, directory)
         stack.callback(observer.run_ended)
         observer.run_started(directory, began, options.timeout)
@@ -258,6 +232,32 @@ def _run(
     return directory
 
 
+def settle_direction(asked: Direction | None, facts: Facts) -> tuple[Direction, list[str]]:
+    """Return a run's direction, and what there is to say of the objective, a line each.
+
+    Args:
+        asked: What the user said; None for nothing.
+        facts: Of the script.
+
+    Raises:
+        UsageError: The script's own study has several objectives, or nobody says its direction.
+    """
+    if facts.n_objectives > 1:
+        raise UsageError(f"its study has {facts.n_objectives} objectives; {SEVERAL_VALUES}")
+    if facts.is_on_server and asked is None:
+        raise UsageError("its study is on a server, which is not asked; give the direction")
+    remarks, own = list(facts.remarks), facts.direction
+    if asked is None and own == "maximize":
+        remarks.append("maximized, as the script's own study says")
+    elif asked is not None and own is not None and asked != own:
+        remarks.append(f"{asked}d as asked for, while the script's own study is {own}d")
+    if facts.enqueued:
+        remarks.append(f"trials that the script enqueues are run first: {len(facts.enqueued)}")
+    if facts.no_forks:
+        remarks.append(f"each worker loads the objective for itself: {facts.no_forks}")
+    return asked or ("maximize" if own == "maximize" else "minimize"), remarks
+
+
 def _discard(directory: RunDirectory) -> None:
     """Leave nothing of a run that had not begun."""
     with contextlib.suppress(OSError):
@@ -271,15 +271,15 @@ def _report(directory: RunDirectory) -> None:
         build_report(directory)
 
 
-def _advice(directory: RunDirectory, objective: _Objective) -> str:
+def _advice(directory: RunDirectory, objective: GivenObjective) -> str:
     path = str(directory.path)
-    if objective.source[0] == "file":
+    if objective.source.path:
         name = shlex.quote(objective.name)
         return f"to go on: cotune resume {shlex.quote(path)} --objective {name}"
     return f"to go on, from Python: cotune.resume({path!r}, objective={objective.name})"
 
 
-def _describe(objective: _Objective, options: ObjectiveOptions) -> dict[str, Any]:
+def _describe(objective: GivenObjective, options: ObjectiveOptions) -> dict[str, Any]:
     """What ``config.yaml`` says."""
     return {
         "kind": OBJECTIVE,
@@ -296,6 +296,7 @@ def _describe(objective: _Objective, options: ObjectiveOptions) -> dict[str, Any
         "workers": options.workers,
         "finalists": options.finalists,
         "repeats": options.repeats,
+        "arguments": list(options.arguments),
         "versions": {
             "cotune": VERSION,
             "python": platform.python_version(),
@@ -314,6 +315,7 @@ def resume_objective(
     pruner: PrunerLike | None,
     observer: Observer,
     began: float,
+    arguments: str | Sequence[object] | None = None,
 ) -> None:
     """Go on with a run of an objective; see :func:`cotune.resume`.
 
@@ -352,7 +354,12 @@ def resume_objective(
             options = replace(options, timeout=max(options.timeout, used + options.timeout / 3))
         elif extended:  # so many trials, however long they take
             options = replace(options, timeout=None)
-        found = read_objective(objective)
+        if arguments is not None:
+            options = replace(options, arguments=read_arguments(arguments))
+        is_script = isinstance(objective, str | Path)
+        found = read_objective(objective, options.arguments if is_script else ())
+        made = tuple(map(str, config.get("directories", ())))
+        found = replace(found, source=replace(found.source, made=made))
         if found.sha256 != config.get("objective_sha256"):
             warnings.warn(
                 f"{found.name}: is not what it was when the run began; the trials that have ended "
@@ -389,6 +396,7 @@ def _recorded_options(
             config["workers"],
             config["finalists"],
             config["repeats"],
+            config.get("arguments", ()),
         )
     except CotuneError:
         raise

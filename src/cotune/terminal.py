@@ -66,7 +66,7 @@ class _Counting(Observer):
         self._began, self._timeout = began, timeout
         # A log's lines stay whole.
         self._console.print(_data_line(config), soft_wrap=not self._console.is_terminal)
-        for remark in config.get("dataset", {}).get("remarks", ()):
+        for remark in config.get("dataset", config).get("remarks", ()):
             self._console.print(remark, style="dim", soft_wrap=True)
         where = f"{_where(config)}, writing to {run.path}"
         self._console.print(where, style="dim", soft_wrap=True)

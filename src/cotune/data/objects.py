@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cotune.data.arrays import as_labels, parse_labels, whole_numbers
 from cotune.data.checks import check_same_length
+from cotune.data.image_file import as_shown
 from cotune.data.memory import new_array
 from cotune.data.raw_table import one_line
 from cotune.exceptions import DataError
@@ -150,7 +151,7 @@ def read_items(items: Any, what: str) -> tuple[NDArray[Any], NDArray[Any], tuple
         item = items[i]
         if not isinstance(item, (tuple, list)) or len(item) != 2:
             raise DataError(f"{what}[{i}] is no pair; give items (input, label)")
-        row = to_array(item[0], f"{what}[{i}]: inputs")
+        row = to_array(as_shown(item[0]), f"{what}[{i}]: inputs")
         if inputs is None:
             inputs = new_array((len(items), *row.shape), row.dtype)
         if (row.shape, row.dtype) != (inputs.shape[1:], inputs.dtype):

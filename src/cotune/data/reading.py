@@ -16,6 +16,8 @@ from cotune.data import idx_pairs, image_folder, named_arrays
 from cotune.data.arrays import from_arrays
 from cotune.data.catalog import entries, load
 from cotune.data.dataset import Column, Dataset, Reading, Source
+from cotune.data.image_file import OTHER_PICTURES
+from cotune.data.image_tree import is_image
 from cotune.data.npy import read_npy, split_column
 from cotune.data.npz import open_npz
 from cotune.data.objects import join_labels, name_labels, read_items, tidy_inputs, tidy_labels
@@ -39,6 +41,9 @@ _ADVICE = {
     **dict.fromkeys(
         (".h5", ".hdf5", ".mat", ".arff", ".json", ".jsonl", ".feather", ".arrow", ".sqlite"),
         "is of a format that is not read; save it as CSV, Parquet or NPZ",
+    ),
+    **dict.fromkeys(
+        OTHER_PICTURES, "is of an image format that is not read; convert it to PNG or JPEG"
     ),
 }
 _AS_IT_IS = Reading()
@@ -135,6 +140,7 @@ def read_inputs(
     preprocessing: Any,
     *,
     target: str | int | None = None,
+    classes: Sequence[str] = (),
 ) -> tuple[NDArray[Any], NDArray[Any] | None, list[str] | None]:
     """Rows of new data for a model.
 
@@ -143,6 +149,7 @@ def read_inputs(
             images, or an array without labels.
         preprocessing: The model's: ``columns`` of a table, or ``input_shape``.
         target: As for :func:`read_data`.
+        classes: The model's, by which folders of images are known as such.
 
     Returns:
         Inputs as the model takes them; labels ``[rows]``, whole numbers or texts, where the data
@@ -173,7 +180,7 @@ def read_inputs(
     labels: Any = None
     what = "arrays" if path is None else str(path)
     if path is not None and _is_images(path):
-        images = _new_images(path, shape)
+        images = _new_images(path, shape, classes)
         inputs, labels = images.inputs, images.labels
         root = path if path.is_dir() else path.parent
         names = [str(one.relative_to(root)) for one in images.paths]
@@ -184,7 +191,7 @@ def read_inputs(
     elif _is_array(source) and target is None:
         inputs = source
     else:
-        rows = _read(source, target, what)
+        rows = _read(source, target, what, _AS_IT_IS)
         inputs, labels = rows.inputs, _labels(rows, f"{what}: labels")
         return tidy_inputs(inputs, f"{what}: inputs")[0], labels, None
     inputs, _ = tidy_inputs(inputs, f"{what}: inputs")
@@ -215,14 +222,23 @@ def _assemble(source: Data, target: str | int | None, test: Data, reading: Readi
     """A dataset of rows that are no table."""
     path = _path(source)
     name = "arrays" if path is None else str(path)
-    rows = _read(source, target, name)
+    rows = _read(source, target, name, reading)
     inputs, remarks = tidy_inputs(rows.inputs, f"{name}: inputs")
     labels = _labels(rows, f"{name}: labels")
     sealed = rows.test
     if test is not None:
         test_path = _path(test)
-        shape = inputs.shape[1:] if path is not None and path.is_dir() else None
-        sealed = _read(test, target, "test" if test_path is None else str(test_path), shape)
+        if sealed is not None:
+            remarks += ("the data's own test set passed over: another was given",)
+        if test_path is not None and _is_image_folder(path) and _is_image_folder(test_path):
+            classes = np.unique(rows.labels).tolist()
+            sealed = _image_rows(
+                image_folder.read_test_folder(
+                    test_path, inputs.shape[1:], classes, reading.skip_damaged
+                )
+            )
+        else:
+            sealed = _read(test, target, "test" if test_path is None else str(test_path), reading)
     pair = None
     if sealed is not None:
         test_inputs, _ = tidy_inputs(sealed.inputs, f"{name}: test inputs")
@@ -252,17 +268,11 @@ def _labels(rows: _Rows, what: str) -> NDArray[Any]:
     return tidy_labels(rows.labels, what)
 
 
-def _read(
-    source: Data, target: str | int | None, name: str, shape: tuple[int, ...] | None = None
-) -> _Rows:
-    """Rows that are no table.
-
-    Args:
-        shape: Of images, where others have one already.
-    """
+def _read(source: Data, target: str | int | None, name: str, reading: Reading) -> _Rows:
+    """Rows that are no table."""
     path = _path(source)
     if path is not None:
-        return _read_path(path, None if target is None else str(target), shape)
+        return _read_path(path, None if target is None else str(target), reading)
     if isinstance(source, Dataset):
         return _Rows(source.inputs, np.array(source.classes)[source.labels])
     if isinstance(source, tuple) and len(source) == 2 and target is None:
@@ -278,7 +288,7 @@ def _read(
     )
 
 
-def _read_path(path: Path, target: str | None, shape: tuple[int, ...] | None) -> _Rows:
+def _read_path(path: Path, target: str | None, reading: Reading) -> _Rows:
     check_path(path)
     suffix = path.suffix.lower()
     if suffix == ".npz":
@@ -305,19 +315,18 @@ def _read_path(path: Path, target: str | None, shape: tuple[int, ...] | None) ->
     if found := idx_pairs.find_idx(path):
         test = None if found[1] is None else idx_pairs.read_idx_pair(found[1])
         return _with_test(idx_pairs.read_idx_pair(found[0]), test)
-    rows, sealed = image_folder.read_image_folder(path, shape)
-    return _Rows(
-        rows.inputs,
-        rows.labels,
-        None if sealed is None else _Rows(sealed.inputs, sealed.labels, remarks=sealed.remarks),
-        remarks=rows.remarks,
-    )
+    rows, sealed = image_folder.read_image_folder(path, skip_damaged=reading.skip_damaged)
+    return _image_rows(rows, None if sealed is None else _image_rows(sealed))
+
+
+def _image_rows(rows: image_folder.ImageRows, test: _Rows | None = None) -> _Rows:
+    return _Rows(rows.inputs, rows.labels, test, remarks=rows.remarks)
 
 
 def _new_arrays(path: Path, target: str | int | None) -> tuple[Any, Any]:
     """Inputs in an NPZ or NPY file or a folder of these, and labels where they have some."""
     if target is not None:
-        rows = _read_path(path, str(target), None)
+        rows = _read_path(path, str(target), _AS_IT_IS)
         return rows.inputs, rows.labels
     check_path(path)
     if path.suffix.lower() == ".npz":
@@ -330,14 +339,13 @@ def _new_arrays(path: Path, target: str | int | None) -> tuple[Any, Any]:
     return _npy_with_labels(path)
 
 
-def _new_images(path: Path, shape: tuple[int, ...]) -> image_folder.ImageRows:
-    """Images with the names of their folders, where all are in folders; else without."""
+def _new_images(
+    path: Path, shape: tuple[int, ...], classes: Sequence[str]
+) -> image_folder.ImageRows:
+    """Images with the names of their classes, where their folders tell these."""
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] != 3):
         raise DataError(f"{path}: are images, and the model was trained on rows of shape {shape}")
-    if not path.is_dir() or not image_folder.has_parts(path):
-        return image_folder.read_images(path, shape)
-    rows, sealed = image_folder.read_image_folder(path, shape)
-    return sealed or rows
+    return image_folder.read_images(path, shape, classes)
 
 
 def _npy_files(folder: Path) -> named_arrays.Arrays:
@@ -385,8 +393,12 @@ def _is_labelled_frame(source: Data) -> bool:
 
 def _is_images(path: Path) -> bool:
     if not path.is_dir():
-        return path.suffix.lower() in image_folder.SUFFIXES
+        return is_image(path)
     return not _npy_files(path) and not idx_pairs.find_idx(path)
+
+
+def _is_image_folder(path: Path | None) -> bool:
+    return path is not None and path.is_dir() and _is_images(path)
 
 
 def _is_array(source: Data) -> bool:

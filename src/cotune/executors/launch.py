@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from multiprocessing.connection import Connection, Pipe
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 # Without the last two, glibc returns every large tensor's pages to the system and faults them in
 # again.
@@ -20,7 +21,10 @@ _EXIT_SECONDS = 2.0
 
 
 def launch(
-    module: str, *fds: int, output: IO[Any] | None = None
+    module: str,
+    *fds: int,
+    output: IO[Any] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> tuple[Connection[Any, Any], subprocess.Popen[bytes]]:
     """Start ``python -m MODULE PIPE_FD FDS...``, its math libraries on one thread.
 
@@ -29,6 +33,7 @@ def launch(
     Args:
         fds: Further files that it is given.
         output: Where what it prints goes; to this process's own streams by default.
+        environment: Further variables.
 
     Returns:
         The driver's end of the pipe, and the process.
@@ -38,7 +43,7 @@ def launch(
     process = subprocess.Popen(
         # -P: it imports what the driver would, and no numpy.py that lies in this folder.
         [sys.executable, "-P", "-m", module, str(theirs.fileno()), *map(str, fds)],
-        env={**os.environ, **ENVIRONMENT, "PYTHONPATH": paths},
+        env={**os.environ, **ENVIRONMENT, **(environment or {}), "PYTHONPATH": paths},
         pass_fds=(theirs.fileno(), *fds),
         stdin=subprocess.DEVNULL,
         stdout=output,
@@ -50,7 +55,11 @@ def launch(
     return pipe, process
 
 
-def how_it_ended(process: subprocess.Popen[bytes]) -> str:
+class _Ending(Protocol):
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
+def how_it_ended(process: _Ending) -> str:
     """Of a worker whose end of the pipe is closed: ``signal 9; too little memory is one cause``."""
     try:
         code = process.wait(_EXIT_SECONDS)

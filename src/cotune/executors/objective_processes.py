@@ -1,25 +1,35 @@
 """Worker processes that run a user's objective, one trial at a time each.
 
-They are started as :class:`ProcessExecutor` starts its own. A worker leads a process group, which
-ends with it: what an objective has started, as a DataLoader's workers, leaves nothing behind.
+The first process loads the objective. Where that is safe, the workers are forks of it; else it is a
+worker, and further ones load the objective as well, once it has. A worker leads a process group,
+which ends with it: what an objective has started, as a DataLoader's workers, leaves nothing behind.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import wait
-from typing import IO, Any, Literal, Self
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import IO, Any, Literal, Protocol, Self
 
 from cotune.exceptions import StorageError, UsageError
 from cotune.executors.launch import how_it_ended, launch
+from cotune.objective_pipe import send_handle
+from cotune.objective_source import Facts, Source
 
 _HANG_SECONDS = 300.0  # without a sign of life; a worker gives one a second
 _POLL_SECONDS = 0.1
+_KILL_SECONDS = 2.0
+_MODULE = "cotune.objective_worker"
+# Without the threads of OpenBLAS, and with a look for GPUs that does not use CUDA, the process that
+# loads the objective can be forked.
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 _STARTS = 3  # of workers one after another that end as they begin, before that is an error
 
 
@@ -59,19 +69,21 @@ class ObjectiveProcesses:
 
     Args:
         workers: Number of processes.
-        source: The objective, as ``load_objective`` takes it.
+        source: The objective.
         output: Where goes what it prints.
         hang_seconds: A worker that gives no sign of life for so long is replaced.
 
     Attributes:
         lost: For each worker that was replaced, why.
-        load_seconds: What a worker took to start and load the objective.
+        load_seconds: What the last worker took to start, with loading the objective if it had to.
+        is_loaded: The objective has been loaded once.
+        facts: What became known by that.
     """
 
     def __init__(
         self,
         workers: int,
-        source: tuple[str, Any],
+        source: Source,
         output: IO[Any] | None = None,
         hang_seconds: float = _HANG_SECONDS,
     ) -> None:
@@ -81,9 +93,13 @@ class ObjectiveProcesses:
         self._barren = 0  # workers that ended one after another before they were ready
         self.lost: list[str] = []
         self.load_seconds = 0.0
-        self._count = workers
+        self.facts = Facts()
+        self._count = self._wanted = workers
         self._workers: list[_Worker] = []
-        self.refill()
+        self._forker: _Forker | None = None
+        self._loader: _Worker | None = None  # loads the objective, while others wait
+        self.is_loaded = False
+        self._fill()
 
     def __enter__(self) -> Self:
         return self
@@ -118,26 +134,14 @@ class ObjectiveProcesses:
             UsageError: The objective cannot be loaded.
             StorageError: Workers end as they begin.
         """
-        events = []
+        events: list[Event] = []
         pipes = {worker.pipe: worker for worker in self._workers}
-        for pipe in wait(list(pipes), timeout):
-            worker = pipes[pipe]  # type: ignore[index]
-            try:
-                kind, content = worker.pipe.recv()
-            except (EOFError, OSError):
-                events += self._replace(worker, how_it_ended(worker.process))
-                continue
-            worker.last_sign = time.monotonic()
-            if kind == "unusable":
-                raise UsageError(content)
-            if kind == "ready":
-                worker.is_ready = True
-                self.load_seconds = time.monotonic() - worker.began
-                self._barren = 0
-            elif worker.call is not None and kind != "alive":
-                events.append(Event(worker.call, kind, content))
-                if kind == "ended":
-                    worker.call = None
+        for pipe in wait([*pipes, *([self._forker.pipe] if self._forker else [])], timeout):
+            worker = pipes.get(pipe)  # type: ignore[call-overload]
+            if worker is not None:
+                events += self._receive(worker)
+        if self._forker is not None and not self._forker.hears():
+            self._forker = None  # the next worker loads the objective again
         for worker in list(self._workers):
             # A process that the objective started may hold the other end of the pipe open.
             if worker.process.poll() is not None and not worker.pipe.poll():
@@ -146,14 +150,57 @@ class ObjectiveProcesses:
                 events += self._replace(worker, f"no sign of life for {self._hang_seconds:g} s")
         return events
 
+    def _receive(self, worker: _Worker) -> list[Event]:
+        try:
+            message = worker.pipe.recv_bytes()
+        except (EOFError, OSError):
+            return self._replace(worker, how_it_ended(worker.process))
+        worker.last_sign = time.monotonic()
+        try:
+            kind, content = pickle.loads(message)
+        except Exception as error:  # a type of the script's, which this process has not
+            worker.send((None, TypeError(f"it cannot be sent to the study: {error}")))
+            return []
+        if kind == "unusable":
+            raise UsageError(content)
+        if kind == "ready":
+            self._is_ready(worker, content)
+        elif worker.call is not None and kind != "alive":
+            event = Event(worker.call, kind, content)
+            if kind == "ended":
+                worker.call = None
+            return [event]
+        return []
+
+    def _is_ready(self, worker: _Worker, content: Facts | int) -> None:
+        self._barren = 0
+        self.load_seconds = time.monotonic() - worker.began
+        if isinstance(content, int):  # a fork's number
+            worker.process.pid = content
+        else:
+            self._source = self._source.again(content)
+            if not self.is_loaded:
+                self.is_loaded = True
+                self.facts = content
+            if worker is self._loader:
+                self._loader = None
+                if not content.no_forks:
+                    self._workers.remove(worker)
+                    self._forker = _Forker(worker)
+        worker.is_ready = True
+        self._fill()
+
     def _replace(self, worker: _Worker, reason: str) -> list[Event]:
         worker.kill()
+        self._workers.remove(worker)
+        if worker is self._loader:
+            self._loader = None
         if not worker.is_ready:
             self._barren += 1
             if self._barren >= _STARTS:
                 raise StorageError(f"worker processes end as they begin: {reason}")
         self.lost.append(reason)
-        self._workers[self._workers.index(worker)] = _Worker(self._source, self._output)
+        self._fill()
         return [] if worker.call is None else [Event(worker.call, "lost", reason)]
 
     def wait(self, stopped: Callable[[], bool]) -> None:
@@ -175,27 +222,60 @@ class ObjectiveProcesses:
         for worker in ended:
             worker.kill()
             self._workers.remove(worker)
+        self._wanted = len(self._workers)
         return [worker.call for worker in ended if worker.call is not None]
 
     def refill(self) -> None:
         """Start workers in place of those that :meth:`clear` has ended."""
-        while len(self._workers) < self._count:
-            self._workers.append(_Worker(self._source, self._output))
+        self._wanted = self._count
+        self._fill()
+
+    def _fill(self) -> None:
+        """Start the workers that there should be; where one loads the objective, that one first."""
+        while len(self._workers) < self._wanted and self._loader is None:
+            if self._forker is not None:
+                self._workers.append(self._forker.fork())
+                continue
+            worker = _Worker(*launch(_MODULE, output=self._output, environment=_ENVIRONMENT))
+            worker.send(self._source)
+            self._workers.append(worker)
+            if not self.facts.no_forks:
+                self._loader = worker
 
     def close(self) -> None:
         """End all processes. May be called twice."""
         for worker in self._workers:
             worker.kill()
         self._workers = []
+        if self._forker is not None:
+            self._forker.kill()
+            self._forker = None
+
+
+class _Process(Protocol):
+    """What a worker runs in, as :class:`subprocess.Popen` and :class:`_Fork` have it."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
 
 
 class _Worker:
-    def __init__(self, source: tuple[str, Any], output: IO[Any] | None) -> None:
+    """A worker process, and the call that it is at.
+
+    Args:
+        pipe: To it.
+        process: It leads a group.
+    """
+
+    def __init__(self, pipe: Connection[Any, Any], process: _Process) -> None:
         self.call: Call | None = None
         self.is_ready = False
         self.began = self.last_sign = time.monotonic()
-        self.pipe, self.process = launch("cotune.objective_worker", output=output)
-        self.send(source)
+        self.pipe = pipe
+        self.process = process
 
     @property
     def is_idle(self) -> bool:
@@ -207,8 +287,85 @@ class _Worker:
 
     def kill(self) -> None:
         """End the process and all of its group."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.kill()
-        self.process.wait()
-        self.pipe.close()
+        if self.process.pid:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        self.pipe.close()  # by which a fork that has not said its number ends
+        if self.process.pid:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(_KILL_SECONDS)
+
+
+class _Forker:
+    """The process that has loaded the objective, and forks workers.
+
+    Args:
+        loader: The worker that it was until then.
+    """
+
+    def __init__(self, loader: _Worker) -> None:
+        self._loader = loader
+        self.pipe = loader.pipe
+        self.exits: dict[int, int] = {}
+        self.is_gone = False
+
+    def fork(self) -> _Worker:
+        """Start another worker."""
+        ours, theirs = Pipe()
+        with contextlib.suppress(OSError):  # its end is seen as the worker's
+            send_handle(self.pipe, theirs.fileno())
+        theirs.close()
+        return _Worker(ours, _Fork(self))
+
+    def hears(self) -> bool:
+        """Take in which workers have ended; False where this process has."""
+        try:
+            while self.pipe.poll():
+                kind, content = self.pipe.recv()
+                if kind == "exited":
+                    number, code = content
+                    self.exits[number] = code
+        except (EOFError, OSError):
+            self.is_gone = True
+            self.kill()
+        return not self.is_gone
+
+    def kill(self) -> None:
+        self._loader.kill()
+
+
+class _Fork:
+    """A worker that is no child of this process; its parent tells how it ends."""
+
+    def __init__(self, forker: _Forker) -> None:
+        self.pid = 0  # until it says it
+        self._forker = forker
+
+    def poll(self) -> int | None:
+        """Return its exit code; None while it lives."""
+        if not self.pid:
+            return -signal.SIGKILL if self._forker.is_gone else None
+        if self.pid in self._forker.exits:
+            return self._forker.exits[self.pid]
+        if not self._forker.is_gone:
+            return None
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return -signal.SIGKILL
+        return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until it has ended.
+
+        Raises:
+            TimeoutExpired: It has not, after so many seconds.
+        """
+        end = time.monotonic() + (timeout or 0.0)
+        while (code := self.poll()) is None:
+            if time.monotonic() >= end:
+                raise subprocess.TimeoutExpired("worker", timeout or 0.0)
+            time.sleep(0.01)
+            if not self._forker.is_gone:
+                self._forker.hears()
+        return code

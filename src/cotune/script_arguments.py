@@ -1,0 +1,25 @@
+"""A command whose arguments after ``--`` are those of the user's script."""
+
+from __future__ import annotations
+
+import click
+
+
+class WithScriptArguments(click.Command):
+    """A command that takes what stands after ``--`` as ``arguments``; None without ``--``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own, script = split(args)
+        ctx.params["arguments"] = script
+        return super().parse_args(ctx, own)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- ARGUMENTS OF THE SCRIPT]"]
+
+
+def split(arguments: list[str]) -> tuple[list[str], list[str] | None]:
+    """Return what stands before ``--`` and what stands after it; None where there is none."""
+    if "--" not in arguments:
+        return arguments, None
+    place = arguments.index("--")
+    return arguments[:place], arguments[place + 1 :]
