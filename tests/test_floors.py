@@ -28,6 +28,7 @@ FLOORS = {
     "cotune.cohort": 3,
     "cotune.cohort_cnn": 3,
     "cotune.cohort_mlp": 3,
+    "cotune.own_rows": 2,
     "cotune.own_space": 2,
     "cotune.recorded_network": 5,
     "cotune.cohort_module": 3,

@@ -15,6 +15,7 @@ from cotune.arguments import read_dataset, read_own
 from cotune.data import Dataset, prepare
 from cotune.data.reading import Data
 from cotune.data.splits import parts_of_rows
+from cotune.data.told import remarks_of
 from cotune.ensemble import Ensemble
 from cotune.ensemble import load_ensemble as read_ensemble
 from cotune.exceptions import StorageError
@@ -27,6 +28,7 @@ from cotune.modelfile import Classifier, load_model
 from cotune.models import OwnNetwork
 from cotune.observer import Observer
 from cotune.options import Options, Resources, describe_run
+from cotune.own_rows import with_rows
 from cotune.report import build_report
 from cotune.results import FinalResult, Summary, Value
 from cotune.rundir import RunDirectory, default_path
@@ -328,8 +330,16 @@ def carry_out(
     Raises:
         As :func:`run`.
     """
-    training, preprocessing = prepare(dataset, validation=options.validation, seed=options.seed)
-    training = replace(training, own=options.own)
+    training, preprocessing = prepare(
+        dataset,
+        validation=options.validation,
+        seed=options.seed,
+        treatment=options.treatment,
+    )
+    if options.own is not None:
+        training = replace(training, own=with_rows(options.own, training.inputs))
+    told = remarks_of(dataset, options.asked, preprocessing, options.own is not None)
+    dataset = replace(dataset, remarks=(*dataset.remarks, *told))
     with contextlib.ExitStack() as stack:
         directory = open_directory()
         stack.callback(directory.close)

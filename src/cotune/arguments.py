@@ -19,8 +19,9 @@ import yaml
 
 from cotune.data import Dataset
 from cotune.data.dataset import COLUMN_KINDS, Reading
-from cotune.data.preprocess import features_of
+from cotune.data.preprocess import is_series
 from cotune.data.reading import Data, read_data
+from cotune.data.treatment import Treatment
 from cotune.duration import parse_duration
 from cotune.exceptions import SpaceError, UsageError
 from cotune.hyperparameters import OF_IMAGES, shown, shown_key
@@ -37,6 +38,7 @@ DEVICES: Final = ("auto", "cpu", "cuda")
 ENSEMBLES: Final = ("search", "finalists")
 INPUTS: Final = ("auto", "raw", "standardize")
 CHANNELS: Final = ("auto", "first", "last", "none")
+_AUTO: Final = Treatment()
 MODELS: Final = ("mlp", "cnn", "auto")
 PRECISIONS: Final = ("float32", "bfloat16")
 
@@ -98,6 +100,7 @@ def fit_space(
     own: OwnNetwork | None = None,
     validation: float = 0.2,
     seed: int = 0,
+    treatment: Treatment = _AUTO,
 ) -> Space:
     """The space for a dataset; presets leave out what its rows cannot use.
 
@@ -108,6 +111,7 @@ def fit_space(
         own: What makes the user's own networks; the space is then of their training, and of the
             arguments of a class.
         validation, seed: Of the split, by which the rows for such networks are preprocessed.
+        treatment: What the user wants done to the rows.
 
     Raises:
         UsageError: The space is one of images, and the rows are none; or the user's network
@@ -116,15 +120,15 @@ def fit_space(
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
     imbalanced = bool(counts.max() > IMBALANCED * counts.min())
     fitted: Space
+    images = dataset.has_images and not is_series(dataset, treatment)
     if own is not None:
-        from cotune.own_space import OwnSpace
+        from cotune.own_rows import fit_own_space
 
-        added = training_entries(dataset.has_images, imbalanced, len(dataset))
+        added = training_entries(images, imbalanced, len(dataset))
         given = {**read_entries(space), **(fixed or {})}
-        row = features_of(dataset, validation, seed)
-        fitted = OwnSpace(own, added, given, row, len(dataset.classes))
+        fitted = fit_own_space(own, added, given, dataset, (validation, seed), treatment)
     else:
-        fitted = read_space(space, model, dataset.has_images, len(dataset))
+        fitted = read_space(space, model, images, len(dataset))
         is_preset = space is None or (isinstance(space, str) and space in PRESETS)
         if is_preset and imbalanced:
             fitted = with_class_weight(fitted)

@@ -97,7 +97,7 @@ def measure_lanes(data: DeviceData) -> int:
 
 def _seconds_per_lane(lanes: int, data: DeviceData) -> float:
     """The fastest of a few steps, divided by the lanes; infinite where they do not fit."""
-    device, dtype = data.device, data.inputs.dtype
+    device, dtype = data.device, data.dtype
     seconds = []
     with Attempt():
         cohort = make_cohort(
@@ -108,7 +108,7 @@ def _seconds_per_lane(lanes: int, data: DeviceData) -> float:
             replace(data, own=None),
         )
         batch = min(int(_SMALL["batch_size"]), data.n_train)
-        rows, labels = data.inputs[:batch].to(device), data.labels[:batch]
+        rows, labels = data.inputs[:batch].to(device, dtype), data.labels[:batch]
         for _ in range(_STEPS):
             began = time.perf_counter()
             losses, _ = cohort.step(rows, labels, [1.0] * lanes)

@@ -66,7 +66,7 @@ class ModuleCohort(Cohort):
         seeds = torch.stack([_draw(lane) for lane in self.lanes])
         with _noise(seeds[0], rows), _autocast(rows, self._bfloat16):
             logits = self._mapped(leaves, self._buffers, rows, seeds.to(rows.device))
-        logits = logits.to(rows.dtype)
+        logits = logits.to(_dtype_of(self.lanes[0]))
         losses = torch.stack(
             [
                 _loss(lane, logits[i], labels, self._class_weights[i])
@@ -113,7 +113,7 @@ class SoloCohort(Cohort):
         self._module.train()
         with _noise(_draw(lane), rows), _autocast(rows, self._bfloat16):
             logits = self._module(rows)
-        logits = logits.to(rows.dtype)
+        logits = logits.to(_dtype_of(lane))
         loss = _loss(lane, logits, labels, self._class_weights)
         trained = [weight for weight in self._module.parameters() if weight.requires_grad]
         slopes = torch.autograd.grad(loss, trained, allow_unused=True)
@@ -261,6 +261,11 @@ def _attention(
     return F.dropout(scores.softmax(-1), dropout_p, dropout_p > 0.0) @ value
 
 
+def _dtype_of(lane: Lane) -> torch.dtype:
+    """Of its weights; rows may be whole numbers, and products of 16 bits."""
+    return next(iter(lane.parameters.values())).dtype
+
+
 def _module(lane: Lane) -> nn.Module:
     assert isinstance(lane.shape, OwnShape)
     return lane.shape.live
@@ -296,6 +301,6 @@ def _loss(lane: Lane, logits: Tensor, labels: Tensor, weight: Tensor | None) -> 
 def _fill_unused(slopes: Sequence[Tensor | None], weights: Any) -> list[Tensor]:
     """Gradients; zeros for weights that the loss does not depend on."""
     return [
-        torch.zeros_like(weight) if slope is None else slope.contiguous()
+        torch.zeros_like(weight) if slope is None else slope.to_dense().contiguous()
         for slope, weight in zip(slopes, weights, strict=True)
     ]

@@ -148,7 +148,9 @@ def compare(
     if out is not None:
         check_free(Path(out))
     dataset = read_dataset(data, target, test, columns, skip_damaged)
-    options = replace(options, space=fit_space(space, model, dataset, own=own))
+    options = replace(
+        options, space=fit_space(space, model, dataset, own=own, treatment=options.asked)
+    )
     for sampler in chosen:
         _ = replace(options, sampler=sampler).searched  # a grid of a function raises here
     path = Path(out or default_path(f"compare-{dataset.name}")).absolute()

@@ -42,6 +42,8 @@ def measure_cost(
         return float(sum(weight.numel() for weight in network.parameters()))
     network.eval()
     row = torch.zeros(1, math.prod(input_shape))
+    if own is not None:
+        row = own.rows_to_try(math.prod(input_shape))[:1]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     seconds = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from math import prod
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ from cotune.data import Dataset, TrainingData, prepare
 from cotune.data.dataset import ColumnNote
 from cotune.data.reading import Data
 from cotune.data.table_preprocess import TablePreprocessing
+from cotune.data.told import describe as describe_rows
+from cotune.data.told import remarks_of
 from cotune.hyperparameters import shown_value
 from cotune.options import Options, Resources
 from cotune.settings import read_settings
@@ -68,8 +71,15 @@ def print_dry_run(
 
 
 def _parts(dataset: Dataset, options: Options, resources: Resources) -> Iterator[RenderableType]:
-    training, preprocessing = prepare(dataset, validation=options.validation, seed=options.seed)
-    yield _facts(_data_facts(dataset, training))
+    training, preprocessing = prepare(
+        dataset,
+        validation=options.validation,
+        seed=options.seed,
+        treatment=options.treatment,
+    )
+    told = remarks_of(dataset, options.asked, preprocessing, options.own is not None)
+    dataset = replace(dataset, remarks=(*dataset.remarks, *told))
+    yield _facts([*_data_facts(dataset, training), ("scaled", describe_rows(preprocessing))])
     if isinstance(preprocessing, TablePreprocessing):
         yield from _section("columns", _columns(dataset, training, preprocessing))
     yield from _section("classes", _classes(dataset))

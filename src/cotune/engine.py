@@ -111,7 +111,7 @@ class Engine:
                     data.input_shape,
                     data.n_classes,
                     self._device,
-                    data.inputs.dtype,
+                    data.dtype,
                     data.own,
                 )
             for lane in lanes:
@@ -136,9 +136,7 @@ class Engine:
 
     def _start(self, spec: TrialSpec) -> Lane:
         data = self._data
-        return start(
-            spec, data.input_shape, data.n_classes, self._device, data.inputs.dtype, data.own
-        )
+        return start(spec, data.input_shape, data.n_classes, self._device, data.dtype, data.own)
 
     def _take(self, lane: Lane) -> None:
         """Let a lane wait for its first epoch here; one that cannot be fused, by itself."""

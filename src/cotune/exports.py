@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from cotune.arguments import ModelLike, named
 from cotune.data.preprocess import Preprocessing, Standardize
+from cotune.data.raw_rows import RawRows
 from cotune.ensemble import Ensemble, ensemble_folder
 from cotune.exceptions import CotuneError, UsageError, writing
 from cotune.modelfile import model_folder, read_card
@@ -329,11 +330,16 @@ def _sample(preprocessing: Preprocessing, n_rows: int) -> Tensor:
     """Random rows in the training data's range; of a table, some cells are missing."""
     generator = torch.Generator().manual_seed(0)
     dtype = _rows_dtype(preprocessing)
+    if isinstance(preprocessing, RawRows):
+        low, high = torch.tensor(preprocessing.low), torch.tensor(preprocessing.high)
+        shape = (n_rows, preprocessing.features)
+        shares = torch.rand(shape, generator=generator, dtype=torch.float64)
+        rows = low + (high.double() - low) * shares
+        rows = rows.round().to(dtype) if dtype == torch.int64 else rows.to(dtype)
+        return rows.view(n_rows, *preprocessing.input_shape)
     noise = torch.randn(n_rows, *rows_shape(preprocessing), generator=generator, dtype=dtype)
     if isinstance(preprocessing, Standardize):
-        mean, std = (
-            torch.tensor(value, dtype=dtype) for value in (preprocessing.mean, preprocessing.std)
-        )
+        mean, std = (torch.tensor(value, dtype=dtype) for value in preprocessing.scales())
         return (mean + std * noise.flatten(1)).view_as(noise)
     cells = noise
     for place, part in preprocessing.numbers():
@@ -347,7 +353,14 @@ def _sample(preprocessing: Preprocessing, n_rows: int) -> Tensor:
 
 def _rows_dtype(preprocessing: Preprocessing) -> torch.dtype:
     """Pixels fit a float32; what other rows hold, such as dates in seconds, need not."""
-    return torch.float64 if len(rows_shape(preprocessing)) == 1 else torch.float32
+    if isinstance(preprocessing, RawRows):
+        is_float = preprocessing.columns or preprocessing.dtype == "float32"
+        if not is_float:
+            return torch.int64
+        return torch.float64 if preprocessing.columns else torch.float32
+    has_channels = isinstance(preprocessing, Standardize) and preprocessing.axis is not None
+    is_flat = len(rows_shape(preprocessing)) == 1
+    return torch.float64 if is_flat or has_channels else torch.float32
 
 
 def _description(path: str | Path, model: Predictor) -> dict[str, Any]:

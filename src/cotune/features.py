@@ -9,14 +9,32 @@ import torch
 from torch import Tensor, nn
 
 from cotune.data.preprocess import Preprocessing, Standardize
+from cotune.data.raw_rows import RawRows
 from cotune.data.table_preprocess import BOUND, FAR, TablePreprocessing
 
 
 def preprocessing_module(preprocessing: Preprocessing) -> nn.Module:
-    """A module that maps rows as they are in the data to ``float32 [batch, features]``."""
+    """A module that maps rows as they are in the data to ``[batch, features]``."""
+    if isinstance(preprocessing, RawRows):
+        return UnchangedRows(preprocessing)
     if isinstance(preprocessing, Standardize):
         return StandardizedRows(preprocessing)
     return TableFeatures(preprocessing)
+
+
+def example_rows(preprocessing: Preprocessing) -> Tensor | None:
+    """Rows in the training data's range, ``[4, features]``, where these reach networks as they are.
+
+    None where they are scaled: networks are tried with random numbers then.
+    """
+    if not isinstance(preprocessing, RawRows):
+        return None
+    low, high = torch.tensor(preprocessing.low), torch.tensor(preprocessing.high)
+    shares = torch.linspace(1.0, 0.25, 4, dtype=torch.float64)[:, None]  # the greatest first
+    rows = low + (high.double() - low) * shares
+    if preprocessing.dtype == "int64":
+        return rows.ceil().long().clamp(low, high).expand(4, preprocessing.features)
+    return rows.float().expand(4, preprocessing.features)
 
 
 class StandardizedRows(nn.Module):
@@ -28,14 +46,25 @@ class StandardizedRows(nn.Module):
     def __init__(self, preprocessing: Standardize) -> None:
         super().__init__()
         # as in training: of a large offset, such as dates in seconds, float32 leaves little
-        mean = torch.tensor(preprocessing.mean, dtype=torch.float64)
-        std = torch.tensor(preprocessing.std, dtype=torch.float64)
-        self.register_buffer("mean", mean, persistent=False)
-        self.register_buffer("std", std, persistent=False)
+        mean, std = preprocessing.scales()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float64), persistent=False)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float64), persistent=False)
 
     def forward(self, rows: Tensor) -> Tensor:
         """``[batch, *input_shape]`` -> ``[batch, features]``."""
         return ((rows.flatten(1).double() - self.mean) / self.std).float()
+
+
+class UnchangedRows(nn.Module):
+    """:class:`~cotune.data.raw_rows.RawRows` as a module."""
+
+    def __init__(self, preprocessing: RawRows) -> None:
+        super().__init__()
+        self._dtype = torch.int64 if preprocessing.dtype == "int64" else torch.float32
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """``[batch, *input_shape]`` -> ``int64`` or ``float32 [batch, features]``."""
+        return rows.flatten(1).to(self._dtype)
 
 
 class TableFeatures(nn.Module):

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from cotune.data.preprocess import Preprocessing, preprocessing_from_json
 from cotune.exceptions import ModelFileError, UsageError, writing
-from cotune.features import preprocessing_module
+from cotune.features import example_rows, preprocessing_module
 from cotune.hyperparameters import MAX_LAYERS, shown
 from cotune.models import (
     CNN,
@@ -165,9 +165,11 @@ def load_model(folder: str | Path, own: OwnNetwork | None = None) -> Classifier:
     folder = model_folder(folder)
     card = read_card(folder)
     try:
+        preprocessing = preprocessing_from_json(card["preprocessing"])
+        if own is not None and (rows := example_rows(preprocessing)) is not None:
+            own = own.tried_with(rows)
         shape, dropout = _architecture(card, own)
         classes = _class_names(card["classes"])
-        preprocessing = preprocessing_from_json(card["preprocessing"])
         checksum = str(card["weights"]["sha256"])
     except UsageError:
         raise

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 from cotune.data.dataset import Dataset, TrainingData
+from cotune.data.treatment import Treatment
 from cotune.models import OwnNetwork
+from cotune.own_space import OwnSpace
 from cotune.provenance import command_line, shown_name
 from cotune.results import Value
 from cotune.space import Space
@@ -63,6 +65,18 @@ class Options:
     inputs: str = "auto"
     channels: str = "auto"
     search_only: bool = False
+
+    @property
+    def treatment(self) -> Treatment:
+        """What is done to the rows: as asked, or what a network of the user's own takes."""
+        if isinstance(self.space, OwnSpace):
+            return self.space.treatment
+        return self.asked
+
+    @property
+    def asked(self) -> Treatment:
+        """What the user wants done to the rows."""
+        return Treatment(self.inputs, self.channels)
 
     @property
     def searched(self) -> Space:

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Final
 
 import optuna
+import torch
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -19,6 +20,7 @@ from optuna.distributions import (
 )
 from optuna.samplers import RandomSampler
 
+from cotune.data.treatment import Treatment
 from cotune.exceptions import CotuneError, SpaceError, UsageError
 from cotune.hyperparameters import KNOWN, OF_TRAINING, SHARED, Known, defaults, shown
 from cotune.models import OWN, OwnNetwork, OwnShape
@@ -35,16 +37,21 @@ class OwnSpace(Space):
     """Hyperparameters of a user's network and of its training.
 
     Args:
-        own: What makes the network. A function is asked, with a trial, for its hyperparameters;
-            what it asks for only sometimes is found by trying some configurations. Those of a
-            class are the arguments that there are entries for.
+        own: What makes the network, and a few rows that it is tried with. A function is asked,
+            with a trial, for its hyperparameters; what it asks for only sometimes is found by
+            trying some configurations. Those of a class are the arguments that there are entries
+            for.
         added: The training's hyperparameters, as YAML writes them, for those that nobody names.
         given: The user's entries, likewise. A constant for what the function asks for holds it.
         input_shape: Of one row.
         n_classes: Outputs.
 
+    Attributes:
+        treatment: What is done to the rows before the network gets them.
+
     Raises:
-        UsageError: The network cannot be made, or used.
+        RowsRefusedError: The network takes no such rows.
+        UsageError: It cannot be made, or used otherwise.
         SpaceError: A hyperparameter is out of its range, or not for the user to give.
     """
 
@@ -58,6 +65,7 @@ class OwnSpace(Space):
     ) -> None:
         self._own = own
         self._data = input_shape, n_classes
+        self.treatment = Treatment()
         self._held: dict[str, Value] = {}
         self._base: dict[str, Value] = {}
         found = {} if own.is_class else self._discover()
@@ -137,6 +145,16 @@ class OwnSpace(Space):
         ]
         return (*SHARED, *changing)
 
+    @property
+    def looks_up(self) -> bool:
+        """Whether the network makes whole numbers of its rows, which were scaled in vain then."""
+        shape, n_classes = self._data
+        module = self._own.build(self.complete(self.default()), shape, n_classes, seed=0)
+        rows = self._own.rows_to_try(math.prod(shape))
+        with torch.no_grad():
+            given, cut = module(rows), module(rows.trunc())
+        return not torch.equal(rows, rows.trunc()) and torch.equal(given, cut)
+
     def _structure(self, params: Mapping[str, Value]) -> str | None:
         with contextlib.suppress(Exception):
             shape = OwnShape(self._own.build(params, *self._data, seed=0), self._data[1])
@@ -148,7 +166,7 @@ class OwnSpace(Space):
         try:
             params = self.complete(self.default())
             shape = OwnShape(self._own.build(params, *self._data, seed=0), self._data[1])
-            shape.check_trainable(math.prod(self._data[0]))
+            shape.check_trainable(self._own.rows_to_try(math.prod(self._data[0])))
         except CotuneError:
             raise
         except (Exception, SystemExit) as error:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from cotune.arguments import ModelLike, read_own
+from collections.abc import Mapping
+from typing import Any
+
+from cotune.arguments import CHANNELS, INPUTS, ModelLike, named, read_own
 from cotune.data import Dataset
-from cotune.data.preprocess import features_of
+from cotune.data.treatment import Treatment
 from cotune.exceptions import UsageError
 from cotune.models import OwnNetwork
+from cotune.own_rows import fit_own_space
 from cotune.own_space import OwnSpace
 from cotune.rundir import RunDirectory
 
@@ -35,5 +39,17 @@ def own_space(run: RunDirectory, own: OwnNetwork, dataset: Dataset) -> OwnSpace:
     """The run's space: what the function asks for now, and the training's as it was recorded."""
     config = run.config()
     recorded = {n: e for n, e in config["space"].items() if n != "model"}
-    shape = features_of(dataset, config["validation"], config["seed"])
-    return OwnSpace(own, {}, recorded, shape, len(dataset.classes))
+    split = config["validation"], config["seed"]
+    return fit_own_space(own, {}, recorded, dataset, split, recorded_treatment(config))
+
+
+def recorded_treatment(config: Mapping[str, Any]) -> Treatment:
+    """What the user of a run wanted done to the rows; older runs standardized all with one scale.
+
+    Args:
+        config: Of the run.
+    """
+    inputs, channels = config.get("inputs", "standardize"), config.get("channels", "none")
+    return Treatment(
+        str(named(inputs, INPUTS, "inputs")), str(named(channels, CHANNELS, "channels"))
+    )

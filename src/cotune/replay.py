@@ -16,10 +16,12 @@ from cotune.exceptions import CotuneError, UsageError
 from cotune.executors.base import Executor
 from cotune.executors.in_process import InProcessExecutor
 from cotune.executors.processes import ProcessExecutor
+from cotune.own_space import OwnSpace
 from cotune.recorded_data import recorded_dataset
-from cotune.recorded_network import own_space, recorded_own
+from cotune.recorded_network import own_space, recorded_own, recorded_treatment
 from cotune.results import Report, TrialSpec, Value, Verdict
 from cotune.rundir import RunDirectory
+from cotune.space import Space
 from cotune.space_yaml import space_from_dict
 from cotune.storage import load_study
 from cotune.study import trial_spec
@@ -102,12 +104,16 @@ def replay(
     precision = read_precision(str(_setting(config, "precision", run)), device)
     own = recorded_own(run, model)
     dataset = recorded_dataset(run)
+    space: Space
     if own is None:
         space = space_from_dict(_setting(config, "space", run))
     else:
         space = own_space(run, own, dataset)
     spec = trial_spec(space, params, number, seed)
-    training, _ = prepare(dataset, validation=_setting(config, "validation", run), seed=seed)
+    treatment = space.treatment if isinstance(space, OwnSpace) else recorded_treatment(config)
+    training, _ = prepare(
+        dataset, validation=_setting(config, "validation", run), seed=seed, treatment=treatment
+    )
     training = replace(training, own=own)
     again = []
     with _executor(training, seed, device, precision, metric) as executor:

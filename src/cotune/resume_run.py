@@ -10,9 +10,7 @@ from typing import Any
 
 from cotune.api import Before, RunResult, carry_out, open_run, workers_for
 from cotune.arguments import (
-    CHANNELS,
     ENSEMBLES,
-    INPUTS,
     ModelLike,
     count,
     named,
@@ -34,7 +32,7 @@ from cotune.objective_given import ObjectiveLike
 from cotune.observer import Observer
 from cotune.options import Options, Resources
 from cotune.recorded_data import check_fingerprint, recorded_dataset, recorded_source
-from cotune.recorded_network import own_space, recorded_own
+from cotune.recorded_network import own_space, recorded_own, recorded_treatment
 from cotune.report import build_report
 from cotune.run_objective import recorded_part, resume_objective
 from cotune.rundir import RunDirectory
@@ -245,8 +243,8 @@ def _options(
             ensemble=count(config["ensemble"], "ensemble"),
             ensemble_of=named(config["ensemble_of"], ENSEMBLES, "ensemble_of"),
             validation=float(config["validation"]),
-            inputs=str(named(config.get("inputs", "auto"), INPUTS, "inputs")),
-            channels=str(named(config.get("channels", "auto"), CHANNELS, "channels")),
+            inputs=recorded_treatment(config).inputs,
+            channels=recorded_treatment(config).channels,
         )
     except CotuneError:
         raise

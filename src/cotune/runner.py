@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,8 @@ from cotune.lanes import AVERAGE_EVERY, CohortKey, Lane
 from cotune.losses import balance
 from cotune.metrics import balanced_accuracy, macro_auc, macro_f1
 from cotune.models import OwnNetwork
+
+_TRIED_ROWS: Final = 4  # by which a user's networks are tried when they are made
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,11 @@ class DeviceData:
     fold_of: Tensor | None = None
     own: OwnNetwork | None = None
     is_streamed: bool = False
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the networks: that of the rows, or ``float32`` where those are whole numbers."""
+        return self.inputs.dtype if self.inputs.is_floating_point() else torch.float32
 
     @property
     def device(self) -> torch.device:
@@ -103,6 +111,7 @@ class DeviceData:
         if not is_streamed:
             inputs = inputs.to(device)
         labels = torch.from_numpy(data.labels).to(device)
+        own = None if data.own is None else data.own.tried_with(inputs[:_TRIED_ROWS].cpu())
         folds = None if data.fold_of is None else torch.from_numpy(data.fold_of).to(device)
         return cls(
             inputs,
@@ -111,7 +120,7 @@ class DeviceData:
             data.n_classes,
             data.input_shape,
             folds,
-            data.own,
+            own,
             is_streamed,
         )
 

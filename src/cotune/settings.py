@@ -61,7 +61,14 @@ class Settings:
         """
         asked = self.options
         space = fit_space(
-            self.space, self.model, dataset, self.fixed, asked.own, asked.validation, asked.seed
+            self.space,
+            self.model,
+            dataset,
+            self.fixed,
+            asked.own,
+            asked.validation,
+            asked.seed,
+            asked.asked,
         )
         options = replace(asked, space=space)
         return replace(options, enqueued=check_configurations(self.enqueue, options.searched))

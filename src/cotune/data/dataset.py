@@ -172,7 +172,8 @@ class TrainingData:
     """What engines see: preprocessed rows, the training part first, then the validation part.
 
     Attributes:
-        inputs: ``float32 [rows, features]``, contiguous.
+        inputs: ``float32 [rows, features]``, contiguous; ``int64`` where a network of the user's
+            gets whole numbers.
         labels: ``int64 [rows]``.
         n_train: Rows of the training part; the rest is the validation part.
         n_classes: Number of classes.
@@ -183,7 +184,7 @@ class TrainingData:
         order: ``int64 [rows]``: the dataset's row of each row here; engines do without it.
     """
 
-    inputs: NDArray[np.float32]
+    inputs: NDArray[Any]
     labels: NDArray[np.int64]
     n_train: int
     n_classes: int

@@ -250,9 +250,7 @@ class TablePreprocessing:
         listed, parts = data["columns"], data["parts"]
         if not isinstance(listed, list) or not isinstance(parts, list) or len(listed) != len(parts):
             raise _damaged("as many columns as parts expected")
-        columns = tuple(_read_column(column, f"columns[{i}]") for i, column in enumerate(listed))
-        if len({column.name for column in columns}) < len(columns):
-            raise _damaged("two have the same name", "columns")
+        columns = read_columns(listed)
         made = cls(
             columns,
             tuple(
@@ -344,6 +342,20 @@ def _warn_of_constants(names: Sequence[str]) -> None:
         UserWarning,
         stacklevel=3,
     )
+
+
+def read_columns(data: Any) -> tuple[Column, ...]:
+    """Columns as a model's description lists them.
+
+    Raises:
+        ModelFileError: They are no such list, or two have the same name.
+    """
+    if not isinstance(data, list):
+        raise _damaged("a list expected", "columns")
+    columns = tuple(_read_column(column, f"columns[{i}]") for i, column in enumerate(data))
+    if len({column.name for column in columns}) < len(columns):
+        raise _damaged("two have the same name", "columns")
+    return columns
 
 
 def _read_column(data: Any, key: str) -> Column:

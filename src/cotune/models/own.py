@@ -46,6 +46,8 @@ class OwnNetwork:
             :data:`GIVEN` are filled in: the number of features and of classes, and the shape of a
             row (of images: channels, height, width).
         reference: ``FILE.py:NAME`` or ``MODULE:NAME``, where it comes from there.
+        rows: ``[some, features]``, of the dataset, by which a network is tried when it is made;
+            without them, random numbers are.
 
     Attributes:
         name: For people.
@@ -57,8 +59,14 @@ class OwnNetwork:
         UsageError: It is no function or class, or wants arguments that nobody has.
     """
 
-    def __init__(self, make: Callable[..., nn.Module], reference: str | None = None) -> None:
+    def __init__(
+        self,
+        make: Callable[..., nn.Module],
+        reference: str | None = None,
+        rows: Tensor | None = None,
+    ) -> None:
         self._make = make
+        self._rows = rows
         self.reference = reference
         self.name = reference or str(getattr(make, "__qualname__", type(make).__name__))
         if not callable(make):
@@ -85,9 +93,20 @@ class OwnNetwork:
                     )
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # Without the rows: who trains has them all.
         if self.reference is not None:
             return load_own, (self.reference,)
         return _unpickle, (cloudpickle.dumps(self._make),)
+
+    def tried_with(self, rows: Tensor) -> OwnNetwork:
+        """The same, which tries networks with these rows, ``[some, features]``."""
+        return OwnNetwork(self._make, self.reference, rows)
+
+    def rows_to_try(self, features: int) -> Tensor:
+        """A few rows, ``[some, features]``; random ones where none are known."""
+        if self._rows is not None and self._rows.shape[1] == features:
+            return self._rows.float() if self._rows.is_floating_point() else self._rows
+        return torch.randn(_PROBED_ROWS, features)
 
     def build(
         self, params: Any, input_shape: tuple[int, ...], n_classes: int, seed: int
@@ -99,32 +118,35 @@ class OwnNetwork:
             input_shape: Of one row as it is in the data.
 
         Raises:
-            UsageError: What was made is no module, or takes no such rows, or gives no logits.
+            UsageError: What was made is no module, takes no such rows, or gives no logits.
             Exception: Whatever the user's code raises.
         """
         trial = Given(params) if isinstance(params, Mapping) and not self.is_class else params
         refused = []
-        for layout in _layouts(input_shape):
+        is_whole = self._rows is not None and not self._rows.is_floating_point()
+        for layout in _layouts(input_shape, is_whole):
             with _seeded(seed):
                 net = self._call(trial, input_shape, n_classes)
                 if not isinstance(net, nn.Module):
                     kind = type(net).__name__
                     raise UsageError(f"model: {self.name} returns a {kind}, not a torch.nn.Module")
                 module = OwnModule(net.float(), input_shape, layout, seed).eval()
-                probe = torch.randn(_PROBED_ROWS, math.prod(input_shape))
+                probe = self.rows_to_try(math.prod(input_shape))[:_PROBED_ROWS]
                 try:
                     with torch.no_grad():
                         out = module(probe)
                 except Exception as error:
+                    if is_whole and is_out_of_range(error):
+                        raise UsageError(f"model: {out_of_range(module.net, probe)}") from error
                     refused.append(f"[rows{_sizes(layout)}]: {_line(error)}")
                     continue
-            if isinstance(out, Tensor) and out.shape == (_PROBED_ROWS, n_classes):
+            if isinstance(out, Tensor) and out.shape == (len(probe), n_classes):
                 module.gives_probabilities = _are_probabilities(out)
                 return module
             what = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
-            wanted = (_PROBED_ROWS, n_classes)
+            wanted = (len(probe), n_classes)
             refused.append(f"[rows{_sizes(layout)}]: it gives {what}, where {wanted} is wanted")
-        raise UsageError(f"model: {self.name} cannot be used with rows {'; '.join(refused)}")
+        raise RowsRefusedError(f"model: {self.name} cannot be used with rows {'; '.join(refused)}")
 
     def ask(self, trial: Any, input_shape: tuple[int, ...], n_classes: int) -> None:
         """Have the function ask the trial for its hyperparameters; what it makes is dropped."""
@@ -364,8 +386,11 @@ class OwnShape:
             # Keras numbers its layers through, from model to model.
             yield f"keras.{place}" if self.live.is_keras else name, value
 
-    def check_trainable(self, n_inputs: int) -> None:
-        """Whether it has parameters and gives logits while training too.
+    def check_trainable(self, rows: Tensor) -> None:
+        """Make sure that it has parameters, takes all these rows, and gives logits in training.
+
+        Args:
+            rows: ``[some, features]``.
 
         Raises:
             UsageError: It does not.
@@ -376,7 +401,12 @@ class OwnShape:
                 "in nn.ModuleList"
             )
         with _seeded(0):
-            out = self.live.train()(torch.randn(_PROBED_ROWS, n_inputs))
+            try:
+                out = self.live.train()(rows)
+            except Exception as error:
+                if not rows.is_floating_point() and is_out_of_range(error):
+                    raise UsageError(f"model: {out_of_range(self.live.net, rows)}") from error
+                raise
         self.live.eval()
         if not isinstance(out, Tensor):
             kind = type(out).__name__
@@ -388,8 +418,37 @@ class OwnShape:
         return OVERHEAD + sum(value.numel() for value in self.live.parameters())
 
 
-def _layouts(input_shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Shapes in which a network may want a row, the likeliest first."""
+class RowsRefusedError(UsageError):
+    """A network takes no rows of this type and shape."""
+
+
+def is_out_of_range(error: BaseException) -> bool:
+    """Whether a whole number of a row was looked up where there are fewer."""
+    said = str(error)
+    return isinstance(error, IndexError) and ("in self" in said or "out of bounds" in said)
+
+
+def out_of_range(net: nn.Module, rows: Tensor) -> str:
+    """What is wrong where a network cannot look up the whole numbers of these rows."""
+    low, high = int(rows.min()), int(rows.max())
+    held = f"the rows hold whole numbers from {low} to {high}"
+    places = [one.num_embeddings for one in net.modules() if isinstance(one, nn.Embedding)]
+    if low < 0:
+        return f"{held}, and a network looks up none below 0; number them from 0"
+    if places and min(places) <= high:
+        return (
+            f"{held}, and its nn.Embedding has places for 0 to {min(places) - 1}; give it the "
+            "greatest number that can occur, plus 1, as num_embeddings"
+        )
+    return f"{held}, more than the network looks up"
+
+
+def _layouts(input_shape: tuple[int, ...], is_whole: bool = False) -> list[tuple[int, ...]]:
+    """Shapes in which a network may want a row, the likeliest first.
+
+    Args:
+        is_whole: Rows of whole numbers are no images: they come as they are first.
+    """
     if len(input_shape) not in (2, 3):
         wanted = [input_shape]
     else:
@@ -397,6 +456,8 @@ def _layouts(input_shape: tuple[int, ...]) -> list[tuple[int, ...]]:
         flat = (math.prod(input_shape),)
         last = (height, width, *(rest or [1]))
         wanted = [_channels_first(input_shape), flat, input_shape, last]
+        if is_whole:
+            wanted.insert(0, input_shape)
     return list(dict.fromkeys(wanted))
 
 
