@@ -18,6 +18,7 @@ FLOORS = {
     "cotune.api": 7,
     "cotune.arguments": 2,
     "cotune.augment": 1,
+    "cotune.baseline": 1,
     "cotune.best_so_far": 1,
     "cotune.budget": 6,
     "cotune.capacity": 3,
@@ -81,6 +82,7 @@ FLOORS = {
     "cotune.portfolio": 2,
     "cotune.predictions": 7,
     "cotune.progress": 6,
+    "cotune.preference": 1,
     "cotune.presets": 1,
     "cotune.provenance": 0,
     "cotune.quiet_optuna": 1,
@@ -97,6 +99,7 @@ FLOORS = {
     "cotune.runner": 3,
     "cotune.scheduler": 3,
     "cotune.schedules": 1,
+    "cotune.score_text": 0,
     "cotune.scoring": 2,
     "cotune.search": 6,
     "cotune.settings": 7,
@@ -112,6 +115,7 @@ FLOORS = {
     "cotune.testing": 9,
     "cotune.training_log": 2,
     "cotune.tune": 6,
+    "cotune.uneven": 1,
     "cotune.version": 0,
 }
 OPTUNA_IS_FOR = (

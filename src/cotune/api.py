@@ -77,6 +77,26 @@ class RunResult:
         return self.summary.final.get("test_accuracy") if self.summary.final else None
 
     @property
+    def baseline_scores(self) -> dict[str, float]:
+        """Scores of always predicting the most frequent class of the training rows, by metric.
+
+        On the test set; on the validation part where there is no test set, or no final model.
+        Empty in runs of an older Cotune and of objectives.
+        """
+        on_test = (self.summary.final or {}).get("baseline_test_scores")
+        return dict(on_test or (self.summary.best or {}).get("baseline") or {})
+
+    @property
+    def baseline_accuracy(self) -> float | None:
+        """The accuracy, 0-1, of :attr:`baseline_scores`; None where there are none."""
+        return self.baseline_scores.get("accuracy")
+
+    @property
+    def warning(self) -> str:
+        """A line where the final model is not better than the baseline beyond noise, or ""."""
+        return str((self.summary.final or {}).get("warning") or "")
+
+    @property
     def final(self) -> FinalResult | None:
         """The final model's curve, confusion matrix and mistakes."""
         return self._run.final()

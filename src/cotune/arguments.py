@@ -29,6 +29,7 @@ from cotune.presets import PRESETS, load_space, training_entries, with_class_wei
 from cotune.results import COSTS, DIRECTIONS
 from cotune.space import Space
 from cotune.space_yaml import fix, read_yaml, space_from_dict
+from cotune.uneven import is_uneven
 
 if TYPE_CHECKING:
     from cotune.models import OwnNetwork
@@ -41,9 +42,6 @@ CHANNELS: Final = ("auto", "first", "last", "none")
 _AUTO: Final = Treatment()
 MODELS: Final = ("mlp", "cnn", "auto")
 PRECISIONS: Final = ("float32", "bfloat16")
-
-IMBALANCED: Final = 3
-"""Times as many rows as the rarest class that call classes imbalanced."""
 
 T = TypeVar("T")
 
@@ -118,7 +116,7 @@ def fit_space(
             cannot be made.
     """
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
-    imbalanced = bool(counts.max() > IMBALANCED * counts.min())
+    imbalanced = is_uneven(counts.tolist())
     fitted: Space
     images = dataset.has_images and not is_series(dataset, treatment)
     if own is not None:

@@ -556,6 +556,12 @@ def test_again(run_directory: Path, again: bool, model: str | None) -> None:
     reading = retest(run_directory, again, model)
     low, high = reading.ci95
     click.echo(f"test accuracy {reading.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%})")
+    if reading.baseline:
+        from cotune.terminal import baseline_line
+
+        click.echo(f"baseline: {baseline_line(reading.baseline)}")
+    if reading.warning:
+        click.echo(f"warning: {reading.warning}")
 
 
 @cotune.command()

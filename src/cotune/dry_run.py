@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cotune.arguments import IMBALANCED, read_dataset
+from cotune.arguments import read_dataset
 from cotune.capacity import MOST_LANES
 from cotune.data import Dataset, TrainingData, prepare
 from cotune.data.dataset import ColumnNote
@@ -22,9 +22,10 @@ from cotune.data.table_preprocess import TablePreprocessing
 from cotune.data.told import describe as describe_rows
 from cotune.data.told import remarks_of
 from cotune.hyperparameters import shown_value
-from cotune.options import Options, Resources
+from cotune.options import Options, Resources, uneven_remark_of
 from cotune.settings import read_settings
 from cotune.space import Space, count_values, describe
+from cotune.uneven import is_uneven
 
 _WIDTH: Final = 80
 _MOST_COLUMNS: Final = 40
@@ -193,7 +194,7 @@ def _classes(dataset: Dataset) -> Table:
     most = int(counts.max())
     table = _list("class", ">rows", ">share", "")
     for name, count in list(zip(dataset.classes, counts.tolist(), strict=True))[:_MOST_CLASSES]:
-        rare = "  rare" if count * IMBALANCED <= most else ""
+        rare = "  rare" if is_uneven((count, most)) else ""
         bar = "#" * max(1, round(_BAR * count / most))
         table.add_row(Text(name), f"{count:,}", f"{count / len(dataset):.1%}", bar + rare)
     if (left := len(counts) - _MOST_CLASSES) > 0:
@@ -235,9 +236,8 @@ def _search_facts(
         ("lanes", lanes),
         ("fused", _fused(options.space)),
     ]
-    counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
-    if options.metric == "accuracy" and counts.max() >= IMBALANCED * counts.min():
-        facts.append(("note", "the classes are imbalanced: consider --metric f1"))
+    if remark := uneven_remark_of(dataset, options.metric, options.searched):
+        facts.append(("note", remark))
     return facts
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -29,10 +30,12 @@ from cotune.models.structure import Structure
 from cotune.results import DIRECTIONS, Report, TrialSpec, Verdict
 from cotune.runner import DeviceData, evaluate, make_cohort, train_epoch
 from cotune.scheduler import Scheduler, Ticket
+from cotune.uneven import is_uneven
 
 _DIVERGED = "its loss or weights became NaN or infinite"
 _NO_ROOM = "too little memory for this network"
 _TRIED_ROWS = 4
+_MOST_RANKED = 1_000_000  # probabilities of a lane that are sorted only to tell what has learned
 _BROKEN_OFF = "memory ran out in mid-epoch, when its weights had changed already"
 
 
@@ -53,8 +56,9 @@ class Engine:
         max_lanes: The most lanes trained together; measured by default.
         precision: ``float32``, or ``bfloat16``, which computes the large products of the
             training in 16 bits, while weights and scores stay float32.
-        metric: The run's, which decides what a lane's best weights are; scores that cost much are
-            computed only where it is one of them.
+        metric: The run's, which decides what a lane's best weights are. The AUC, which costs more
+            than all other scores, is computed where it is the metric, and where that is accuracy
+            and classes are uneven: then accuracy may not tell what has learned.
 
     Attributes:
         max_lanes: Likewise; what memory has no room for is left to the engine.
@@ -70,6 +74,7 @@ class Engine:
         metric: str = "accuracy",
     ) -> None:
         self._metric = metric
+        self._with_auc = metric == "auc" or (metric == "accuracy" and _needs_auc(data))
         self._bfloat16 = precision == "bfloat16"
         self._device = torch.device(device)
         self._data = DeviceData.load(data, self._device)
@@ -272,9 +277,9 @@ class Engine:
         with averages(cohort.lanes):
             while cohort.evaluation_rows > 1:
                 with Attempt():
-                    return evaluate(cohort, self._data, self._metric == "auc")
+                    return evaluate(cohort, self._data, self._with_auc)
                 cohort.evaluation_rows //= 2
-            return evaluate(cohort, self._data, self._metric == "auc")
+            return evaluate(cohort, self._data, self._with_auc)
 
     def _make_room(self, marks: Mapping[int, Mark]) -> list[Report]:
         """After memory ran out: let the lanes wait again, fewer at a time.
@@ -362,3 +367,9 @@ class Engine:
 
 def _failure(number: int, epoch: int, reason: str) -> Report:
     return Report(number, epoch, math.nan, math.nan, {}, seconds=0.0, steps=0, error=reason)
+
+
+def _needs_auc(data: TrainingData) -> bool:
+    """Whether accuracy alone may not tell what has learned; of very many rows it does."""
+    few = (len(data.labels) - data.n_train) * data.n_classes <= _MOST_RANKED
+    return few and is_uneven(np.bincount(data.labels, minlength=data.n_classes).tolist())

@@ -40,6 +40,7 @@ class Ensemble(nn.Module):
         classes: Class names, in the order of the logits.
         members: The classifiers.
         preprocessing: What was done to their rows in training.
+        class_counts: Rows of each class that they were trained on; None where not known.
 
     Args:
         members: Of the same classes.
@@ -53,6 +54,7 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
         self.classes = members[0].classes
         self.preprocessing = members[0].preprocessing
+        self.class_counts = members[0].class_counts
         shares = torch.tensor(weights, dtype=torch.float32)
         self.register_buffer("shares", shares / shares.sum(), persistent=False)
 
@@ -146,8 +148,9 @@ def make_ensemble(
         ).numpy()
     taken = select_greedily(probabilities, labels, size)
     counts = Counter(taken)
+    trained = np.bincount(training.labels[: training.n_train], minlength=len(classes)).tolist()
     ensemble = Ensemble(
-        [Classifier(networks[i], preprocessing, classes) for i in counts],
+        [Classifier(networks[i], preprocessing, classes, trained) for i in counts],
         [float(count) for count in counts.values()],
     )
     average = probabilities[taken].mean(0)

@@ -52,7 +52,8 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             :func:`cotune.run`.
         space: A preset, a YAML file or a mapping, instead of that of ``mlp``; or what a network of
             your own is searched in.
-        metric: What is tuned for on rows held out of ``X``: ``accuracy``, ``loss`` or ``f1``.
+        metric: What is tuned for on rows held out of ``X``: ``accuracy``, ``balanced-accuracy``,
+            ``f1``, ``auc`` or ``loss``.
         sampler, pruner: Names, or Optuna objects, as for :func:`cotune.run`.
         ensemble: Predict with the average of so many networks, of the best finalists'
             configurations, each trained on all rows, as many as there is time for; 1: with the
@@ -73,6 +74,8 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         best_score_: Their ``metric`` on rows that were held out: the mean of the finalist's
             trainings on other folds, or, where there was no time for them, the search's own score,
             which is optimistic.
+        baseline_score_: The ``metric`` of always predicting the most frequent class, on the
+            validation part. :meth:`fit` warns where ``best_score_`` is not better beyond noise.
         study_: The Optuna study, in memory.
         module_: An ``nn.Module``: rows as they are in ``X`` to logits, in the order of
             ``classes_``.
@@ -180,6 +183,9 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         self.best_params_: dict[str, Value] = result.best_params
         self.best_score_ = _score(result)
+        self.baseline_score_ = result.baseline_scores[self.metric]
+        if result.warning:
+            warnings.warn(result.warning, UserWarning, stacklevel=4)
         self.study_ = study_in_memory(result.study)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:

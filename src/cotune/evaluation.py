@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cotune.arguments import ModelLike
+from cotune.baseline import baseline_scores, baseline_warning
 from cotune.data.arrays import as_labels
 from cotune.data.checks import check_same_length
 from cotune.data.reading import Data
 from cotune.data.row_digests import row_digests
 from cotune.exceptions import DataError
 from cotune.known_rows import parts_of
-from cotune.predictions import classify, load_predictor, read_rows, run_of
+from cotune.metrics import confusion_matrix, scores_of
+from cotune.predictions import Predictor, load_predictor, logits_of, read_rows, run_of
 from cotune.recorded_data import recorded_source
 from cotune.scoring import wilson_interval
 
@@ -65,6 +69,10 @@ class Evaluation:
         auc: Area under the ROC curve: the second class's where there are two; else the mean over
             the classes that occur, each against the rest. None where there is one only.
         log_loss: Mean cross-entropy.
+        baseline: Scores of always predicting the most frequent class of the training rows, on these
+            rows: ``accuracy``, ``balanced-accuracy``, ``f1``, ``auc`` (where there is one) and
+            ``loss``; empty where that class is not known, as of a model of an older Cotune.
+        warning: A line where the model is not better than that by what it was tuned for, or "".
         classes: Each class.
         confusion: ``[classes][classes]`` counts, true class by row.
         parts: Of the rows that the run had: ``train``, ``validation``, ``test``. The model was
@@ -84,6 +92,8 @@ class Evaluation:
     confusion: list[list[int]]
     parts: dict[str, PartScore] = field(default_factory=dict)
     readings: int | None = None
+    baseline: dict[str, float] = field(default_factory=dict)
+    warning: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Numbers, lists and dictionaries."""
@@ -125,18 +135,20 @@ def evaluate(
     if target is None and source is not None and _has_columns(data):
         target = source.target
     rows = read_rows(predictor, data, target)
-    found, what = classify(predictor, rows, device), rows.what
-    if found.labels is None:
+    logits, what = logits_of(predictor, rows, device), rows.what
+    if rows.labels is None:
         where = "" if target is None else f" in {str(target)[:_MAX_NAME]!r}"
         advice = "name what holds them with --target"
         if rows.files is not None:
             advice = "put the images of each class into a folder of its own"
         raise DataError(f"{what}: has no labels{where}; {advice}")
-    given = as_labels(found.labels, f"{what}: labels")
-    check_same_length(found.probabilities, given, what)
-    labels = class_indices(given, found.classes, what)
-    right = found.indices == labels
-    result = _scores(labels, found.probabilities, found.classes)
+    given = as_labels(rows.labels, f"{what}: labels")
+    check_same_length(rows.inputs, given, what)
+    labels = class_indices(given, predictor.classes, what)
+    right = logits.softmax(-1).argmax(1).numpy() == labels
+    result = _scores(
+        predictor, logits, torch.from_numpy(labels), run.config()["metric"] if run else "accuracy"
+    )
     if run is None:
         return result
     parts = {
@@ -180,41 +192,34 @@ def _listed(names: list[str]) -> str:
     return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
-def _scores(
-    labels: NDArray[np.int64], probabilities: NDArray[np.float64], classes: tuple[str, ...]
-) -> Evaluation:
-    from sklearn import metrics
-
-    every = range(len(classes))
-    predicted = probabilities.argmax(1)
-    hits = int((predicted == labels).sum())
-    precision, recall, _, rows = metrics.precision_recall_fscore_support(
-        labels, predicted, labels=every, zero_division=np.nan
-    )
-    occurring = np.unique(labels)
-    areas = [
-        metrics.roc_auc_score(labels == index, probabilities[:, index])
-        for index in ((1,) if len(classes) == 2 else occurring)
-        if len(occurring) > 1
-    ]
+def _scores(model: Predictor, logits: Tensor, labels: Tensor, metric: str) -> Evaluation:
+    confusion = confusion_matrix(logits.softmax(-1).argmax(1), labels, len(model.classes))
+    hits, rows = confusion.diagonal(), confusion.sum(1)
+    scores, trained = scores_of(logits, labels), model.class_counts
     return Evaluation(
         rows=len(labels),
-        accuracy=hits / len(labels),
-        ci95=wilson_interval(hits, len(labels)),
-        balanced_accuracy=float(np.mean(recall[rows > 0])),
-        f1=float(metrics.f1_score(labels, predicted, average="macro")),
-        auc=float(np.mean(areas)) if areas else None,
-        log_loss=float(metrics.log_loss(labels, probabilities, labels=every)),
+        accuracy=scores["accuracy"],
+        ci95=wilson_interval(int(hits.sum()), len(labels)),
+        balanced_accuracy=scores["balanced-accuracy"],
+        f1=scores["f1"],
+        auc=scores.get("auc"),
+        log_loss=scores["loss"],
         classes=[
-            ClassScore(name, int(rows[i]), _number(recall[i]), _number(precision[i]))
-            for i, name in enumerate(classes)
+            ClassScore(name, int(rows[i]), _share(hits[i], rows[i]), _share(hits[i], predicted))
+            for i, (name, predicted) in enumerate(zip(model.classes, confusion.sum(0), strict=True))
         ],
-        confusion=metrics.confusion_matrix(labels, predicted, labels=every).tolist(),
+        confusion=confusion.tolist(),
+        baseline=baseline_scores(trained, labels) if trained else {},
+        warning=(
+            baseline_warning(metric, logits, labels, trained, model.classes, part="")
+            if trained
+            else ""
+        ),
     )
 
 
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+def _share(hits: Tensor, rows: Tensor) -> float | None:
+    return int(hits) / int(rows) if rows else None
 
 
 def _has_columns(data: Data) -> bool:

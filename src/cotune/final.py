@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
+from cotune.baseline import baseline_scores, baseline_warning
 from cotune.data.dataset import Dataset
 from cotune.data.preprocess import Preprocessing
 from cotune.data.row_digests import Digests, row_digests
 from cotune.ensemble import Ensemble
 from cotune.hyperparameters import is_averaged
-from cotune.metrics import balanced_accuracy, macro_auc, macro_f1
+from cotune.metrics import confusion_matrix, scores_of
 from cotune.modelfile import Classifier, trained_network
 from cotune.models import OwnNetwork
+from cotune.noise import mcnemar
 from cotune.results import EnsembleResult, Finalist, FinalResult, TrialSpec, Value
 from cotune.retrain import Training
 from cotune.scoring import compute_logits, wilson_interval
@@ -59,7 +59,8 @@ def make_classifier(
         own,
         training.spec.seed,
     )
-    return Classifier(network, preprocessing, dataset.classes).eval()
+    counts = np.bincount(dataset.labels, minlength=len(dataset.classes)).tolist()
+    return Classifier(network, preprocessing, dataset.classes, counts).eval()
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,10 @@ class TestReading:
         mistakes: The surest misclassifications, worst first; see ``FinalResult.mistakes``.
         images: The inputs of those rows.
         right: ``[rows]``: whether each was classified right.
-        scores: By :data:`cotune.results.DIRECTIONS`.
+        scores: By :data:`cotune.results.DIRECTIONS`; without ``auc`` where there is one class only.
+        baseline: The same of always predicting the most frequent class of the training rows;
+            empty where that is not known.
+        warning: A line where the model is not better than that, or "".
         digests: ``[rows]``, see :func:`cotune.data.row_digests.row_digests`.
     """
 
@@ -86,14 +90,22 @@ class TestReading:
     images: NDArray[np.generic]
     right: NDArray[np.bool_]
     scores: dict[str, float]
+    baseline: dict[str, float]
+    warning: str
     digests: Digests
 
 
-def read_test_set(models: Sequence[Classifier | Ensemble], dataset: Dataset) -> list[TestReading]:
-    """Open the sealed test set and score the models on it. Called once in a run."""
+def read_test_set(
+    models: Sequence[Classifier | Ensemble], dataset: Dataset, metric: str
+) -> list[TestReading]:
+    """Open the sealed test set and score the models on it. Called once in a run.
+
+    Args:
+        metric: What the models were tuned for.
+    """
     inputs, labels = dataset.read_test()
     digests = row_digests(inputs)
-    return [_score(model, inputs, labels, digests) for model in models]
+    return [_score(model, inputs, labels, digests, metric) for model in models]
 
 
 def _score(
@@ -101,13 +113,13 @@ def _score(
     inputs: NDArray[np.generic],
     labels: NDArray[np.int64],
     digests: Digests,
+    metric: str,
 ) -> TestReading:
-    from sklearn.metrics import confusion_matrix
-
     logits = compute_logits(model, inputs)
     probabilities = logits.softmax(-1).numpy()
     predicted = probabilities.argmax(1)
-    confusion = confusion_matrix(labels, predicted, labels=range(len(model.classes)))
+    truth, trained = torch.from_numpy(labels), model.class_counts
+    confusion = confusion_matrix(torch.from_numpy(predicted), truth, len(model.classes))
     hits = int((predicted == labels).sum())
     sureness = np.where(predicted == labels, -1.0, probabilities.max(1))
     worst = [int(row) for row in np.argsort(-sureness, kind="stable")[:_MISTAKES]]
@@ -127,35 +139,18 @@ def _score(
         ],
         images=inputs[worst],
         right=predicted == labels,
-        scores=_scores(logits, torch.from_numpy(labels), torch.from_numpy(confusion)),
+        scores=scores_of(logits, truth),
+        baseline=baseline_scores(trained, truth) if trained else {},
+        warning=(
+            baseline_warning(metric, logits, truth, trained, model.classes) if trained else ""
+        ),
         digests=digests,
     )
 
 
-def _scores(logits: Tensor, labels: Tensor, confusion: Tensor) -> dict[str, float]:
-    scores = {
-        "accuracy": (logits.argmax(1) == labels).double().mean(),
-        "balanced-accuracy": balanced_accuracy(confusion[None]),
-        "f1": macro_f1(confusion[None]),
-        "auc": macro_auc(logits.softmax(-1)[:, None], labels),
-        "loss": F.cross_entropy(logits, labels),
-    }
-    return {name: float(value) for name, value in scores.items()}
-
-
 def p_value(one: TestReading, other: TestReading) -> float:
-    """Chance of a difference as large between two models that are equally good.
-
-    McNemar's test (McNemar 1947), exact: of the rows that one model alone gets right, each model
-    has half on average.
-    """
-    from scipy.stats import binomtest
-
-    only_one = int((one.right & ~other.right).sum())
-    only_other = int((other.right & ~one.right).sum())
-    if only_one == only_other:
-        return 1.0
-    return float(binomtest(only_one, only_one + only_other).pvalue)
+    """Return the chance of a difference as large between two models that are equally good."""
+    return mcnemar(one.right, other.right)
 
 
 def final_result(
@@ -166,6 +161,7 @@ def final_result(
     default_number: int | None,
     finalists: Sequence[Finalist],
     ensemble: EnsembleResult | None,
+    warning: str,
 ) -> FinalResult:
     """The final model's training and test as one record.
 
@@ -173,6 +169,7 @@ def final_result(
         reading: Its own; None where there is no test set.
         default: The default's reading; None where it was not trained in time.
         default_number: Its trial, where it has a score.
+        warning: What is to be said of it where there is no reading, or "".
     """
     reports = training.reports
     return FinalResult(
@@ -192,6 +189,8 @@ def final_result(
         default_test_ci95=default.ci95 if default else None,
         default_p_value=p_value(reading, default) if reading and default else None,
         ensemble=ensemble,
+        warning=reading.warning if reading else warning,
+        baseline_test_scores=reading.baseline if reading else {},
         test_scores=reading.scores if reading else {},
         default_test_scores=default.scores if default else {},
     )
@@ -213,6 +212,8 @@ def beside(final: FinalResult, chosen: int | None) -> dict[str, object]:
         "default_chosen": chosen is not None and chosen == final.default_number,
         "test_scores": final.test_scores or None,
         "default_test_scores": final.default_test_scores or None,
+        "baseline_test_scores": final.baseline_test_scores or None,
+        "warning": final.warning,
     }
     if final.ensemble is not None and final.ensemble.test_ci95 is not None:
         told |= {

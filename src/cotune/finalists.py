@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from cotune.hyperparameters import is_averaged
+from cotune.metrics import CHANCE
 from cotune.plan import survivors
+from cotune.preference import Measured, learned_first
 from cotune.results import Finalist, Report, TrialSpec, Value
 from cotune.retrain import Training
 
@@ -100,17 +102,41 @@ def prefer(
             error of the best.
         maximize: Whether a larger value is better.
     """
+    sign = -1.0 if maximize else 1.0
+    close = _close(finalists, noise, maximize)
+    first = min(close, key=lambda one: (doubt(one.number), sign * one.value), default=None)
+    return [] if first is None else [first, *(one for one in finalists if one is not first)]
+
+
+def prefer_learned(
+    finalists: Sequence[Finalist], noise: float, auc_noise: float, maximize: bool
+) -> list[Finalist]:
+    """Put those that are close in the order of what they have learned.
+
+    Args:
+        finalists: The best first.
+        noise: As for :func:`prefer`.
+        auc_noise: How far above 0.5 the AUC of one training may be by chance.
+        maximize: Whether a larger value is better.
+    """
+    close = _close(finalists, noise, maximize)
+    chance = CHANCE + (auc_noise / math.sqrt(close[0].trainings) if close else 0.0)
+    scores = {one.number: Measured(one.value, one.auc, one.loss) for one in close}
+    first = learned_first(close, lambda one: scores[one.number], math.inf, chance)
+    return [*first, *(one for one in finalists if one not in close)]
+
+
+def _close(finalists: Sequence[Finalist], noise: float, maximize: bool) -> list[Finalist]:
+    """Those within noise of the best, of which not much more is known."""
     if not finalists:
         return []
     best, sign = finalists[0], -1.0 if maximize else 1.0
     margin = noise / math.sqrt(best.trainings)
-    close = [
+    return [
         one
         for one in finalists
         if 2 * one.trainings >= best.trainings and sign * (one.value - best.value) <= margin
     ]
-    first = min(close, key=lambda one: (doubt(one.number), sign * one.value))
-    return [first, *(one for one in finalists if one is not first)]
 
 
 def _spec(
@@ -145,4 +171,6 @@ def _finalist(number: int, ends: Sequence[Report], metric: str) -> Finalist:
         value=_mean(ends, metric),
         accuracy=statistics.fmean(accuracies),
         accuracy_sd=statistics.stdev(accuracies) if len(ends) > 1 else None,
+        auc=_mean(ends, "auc") if all("auc" in report.scores for report in ends) else None,
+        loss=_mean(ends, "loss"),
     )

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -56,20 +56,31 @@ class Classifier(nn.Module):
     Attributes:
         classes: Class names, in the order of the logits.
         network: The tuned network.
+        class_counts: Rows of each class that it was trained on; None where that is not known, as
+            of models that an older Cotune saved.
 
     Args:
         network: Maps ``[batch, features]`` to logits.
         preprocessing: What was done to the rows in training.
         classes: Class names.
+        class_counts: Rows of each class that it was trained on.
     """
 
+    class_counts: tuple[int, ...] | None = None
+
     def __init__(
-        self, network: Network, preprocessing: Preprocessing, classes: tuple[str, ...]
+        self,
+        network: Network,
+        preprocessing: Preprocessing,
+        classes: tuple[str, ...],
+        class_counts: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.preprocessing = preprocessing
         self.classes = classes
+        if class_counts is not None:
+            self.class_counts = tuple(class_counts)
         self.to_features = preprocessing_module(preprocessing)
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -108,6 +119,7 @@ def save_model(
         "cotune": version,
         "architecture": _describe(model),
         "classes": list(model.classes),
+        "class_counts": model.class_counts and list(model.class_counts),
         "preprocessing": model.preprocessing.to_json(),
         "hyperparameters": dict(hyperparameters),
         "weights": {"sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights)},
@@ -170,6 +182,7 @@ def load_model(folder: str | Path, own: OwnNetwork | None = None) -> Classifier:
             own = own.tried_with(rows)
         shape, dropout = _architecture(card, own)
         classes = _class_names(card["classes"])
+        class_counts = _class_counts(card.get("class_counts"), len(classes))
         checksum = str(card["weights"]["sha256"])
     except UsageError:
         raise
@@ -187,7 +200,7 @@ def load_model(folder: str | Path, own: OwnNetwork | None = None) -> Classifier:
         raise ModelFileError(
             f"{folder / 'model.safetensors'}: the weights do not fit the architecture"
         ) from error
-    return Classifier(network, preprocessing, classes).eval()
+    return Classifier(network, preprocessing, classes, class_counts).eval()
 
 
 def model_folder(folder: str | Path) -> Path:
@@ -263,6 +276,17 @@ def _class_names(data: Any) -> tuple[str, ...]:
     if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
         raise TypeError("not a list of names")
     return tuple(data)
+
+
+def _class_counts(data: Any, n_classes: int) -> tuple[int, ...] | None:
+    if data is None:
+        return None
+    if not isinstance(data, list) or len(data) != n_classes:
+        raise TypeError("not a list of counts")
+    counts = _counts(data)
+    if not any(counts):
+        raise ValueError("no rows")
+    return counts
 
 
 def read_json(path: Path, format: str, version: int) -> dict[str, Any]:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+SURE: Final = 1.96
+"""Standard errors to each side of a 95 % interval."""
 
 
 def standard_error(metric: str, value: float, counts: Sequence[int]) -> float:
-    """About the standard error of a score; 0 for a loss, of which nothing is known.
+    """Return about the standard error of a score; 0 for a loss, of which nothing is known.
 
     Args:
         metric: One of :data:`cotune.results.DIRECTIONS`.
@@ -43,3 +50,20 @@ def _of_area(area: float, counts: Sequence[int]) -> float:
     if len(counts) <= 2:
         return math.sqrt(max(0.0, variances[-1])) if variances else 0.0
     return math.sqrt(max(0.0, sum(variances))) / len(variances)
+
+
+def mcnemar(right: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """Return the chance of a difference as large between two models that are equally good.
+
+    McNemar's test (McNemar 1947), exact: of the rows that one model alone gets right, each model
+    has half on average.
+
+    Args:
+        right, other: ``[rows]``: whether each model classified each row right.
+    """
+    from scipy.stats import binomtest
+
+    only_one, only_other = int((right & ~other).sum()), int((other & ~right).sum())
+    if only_one == only_other:
+        return 1.0
+    return float(binomtest(only_one, only_one + only_other).pvalue)

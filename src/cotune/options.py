@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
+from cotune.baseline import validation_baseline
 from cotune.data.dataset import Dataset, TrainingData
 from cotune.data.treatment import Treatment
 from cotune.models import OwnNetwork
@@ -18,6 +20,7 @@ from cotune.provenance import command_line, shown_name
 from cotune.results import Value
 from cotune.space import Space
 from cotune.study import OPTUNA_VERSION, PrunerLike, SamplerLike
+from cotune.uneven import uneven_remark
 from cotune.version import VERSION
 
 
@@ -131,7 +134,12 @@ def describe_run(
             "classes": list(dataset.classes),
             "source": None if dataset.source is None else asdict(dataset.source),
             "remarks": list(dataset.remarks),
+            # What a network has to be better than: always the most frequent class. Its scores are
+            # of the validation part, by metric.
+            "baseline_class": dataset.classes[int(np.bincount(dataset.labels).argmax())],
+            "baseline": validation_baseline(training),
         },
+        "notes": _notes(options, dataset),
         "network": options.own.name if options.own else None,
         "space": options.searched.to_dict(),
         "sampler": shown_name(options.sampler),
@@ -163,3 +171,20 @@ def describe_run(
             "optuna": OPTUNA_VERSION,
         },
     }
+
+
+def _notes(options: Options, dataset: Dataset) -> list[str]:
+    """What is proposed to whoever starts the run."""
+    remark = uneven_remark_of(dataset, options.metric, options.searched)
+    return [remark] if remark else []
+
+
+def uneven_remark_of(dataset: Dataset, metric: str, space: Space) -> str:
+    """Propose another metric and class weights where a dataset's classes are uneven; else "".
+
+    Args:
+        metric: The run's.
+        space: What it searches.
+    """
+    counts = np.bincount(dataset.labels, minlength=len(dataset.classes)).tolist()
+    return uneven_remark(counts, dataset.classes, metric, space.searched, space.constants)

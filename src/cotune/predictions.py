@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cotune.arguments import ModelLike, read_device, read_own
 from cotune.data.preprocess import Preprocessing
@@ -187,7 +188,18 @@ def classify(model: Predictor, rows: NewRows, device: str = "cpu") -> Prediction
     Raises:
         DataError: Some hold what the model cannot make a probability of.
     """
-    shares = compute_logits(model, rows.inputs, read_device(device)).softmax(-1).numpy()
+    shares = logits_of(model, rows, device).softmax(-1).numpy()
+    return Predictions(model.classes, shares, rows.files, rows.labels)
+
+
+def logits_of(model: Predictor, rows: NewRows, device: str = "cpu") -> Tensor:
+    """Return the logits of rows that are read, ``float64 [rows, classes]``, on the CPU.
+
+    Raises:
+        DataError: Some hold what the model cannot make a probability of.
+    """
+    logits = compute_logits(model, rows.inputs, read_device(device))
+    shares = logits.softmax(-1).numpy()
     wrong = np.flatnonzero(~np.isfinite(shares).all(1))
     if len(wrong):
         row = f"row {wrong[0]} (counted from 0)" if rows.files is None else rows.files[wrong[0]]
@@ -195,4 +207,4 @@ def classify(model: Predictor, rows: NewRows, device: str = "cpu") -> Prediction
             f"{rows.what}: {row}: some values are no numbers, or too large for the model; mend or "
             "drop the row"
         )
-    return Predictions(model.classes, shares, rows.files, rows.labels)
+    return logits

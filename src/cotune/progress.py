@@ -27,6 +27,7 @@ class Progress:
         observer: Told of every tick.
         began: When the run began, by ``time.monotonic()``.
         before: Seconds that the phases took before the run was stopped or killed.
+        baseline: Scores of always predicting the most frequent class, on the validation part.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Progress:
         observer: Observer,
         began: float,
         before: Mapping[str, float],
+        baseline: Mapping[str, float],
     ) -> None:
         self._run = run
         self._search = search
@@ -46,6 +48,7 @@ class Progress:
         self._observer = observer
         self._began = began
         self._before = before
+        self._baseline = dict(baseline)
         self._search_began = time.monotonic()
         self._search_ended = self._finalists_ended = self._written = 0.0
 
@@ -124,6 +127,7 @@ class Progress:
             "validation_accuracy": self._search.accuracies[trial.number],
             "value": trial.value,
             "search_best": self._search.accuracies[first.number],
+            "baseline": self._baseline,
         }
 
     def _pareto(self) -> list[dict[str, float]]:

@@ -96,7 +96,8 @@ class Report(_Json):
             and classes weighted as the trial wants it.
         train_accuracy: Share of the epoch's training rows classified right, 0-1, dropout on.
         scores: By :data:`DIRECTIONS` on the validation part, all but the loss 0-1; ``auc`` only
-            where it is the run's metric. Empty when the trial is fitted on all rows.
+            where it is the run's metric, or where that is accuracy and classes are uneven. Empty
+            when the trial is fitted on all rows.
         seconds: Wall clock of this epoch, its evaluation included, shared out among the lanes
             trained together by the work that each is.
         steps: Minibatches in the epoch.
@@ -170,6 +171,8 @@ class Finalist(_Json):
         value: Mean of the run's metric.
         accuracy: Mean accuracy, 0-1, on rows held out from each training.
         accuracy_sd: Standard deviation of the trainings' accuracies; None for a single one.
+        loss: Mean cross-entropy; None in runs of an older Cotune.
+        auc: Mean AUC; None where it was not computed.
     """
 
     number: int
@@ -177,6 +180,8 @@ class Finalist(_Json):
     value: float
     accuracy: float
     accuracy_sd: float | None
+    loss: float | None = None
+    auc: float | None = None
 
 
 @dataclass(frozen=True)
@@ -246,7 +251,11 @@ class FinalResult(_Json):
             (McNemar 1947, exact); 1 where the default was chosen.
         ensemble: Beside the single model, where one was asked for.
         test_scores, default_test_scores: All of :data:`DIRECTIONS` on the test set, from the same
-            reading, of the final model and of the default.
+            reading, of the final model and of the default; without ``auc`` where the test rows are
+            of one class.
+        baseline_test_scores: The same of always predicting the most frequent class of the training
+            rows; empty in runs of an older Cotune.
+        warning: A line where the final model is not better than that, or "".
     """
 
     test_accuracy: float | None
@@ -264,6 +273,8 @@ class FinalResult(_Json):
     ensemble: EnsembleResult | None = None
     test_scores: dict[str, float] = field(default_factory=dict)
     default_test_scores: dict[str, float] = field(default_factory=dict)
+    baseline_test_scores: dict[str, float] = field(default_factory=dict)
+    warning: str = ""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -292,14 +303,17 @@ class Summary(_Json):
         trials: Counts: ``complete``, ``pruned``, ``failed``, ``running``.
         best: ``number``, ``params`` and ``validation_accuracy`` (and ``value`` where the metric
             is not accuracy) of the trial that was chosen, or ranks first so far, and the accuracy
-            of the one that ranks first, ``search_best``; None before the first report.
+            of the one that ranks first, ``search_best``; ``baseline``, the scores on the
+            validation part of always predicting the most frequent class. None before the first
+            report.
         final: ``test_accuracy``, ``test_ci95`` (None without a test set), ``epochs`` and
             ``parameters`` of the final model;
             ``validation_accuracy_mean`` and ``validation_accuracy_sd`` of the chosen finalist;
             ``default_test_accuracy``, ``default_test_ci95`` and ``default_p_value`` (see
             :class:`FinalResult`), and whether the default was the choice, ``default_chosen``;
             ``ensemble_test_accuracy``, ``ensemble_test_ci95`` and ``ensemble_members`` (distinct
-            trials); ``test_scores`` and ``default_test_scores``.
+            trials); ``test_scores``, ``default_test_scores`` and ``baseline_test_scores``;
+            ``warning``, a line where the model is not better than the baseline, or "".
         lanes: ``mean`` lanes of a cohort over all epochs of all trials; how many trials were
             trained ``together`` with others, and how many ``alone`` all the time.
         why_alone: Why trials of a user's own network could not be trained together with others.

@@ -38,7 +38,7 @@ def retest(path: str | Path, again: bool = False, model: ModelLike = None) -> Te
             "right; --again reads it once more, which is recorded"
         )
     classifier = load_model(run.best_path, read_own(model))
-    (reading,) = read_test_set([classifier], recorded_dataset(run))
+    (reading,) = read_test_set([classifier], recorded_dataset(run), run.config()["metric"])
     run.add_test_rows(reading.digests.tolist())
     run.append_reading(reading.accuracy)
     return reading

@@ -94,7 +94,9 @@ _SUMMARY = {
     "trials": {"complete": int, "pruned": int, "failed": int, "running": int},
     "message": str,
 }
-_SCORES = dict.fromkeys(DIRECTIONS, float)
+# A test set of one class has no AUC.
+_SCORES = {name: float for name in DIRECTIONS if name != "auc"}
+_SCORES_OPTIONAL = {"auc": float}
 _SUMMARY_BEST = {"number": int, "params": dict, "validation_accuracy": float}
 _FINAL = {"epochs": int, "parameters": int}
 _TESTED = {"test_accuracy": float, "test_ci95": [float, float]}
@@ -110,9 +112,9 @@ _FINAL_OPTIONAL = {
     "ensemble_test_accuracy": float,
     "ensemble_test_ci95": [float, float],
     "ensemble_members": int,
-    "test_scores": _SCORES,
-    "default_test_scores": _SCORES,
+    "warning": str,
 }
+_FINAL_SCORES = ("test_scores", "default_test_scores", "baseline_test_scores")
 _PARETO = {"number": int, "value": float}
 _FINAL_FILE = {**_FINAL, "curve": dict, "confusion": list, "mistakes": list}
 
@@ -483,6 +485,7 @@ class RunDirectory:
         if data.get("best") is not None:
             best = _OBJECTIVE_BEST if self.is_of_objective else _SUMMARY_BEST
             _check(data["best"], best, path, "best.")
+            _check_scores(data["best"], ("baseline",), path, "best.")
         _check(data.get("finalists", []), list, path, "finalists.")
         for one in data.get("finalists", []):
             _check(one, _OBJECTIVE_FINALIST, path, "finalists.")
@@ -490,6 +493,7 @@ class RunDirectory:
         if data.get("final") is not None:
             _check(data["final"], _FINAL, path, "final.")
             _check_optional(data["final"], _FINAL_OPTIONAL, path, "final.")
+            _check_scores(data["final"], _FINAL_SCORES, path, "final.")
             if data["final"].get("test_accuracy") is not None:
                 _check(data["final"], _TESTED, path, "final.")
             if data["final"].get("default_test_accuracy") is not None:
@@ -518,9 +522,8 @@ class RunDirectory:
             return None
         data = _read_json(path)
         _check(data, _FINAL_FILE, path)
-        for name in ("test_scores", "default_test_scores"):
-            if data.get(name):
-                _check(data[name], _SCORES, path, f"{name}.")
+        _check_scores(data, _FINAL_SCORES, path)
+        _check_optional(data, {"warning": str}, path, "")
         if data.get("test_accuracy") is not None:
             _check(data, _TESTED, path)
         try:
@@ -724,6 +727,13 @@ def _check_optional(data: Any, expected: Mapping[str, Any], path: Path, key: str
     for name, kind in expected.items():
         if data.get(name) is not None:
             _check(data[name], kind, path, f"{key}{name}.")
+
+
+def _check_scores(data: Any, names: Iterable[str], path: Path, key: str = "") -> None:
+    for name in names:
+        if data.get(name):
+            _check(data[name], _SCORES, path, f"{key}{name}.")
+            _check_optional(data[name], _SCORES_OPTIONAL, path, f"{key}{name}.")
 
 
 def _line(error: Exception) -> str:

@@ -79,6 +79,7 @@ class Search:
         why_alone: Why trials of a user's own network could not be.
         accuracies: The last validation accuracy of each trial, by number, 0-1.
         losses: Likewise its loss.
+        areas: Likewise its AUC, where that was computed.
         weights: Those of kept trials at their best epoch, by number.
         no_patience: Why the search ended before its time, or "".
     """
@@ -133,6 +134,7 @@ class Search:
         self.finished: list[TrialResult] = []
         self.accuracies: dict[int, float] = {}
         self.losses: dict[int, float] = {}
+        self.areas: dict[int, float] = {}
         self.no_patience = ""
         self.weights: dict[int, dict[str, NDArray[Any]]] = {}
         self.together: set[int] = set()
@@ -186,13 +188,12 @@ class Search:
             }
         )
         for number, reports in curves.items():
-            self.accuracies[number] = reports[-1].scores["accuracy"]
-            self.losses[number] = reports[-1].scores["loss"]
+            self._note(number, reports[-1])
         for trial in trials:
             ended = replace(trial, params=params[trial.number])
             if trial.stopped_early and trial.number in curves:
                 best = _best_of(curves[trial.number], self._metric)
-                self.accuracies[trial.number] = best.scores["accuracy"]
+                self._note(trial.number, best)
             if trial.number not in self.accuracies and trial.value is not None:
                 self.accuracies[trial.number] = trial.value  # its curve was lost with the power
             if running.pop(trial.number, None):  # killed before the study was told
@@ -243,6 +244,13 @@ class Search:
             self._observer.engine_lost(reason)
         self._losses = len(self._executor.lost)
         self._executor.apply(self._judge(reports))
+
+    def _note(self, number: int, report: Report) -> None:
+        """Keep what a trial counts as beside its value."""
+        self.accuracies[number] = report.scores["accuracy"]
+        self.losses[number] = report.scores["loss"]
+        if "auc" in report.scores:
+            self.areas[number] = report.scores["auc"]
 
     @property
     def _first_running(self) -> int:
@@ -349,9 +357,8 @@ class Search:
             if report.error:
                 self._end(running, "failed", f"epoch {report.epoch}: {report.error}")
                 continue
-            self.accuracies[report.number] = report.scores["accuracy"]
+            self._note(report.number, report)
             assert running.value is not None
-            self.losses[report.number] = report.scores["loss"]
             self._run.append_report(report)
             self._observer.trial_reported(report, running.value)
             values[report.number] = (report.epoch, running.value)
@@ -378,7 +385,7 @@ class Search:
         if running.best is not None and not self._has_all_epochs(running):
             reason = f"stopped early: none was better than epoch {running.best.epoch}"
             running.value = running.best.scores[self._metric]
-            self.accuracies[running.spec.number] = running.best.scores["accuracy"]
+            self._note(running.spec.number, running.best)
         self._end(running, "complete", reason)
 
     def _has_all_epochs(self, running: _Running) -> bool:

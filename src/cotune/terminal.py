@@ -26,6 +26,7 @@ from cotune.results import (
     TrialSpec,
 )
 from cotune.rundir import OBJECTIVE, RunDirectory
+from cotune.score_text import shown_class, shown_score
 
 _LINE_SECONDS = 2.0  # between two plain lines, unless a trial is the best so far
 _SHOWN_RUNNING = 8
@@ -68,6 +69,10 @@ class _Counting(Observer):
         self._console.print(_data_line(config), soft_wrap=not self._console.is_terminal)
         for remark in config.get("dataset", config).get("remarks", ()):
             self._console.print(remark, style="dim", soft_wrap=True)
+        for note in config.get("notes", ()):
+            self._console.print(note, style="yellow", soft_wrap=True)
+        if line := _baseline_at_start(config):
+            self._console.print(line, style="dim", soft_wrap=True)
         where = f"{_where(config)}, writing to {run.path}"
         self._console.print(where, style="dim", soft_wrap=True)
 
@@ -360,12 +365,16 @@ def _rows(config: Mapping[str, Any], summary: Summary, readings: int) -> list[tu
             rows.append((f"validation {config['metric']}", format_value(best.get("value", ""))))
             optimistic = ""
         rows.append(("validation accuracy", f"{best['validation_accuracy']:.2%}{optimistic}"))
+        if best.get("baseline"):
+            rows.append(("  baseline", baseline_line(best["baseline"], config)))
     for one in summary.pareto:
         costs = [_cost(name, value) for name, value in one.items() if name not in _NO_COSTS]
         front = ", ".join([f"trial {one['number']}: {one['value']:.4f}", *costs])
         rows.append(("on the Pareto front", front))
     if summary.final:
         rows += _final_rows(config, summary.final, readings)
+        if summary.final.get("warning"):
+            rows.append(("warning", summary.final["warning"]))
     return rows
 
 
@@ -431,6 +440,8 @@ def _final_rows(
         )
     if config["metric"] != "accuracy" and final.get("test_scores"):
         rows.append((f"test {config['metric']}", _metric_line(config["metric"], final)))
+    if final.get("baseline_test_scores"):
+        rows.append(("  baseline", baseline_line(final["baseline_test_scores"], config)))
     if final.get("default_test_accuracy") is not None:
         rows.append(("default's test", _default_line(final)))
     if final.get("ensemble_test_accuracy") is not None:
@@ -452,8 +463,33 @@ def _final_rows(
     return rows
 
 
+def baseline_line(scores: Mapping[str, float], config: Mapping[str, Any] | None = None) -> str:
+    """Tell what always predicting the most frequent class scores.
+
+    Args:
+        scores: The baseline's, by metric.
+        config: The run's; without it all scores are told, else accuracy and the run's metric.
+    """
+    names = [name for name in scores if config is None or name in ("accuracy", config["metric"])]
+    shown = [f"{name} {shown_score(name, scores[name])}" for name in names]
+    return f"{', '.join(shown)} ({_of_baseline(config or {})})"
+
+
+def _of_baseline(config: Mapping[str, Any]) -> str:
+    name = config.get("dataset", {}).get("baseline_class")
+    which = f"{shown_class(name)}, " if isinstance(name, str) else ""
+    return f"always predicting {which}the most frequent class"
+
+
+def _baseline_at_start(config: Mapping[str, Any]) -> str:
+    scores = config.get("dataset", {}).get("baseline")
+    return f"baseline: {baseline_line(scores, config)}" if scores else ""
+
+
 def _metric_line(metric: str, final: Mapping[str, Any]) -> str:
     """The run's metric on the test set, which the default's accuracy says nothing of."""
+    if metric not in final["test_scores"]:
+        return "none: all rows are of one class"
     line = f"{final['test_scores'][metric]:.4f}"
     if final.get("default_test_scores") and not final["default_chosen"]:
         line += f" (the default's: {final['default_test_scores'][metric]:.4f})"

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cotune.evaluation import Evaluation
-from cotune.terminal import make_console
+from cotune.terminal import baseline_line, make_console
 
 _MOST_CLASSES = 12  # of a confusion matrix
 _LABEL_WIDTH = 21
@@ -45,9 +45,13 @@ def _lines(evaluation: Evaluation) -> list[tuple[str, str]]:
         ("AUC", "none: all rows are of one class" if auc is None else f"{auc:.4f}"),
         ("log loss", f"{evaluation.log_loss:.4f}"),
     ]
+    if evaluation.baseline:
+        lines.append(("baseline", baseline_line(evaluation.baseline)))
     for part, score in evaluation.parts.items():
         which = "held out to the end" if part == "test" else "the model was trained on them"
         lines.append((f"  {part} rows", f"{score.rows:,}, {score.accuracy:.2%} right ({which})"))
+    if evaluation.warning:
+        lines.append(("warning", evaluation.warning))
     if evaluation.readings is not None:
         lines.append(
             (

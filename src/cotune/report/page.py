@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from cotune.report.study_charts import (
 )
 from cotune.results import SIGNIFICANT, FinalResult
 from cotune.rundir import RunDirectory
+from cotune.score_text import shown_class
 
 MOST_ROWS = 50
 """Trials in the table; ``trials.csv`` has all."""
@@ -158,10 +159,11 @@ def _dataset_name(contents: Contents) -> str:
 
 
 def _banner(contents: Contents) -> str:
-    """One or two sentences when the run has no final model, else ""."""
+    """Say that the run has no final model, or that it is no better than the baseline; else ""."""
     summary = contents.summary
     if contents.final is not None:
-        return ""
+        line = contents.final.warning
+        return f"{line[0].upper()}{line[1:]}." if line else ""
     message = f": {summary.message.rstrip('.')}" if summary.message else ""
     if summary.state == "running":
         lead = "This run is still going."
@@ -189,11 +191,15 @@ def _tiles(contents: Contents) -> list[Tile]:
         on = f" on {count:,} rows" if isinstance(count, int) else ""
         note = f"95 % interval {text.interval(final.test_ci95)}; the final model, tested once{on}"
         tiles.append(Tile("Test accuracy", text.percent(final.test_accuracy), note))
+        if final.baseline_test_scores:
+            tiles.append(_baseline_tile(contents, "Baseline’s test", final.baseline_test_scores))
         if contents.metric != "accuracy" and contents.metric in final.test_scores:
             label = METRICS[contents.metric].replace("validation", "Test")
             note = "the metric of the search, in the same reading"
             if contents.metric in final.default_test_scores:
                 note += f"; the default’s: {final.default_test_scores[contents.metric]:.4f}"
+            if contents.metric in final.baseline_test_scores:
+                note += f"; the baseline’s: {final.baseline_test_scores[contents.metric]:.4f}"
             tiles.append(Tile(label, f"{final.test_scores[contents.metric]:.4f}", note))
     else:
         why = "no final model was tested" if final is None else "no test set: no test score"
@@ -217,6 +223,8 @@ def _tiles(contents: Contents) -> list[Tile]:
         shown = best.get("search_best", best["validation_accuracy"])
         note = "the best of the search; optimistic, as it was chosen on this data"
         tiles.append(Tile("Validation accuracy", text.percent(shown), note))
+        if best.get("baseline") and (final is None or not final.baseline_test_scores):
+            tiles.append(_baseline_tile(contents, "Baseline’s validation", best["baseline"]))
     else:
         tiles.append(Tile("Validation accuracy", "–", "no trial has a value"))
     return [*tiles, *run_tiles(contents)]
@@ -242,6 +250,14 @@ def run_tiles(contents: Contents) -> list[Tile]:
     ]
     total = text.duration(seconds["total"]) if "total" in seconds else "–"
     return [trials, Tile("Wall clock", total, ", ".join(spans))]
+
+
+def _baseline_tile(contents: Contents, what: str, scores: Mapping[str, float]) -> Tile:
+    """The accuracy of always predicting the most frequent class, and its loss."""
+    name = _dataset(contents).get("baseline_class")
+    which = f"{shown_class(str(name))}, " if name is not None else ""
+    note = f"always predicting {which}the most frequent class; loss {scores['loss']:.4f}"
+    return Tile(f"{what} accuracy", text.percent(scores["accuracy"]), note)
 
 
 def _default_tile(contents: Contents, final: FinalResult) -> Tile:

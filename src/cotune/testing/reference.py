@@ -344,7 +344,7 @@ def _scores(
     return {
         "loss": float(log_loss(truth, logits.softmax(1).numpy(), labels=classes)),
         "accuracy": float(accuracy_score(truth, guess)),
-        "f1": float(f1_score(truth, guess, labels=classes, average="macro", zero_division=0)),
+        "f1": float(f1_score(truth, guess, average="macro", zero_division=0)),
         "balanced-accuracy": float(
             recall_score(truth, guess, labels=np.unique(truth), average="macro")
         ),
