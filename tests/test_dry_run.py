@@ -77,7 +77,7 @@ def test_a_table():
         "town category 5: Ulm, Bonn, Köln, ...",
         "version number a single value in the training part: left out",
         "search tpe, pruner asha, 5 trials",
-        "note the classes are imbalanced: consider --metric f1",
+        "note the classes are imbalanced: 80.0% of the rows are 'yes', 20.0% 'no';",
     ]:
         assert line in text
     assert re.search(r"income <b> number -\d\S* to \d\S* 1\d\n", text)  # those of the training part
