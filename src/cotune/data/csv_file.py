@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from cotune.data.csv_dialect import Dialect, beginning, find_dialect
 from cotune.data.files import open_regular
 from cotune.data.raw_table import (
     MAX_BYTES,
@@ -33,12 +34,19 @@ MISSING: Final = (
 _MAX_COLUMNS: Final = 100_000
 _BLOCK: Final = 2**24  # bytes parsed at a time; a row has to fit
 _CHUNK: Final = 2**20
+_NO_TEXT: Final = {
+    codecs.BOM_UTF16_LE: "text in UTF-16",
+    codecs.BOM_UTF16_BE: "text in UTF-16",
+    b"PK\x03\x04": "an Excel workbook or an archive",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook",
+    b"\x1f\x8b": "compressed",
+}  # by first bytes
 _GIVE_TEXT: Final = "save the table as CSV in UTF-8, or as Parquet"
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def read_csv(path: Path, texts: Texts) -> RawTable:
-    """The columns of a file in UTF-8 with a header, of cells between commas, semicolons or tabs.
+    """The columns of a file in UTF-8 with a header, of cells between commas, semicolons, tabs or |.
 
     Args:
         texts: Columns that are texts, even where they look like numbers.
@@ -51,8 +59,8 @@ def read_csv(path: Path, texts: Texts) -> RawTable:
     from pyarrow import csv as pa_csv
 
     content = _text_of(path)
-    delimiter = _delimiter(path, content)
-    header = _header(path, content, delimiter)
+    dialect = find_dialect(path, content)
+    header = _header(path, content, dialect)
     names, positions, remarks = place_columns(header, str(path))
     if callable(texts):
         texts = texts(names, str(path))
@@ -65,7 +73,7 @@ def read_csv(path: Path, texts: Texts) -> RawTable:
         )
     try:
         table = pa_csv.read_csv(
-            pa.BufferReader(pa.py_buffer(content).slice(_beginning(content))),
+            pa.BufferReader(pa.py_buffer(content).slice(dialect.start)),
             pa_csv.ReadOptions(
                 # for a single block they gain nothing, and may outlive an error
                 use_threads=len(content) > _BLOCK,
@@ -73,7 +81,7 @@ def read_csv(path: Path, texts: Texts) -> RawTable:
                 skip_rows_after_names=1,
                 block_size=_BLOCK,
             ),
-            pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            pa_csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True),
             pa_csv.ConvertOptions(
                 check_utf8=False,  # _text_of did
                 null_values=list(MISSING),
@@ -86,18 +94,18 @@ def read_csv(path: Path, texts: Texts) -> RawTable:
             ),
         )
     except pa.ArrowException as error:
-        _check_rows(path, content, delimiter, len(header))
+        _check_rows(path, content, dialect, len(header))
         raise DataError(f"{path}: cannot be read: {one_line(error)}; mend the file") from error
     if content.count(b'"') % 2:
-        _check_rows(path, content, delimiter, len(header))
+        _check_rows(path, content, dialect, len(header))
     if table.num_columns != len(header):
         raise DataError(f"{path}: the header cannot be understood; close its quotes")
     return RawTable(
         where=str(path),
         columns={name: table.column(i) for name, i in zip(names, positions, strict=True)},
         categories=frozenset(),
-        line_of=lambda row: _line_of(content, delimiter, row),
-        decimal_comma=delimiter == ";",
+        line_of=lambda row: _line_of(content, dialect, row),
+        decimal_comma=dialect.delimiter == ";",
         remarks=remarks,
     )
 
@@ -116,6 +124,9 @@ def _text_of(path: Path) -> bytes:
                 f"({MAX_BYTES:,}); leave out rows or columns"
             )
         content = file.read(size)
+    for mark, what in _NO_TEXT.items():
+        if content.startswith(mark):
+            raise DataError(f"{path}: is {what}, no text in UTF-8; {_GIVE_TEXT}")
     for start, end in _pieces(content):
         try:
             text, _ = codecs.utf_8_decode(content[start:end], "strict", True)
@@ -123,14 +134,28 @@ def _text_of(path: Path) -> bytes:
             offset = start + error.start
             raise DataError(
                 f"{path}: byte {offset} (counted from 0) is {content[offset]:#04x}, which is no "
-                f"UTF-8; {_GIVE_TEXT}"
+                f"UTF-8{_seems(content, offset)}; {_GIVE_TEXT}"
             ) from error
         if "\0" in text:
             offset = content.index(b"\0", start)
-            raise DataError(f"{path}: byte {offset} (counted from 0) is NUL; {_GIVE_TEXT}")
-    if re.compile(rb"\S").search(content, _beginning(content)) is None:
+            raise DataError(
+                f"{path}: byte {offset} (counted from 0) is NUL{_seems(content, offset)}; "
+                f"{_GIVE_TEXT}"
+            )
+    if re.compile(rb"\S").search(content, beginning(content)) is None:
         raise DataError(f"{path}: the file is empty; give a file with a header and rows")
     return content
+
+
+def _seems(content: bytes, offset: int) -> str:
+    """What encoding a text seems to be in, for a message on a byte that UTF-8 has not."""
+    around = content[max(0, offset - 100) : offset + 100]
+    if around.count(0) * 4 > len(around):
+        return " (the text seems to be in UTF-16)"
+    if 0 not in content:
+        # there each byte above 0x7f is a letter or sign of its own
+        return " (the text seems to be in Windows-1252 or Latin-1)"
+    return ""
 
 
 def _pieces(content: bytes) -> Iterator[tuple[int, int]]:
@@ -146,44 +171,31 @@ def _pieces(content: bytes) -> Iterator[tuple[int, int]]:
         start = end
 
 
-def _beginning(content: bytes) -> int:
-    """Where the header is: after a byte order mark and blank lines, which Arrow would not skip."""
-    marked = len(codecs.BOM_UTF8) if content.startswith(codecs.BOM_UTF8) else 0
-    first = re.compile(rb"[^\r\n]").search(content, marked)
-    return first.start() if first else len(content)
-
-
-def _delimiter(path: Path, content: bytes) -> str:
-    """A tab in a TSV file; elsewhere whichever of , ; and tab is most often in the header."""
-    if path.suffix.lower() in (".tsv", ".tab"):
-        return "\t"
-    start = _beginning(content)
-    line = re.split(rb"[\r\n]", content[start : start + _CHUNK], maxsplit=1)[0]
-    bare = re.sub(rb'"[^"]*"', b"", line)
-    return max(",;\t", key=lambda delimiter: bare.count(delimiter.encode()))
-
-
 def _records(
-    content: bytes, delimiter: str, strict: bool = False
+    content: bytes, dialect: Dialect, strict: bool = False
 ) -> Iterator[tuple[int, list[str]]]:
     """The lines that rows begin at, from 1, and their cells, the header's first.
 
     Slow, and so only for the header and for errors. Blank lines are no rows, as for Arrow.
     """
-    file = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
-    reader = csv.reader(file, delimiter=delimiter, strict=strict)
-    line = 1
+    file = io.BytesIO(content)
+    file.seek(dialect.start)
+    text = io.TextIOWrapper(file, "utf-8", newline="")
+    reader = csv.reader(text, delimiter=dialect.delimiter, strict=strict)
+    line = dialect.line
     for cells in reader:
         if cells:
             yield line, cells
-        line = reader.line_num + 1
+        line = dialect.line + reader.line_num
 
 
-def _header(path: Path, content: bytes, delimiter: str) -> list[str]:
+def _header(path: Path, content: bytes, dialect: Dialect) -> list[str]:
     try:
-        line, header = next(_records(content, delimiter), (1, []))
+        line, header = next(_records(content, dialect), (dialect.line, []))
     except csv.Error as error:
-        raise DataError(f"{path}:1: the header cannot be read: {error}; mend it") from error
+        raise DataError(
+            f"{path}:{dialect.line}: the header cannot be read: {error}; mend it"
+        ) from error
     if len(header) > _MAX_COLUMNS:
         raise DataError(f"{path}: {len(header):,} columns; at most {_MAX_COLUMNS:,} can be used")
     if _is_data(header):
@@ -205,11 +217,11 @@ def _is_data(header: list[str]) -> bool:
     return numbers not in ([str(i + first) for i in range(len(numbers))] for first in (0, 1))
 
 
-def _check_rows(path: Path, content: bytes, delimiter: str, expected: int) -> None:
+def _check_rows(path: Path, content: bytes, dialect: Dialect, expected: int) -> None:
     """Raise if a quote is never closed, a row has not as many cells as the header, or is none."""
     line = 0
     try:
-        for began, _ in _records(content, delimiter, strict=True):
+        for began, _ in _records(content, dialect, strict=True):
             line = began
     except csv.Error as error:
         if "unexpected end of data" in str(error):
@@ -218,8 +230,10 @@ def _check_rows(path: Path, content: bytes, delimiter: str, expected: int) -> No
             ) from error
     count = 0
     with contextlib.suppress(csv.Error):  # a cell too long for Python's reader
-        for line, cells in _records(content, delimiter):
+        for line, cells in _records(content, dialect):
             count += 1
+            if len(cells) < expected and cells[0].lstrip().startswith("#"):
+                raise DataError(f"{path}:{line}: looks like a comment; delete the line")
             if len(cells) != expected:
                 raise DataError(
                     f"{path}:{line}: {len(cells)} cells where the header has {expected}; "
@@ -229,9 +243,9 @@ def _check_rows(path: Path, content: bytes, delimiter: str, expected: int) -> No
             raise DataError(f"{path}: {NO_ROWS}")
 
 
-def _line_of(content: bytes, delimiter: str, row: int) -> int:
+def _line_of(content: bytes, dialect: Dialect, row: int) -> int:
     try:
-        line, _ = next(itertools.islice(_records(content, delimiter), row + 1, None))
+        line, _ = next(itertools.islice(_records(content, dialect), row + 1, None))
     except (csv.Error, StopIteration):  # a cell too long for Python's reader
-        return row + 2
+        return dialect.line + 1 + row
     return line

@@ -24,7 +24,7 @@ from cotune.exceptions import DataError, UsageError
 Data = Any
 """A name, a path, a Dataset, a DataFrame, a pair ``(X, y)`` or a map-style PyTorch dataset."""
 
-_TABLES = (".csv", ".tsv", ".parquet", ".pq")
+_TABLES = (".csv", ".tsv", ".tab", ".txt", ".dat", ".parquet", ".pq")
 _ADVICE = {
     **dict.fromkeys(
         (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".bin"),
