@@ -164,7 +164,9 @@ def read_rows(model: Predictor, data: Data, target: str | int | None = None) -> 
     """
     # A text is a path here: the named datasets are for training.
     source = Path(data) if isinstance(data, str) else data
-    inputs, labels, files = read_inputs(source, model.preprocessing, target=target)
+    inputs, labels, files = read_inputs(
+        source, model.preprocessing, target=target, classes=model.classes
+    )
     what = str(data) if isinstance(data, str | Path) else "data"
     shape = rows_shape(model.preprocessing)
     if inputs.dtype.kind not in "buif":

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +26,7 @@ SEAL_SEED = 20170825
 
 _WHOLE = re.compile(r"(0|-?[1-9]\d{0,18})(\.0*)?", re.A)
 _MOST = 2**63 - 1
+_BOOLEANS = {"false", "true"}
 _CHUNK = 2**20  # values looked at at a time
 _MAX_NAME = 40  # characters of a label shown in a message
 _SHOWN = 5  # classes shown in a message
@@ -280,9 +281,15 @@ def parse_labels(texts: Sequence[str]) -> NDArray[Any]:
     numbers = [int(match[1]) for match in matches if match]
     if len(numbers) == len(texts) and all(-_MOST - 1 <= number <= _MOST for number in numbers):
         return np.array(numbers, np.int64)
-    if all(text.lower() in ("true", "false") for text in texts):
+    if all(text.lower() in _BOOLEANS for text in texts):
         return np.array([text.lower() for text in texts])
     return np.array(texts, np.str_)
+
+
+def are_texts(labels: Collection[str]) -> bool:
+    """Return whether labels, of which there are some, are neither whole numbers nor booleans."""
+    parsed = parse_labels(list(labels)) if labels else None
+    return parsed is not None and parsed.dtype.kind == "U" and not set(parsed) <= _BOOLEANS
 
 
 def _as_array(values: ArrayLike, what: str) -> NDArray[Any]:

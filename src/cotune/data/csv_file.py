@@ -9,29 +9,32 @@ import io
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cotune.data.csv_dialect import Dialect, beginning, find_dialect
 from cotune.data.files import open_regular
+from cotune.data.missing_words import MISSING_WORDS
 from cotune.data.raw_table import (
     MAX_BYTES,
     NO_ROWS,
     RawTable,
     Texts,
+    is_text,
     one_line,
     place_columns,
 )
 from cotune.exceptions import DataError
 
-MISSING: Final = (
-    *("", "NA", "N/A", "n/a", "#N/A", "#N/A N/A", "#NA", "<NA>", "NaN", "nan", "-NaN", "-nan"),
-    *("NULL", "Null", "null", "None", "?"),
-)
-"""What a missing cell of a text file may hold."""
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MISSING: Final = ("",)
+"""What is a missing cell in whatever a text comes in."""
 
 _MAX_COLUMNS: Final = 100_000
+_BLANKS: Final = ("", " ", "  ", "   ", "    ")  # around a word for a missing value
 _BLOCK: Final = 2**24  # bytes parsed at a time; a row has to fit
 _CHUNK: Final = 2**20
 _NO_TEXT: Final = {
@@ -42,22 +45,30 @@ _NO_TEXT: Final = {
     b"\x1f\x8b": "compressed",
 }  # by first bytes
 _GIVE_TEXT: Final = "save the table as CSV in UTF-8, or as Parquet"
+_QUOTED_WORD: Final = re.compile(
+    rb'"\s*(?:' + b"|".join(re.escape(word.encode()) for word in MISSING_WORDS) + rb')\s*"'
+)
+_NEEDLESS_QUOTES: Final = re.compile(
+    rb'[,;\t|\r\n]"[^",;\t|\r\n]*[^\W\d][^",;\t|\r\n]*"(?=[,;\t|\r\n]|\Z)'
+)  # around a text that would be the same without
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
-def read_csv(path: Path, texts: Texts) -> RawTable:
+def read_csv(path: Path, texts: Texts, words: Collection[str] = ()) -> RawTable:
     """The columns of a file in UTF-8 with a header, of cells between commas, semicolons, tabs or |.
+
+    A cell without quotes that holds nothing or one of :data:`MISSING_WORDS` is missing; in a column
+    of texts such a word in quotes is a value.
 
     Args:
         texts: Columns that are texts, even where they look like numbers.
+        words: Those of :data:`MISSING_WORDS` that are known to be values: so they are without
+            quotes, unless the file has quotes around its texts.
 
     Raises:
         DataError: It is empty, too large, no text, has numbers for a header or a name in it twice,
             or rows with other than the header's number of cells; or of ``texts``.
     """
-    import pyarrow as pa
-    from pyarrow import csv as pa_csv
-
     content = _text_of(path)
     dialect = find_dialect(path, content)
     header = _header(path, content, dialect)
@@ -71,6 +82,60 @@ def read_csv(path: Path, texts: Texts) -> RawTable:
             f"{path}: about {cells:,} cells are more than a table in memory may have "
             f"({MAX_BYTES // 8:,}); leave out rows or columns"
         )
+    place_of = dict(zip(names, positions, strict=True))
+    table = _parse(path, content, dialect, len(header), [place_of[n] for n in names if n in texts])
+    columns = {name: table.column(place) for name, place in place_of.items()}
+    if _NEEDLESS_QUOTES.search(content, dialect.start):
+        words = ()
+    as_texts = [name for name, column in columns.items() if is_text(column.type)]
+    if as_texts and (words or _QUOTED_WORD.search(content)):
+        places = [place_of[name] for name in as_texts]
+        table = _parse(path, content, dialect, len(header), places, words)
+        columns |= {name: table[f"f{place_of[name]}"] for name in as_texts}
+    return RawTable(
+        where=str(path),
+        columns=columns,
+        categories=frozenset(),
+        line_of=lambda row: _row_of(content, dialect, row)[0],
+        decimal_comma=dialect.delimiter == ";",
+        remarks=remarks,
+        written=lambda row, name: "".join(
+            _row_of(content, dialect, row)[1][place_of[name] : place_of[name] + 1]
+        ).strip(),
+    )
+
+
+def _parse(
+    path: Path,
+    content: bytes,
+    dialect: Dialect,
+    width: int,
+    texts: Sequence[int],
+    values: Collection[str] | None = None,
+) -> pa.Table:
+    """The cells below the header, in columns f0, f1 …
+
+    Args:
+        width: Cells of the header.
+        texts: The places of columns that are texts.
+        values: Where given, only the columns ``texts`` are read, and words for a missing value are
+            values in quotes, and these ones without quotes too.
+
+    Raises:
+        DataError: A row has another number of cells, or is none.
+    """
+    import pyarrow as pa
+    from pyarrow import csv as pa_csv
+
+    null = ["", *(word for word in MISSING_WORDS if word not in (values or ()))]
+    options = pa_csv.ConvertOptions(
+        check_utf8=False,  # _text_of did
+        null_values=[left + word + right for word in null for left in _BLANKS for right in _BLANKS],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=values is None,
+        column_types={f"f{place}": pa.string() for place in texts},
+        include_columns=[] if values is None else [f"f{place}" for place in texts],
+    )
     try:
         table = pa_csv.read_csv(
             pa.BufferReader(pa.py_buffer(content).slice(dialect.start)),
@@ -82,32 +147,16 @@ def read_csv(path: Path, texts: Texts) -> RawTable:
                 block_size=_BLOCK,
             ),
             pa_csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True),
-            pa_csv.ConvertOptions(
-                check_utf8=False,  # _text_of did
-                null_values=list(MISSING),
-                strings_can_be_null=True,
-                column_types={
-                    f"f{i}": pa.string()
-                    for name, i in zip(names, positions, strict=True)
-                    if name in texts
-                },
-            ),
+            options,
         )
     except pa.ArrowException as error:
-        _check_rows(path, content, dialect, len(header))
+        _check_rows(path, content, dialect, width)
         raise DataError(f"{path}: cannot be read: {one_line(error)}; mend the file") from error
     if content.count(b'"') % 2:
-        _check_rows(path, content, dialect, len(header))
-    if table.num_columns != len(header):
+        _check_rows(path, content, dialect, width)
+    if values is None and table.num_columns != width:
         raise DataError(f"{path}: the header cannot be understood; close its quotes")
-    return RawTable(
-        where=str(path),
-        columns={name: table.column(i) for name, i in zip(names, positions, strict=True)},
-        categories=frozenset(),
-        line_of=lambda row: _line_of(content, dialect, row),
-        decimal_comma=dialect.delimiter == ";",
-        remarks=remarks,
-    )
+    return table
 
 
 def _text_of(path: Path) -> bytes:
@@ -243,9 +292,9 @@ def _check_rows(path: Path, content: bytes, dialect: Dialect, expected: int) -> 
             raise DataError(f"{path}: {NO_ROWS}")
 
 
-def _line_of(content: bytes, dialect: Dialect, row: int) -> int:
+def _row_of(content: bytes, dialect: Dialect, row: int) -> tuple[int, list[str]]:
+    """The line that a row, from 0, begins at, and its cells."""
     try:
-        line, _ = next(itertools.islice(_records(content, dialect), row + 1, None))
+        return next(itertools.islice(_records(content, dialect), row + 1, None))
     except (csv.Error, StopIteration):  # a cell too long for Python's reader
-        return dialect.line + 1 + row
-    return line
+        return dialect.line + 1 + row, []

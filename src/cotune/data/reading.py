@@ -135,6 +135,7 @@ def read_inputs(
     preprocessing: Any,
     *,
     target: str | int | None = None,
+    classes: Sequence[str] = (),
 ) -> tuple[NDArray[Any], NDArray[Any] | None, list[str] | None]:
     """Rows of new data for a model.
 
@@ -143,6 +144,7 @@ def read_inputs(
             images, or an array without labels.
         preprocessing: The model's: ``columns`` of a table, or ``input_shape``.
         target: As for :func:`read_data`.
+        classes: The model's.
 
     Returns:
         Inputs as the model takes them; labels ``[rows]``, whole numbers or texts, where the data
@@ -165,8 +167,8 @@ def read_inputs(
 
         table, column = _path(source) or source, None if target is None else str(target)
         if columns:
-            return *read_cells(table, columns, column), None
-        return *read_pixels(table, shape, column), None
+            return *read_cells(table, columns, column, classes), None
+        return *read_pixels(table, shape, column, classes), None
     path = _path(source)
     inputs: Any
     names: list[str] | None = None
