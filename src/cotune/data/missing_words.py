@@ -67,13 +67,6 @@ def drop_words_by_kind(
     return drop_words(raw, dropped), remarks
 
 
-def drop_unknown_words(raw: RawTable, columns: Iterable[Column]) -> RawTable:
-    """Make words for a missing value null where they are no category of a known column."""
-    return drop_words(
-        raw, {column.name: column.categories for column in columns if column.name in raw.columns}
-    )
-
-
 def known_words(columns: Iterable[Column], classes: Iterable[str]) -> frozenset[str]:
     """Return the words for a missing value that are a category or class."""
     known = {text for column in columns for text in column.categories} | set(classes)

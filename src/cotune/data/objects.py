@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cotune.data.arrays import as_labels, parse_labels, whole_numbers
 from cotune.data.checks import check_same_length
 from cotune.data.memory import new_array
-from cotune.data.raw_table import one_line
+from cotune.data.mixed_objects import kind_of, to_table
 from cotune.exceptions import DataError
 
 
@@ -26,10 +26,15 @@ def to_array(values: Any, what: str) -> NDArray[Any]:
             values = values.detach().cpu()
             # NumPy has no bfloat16
             return np.asarray(values.float() if str(values.dtype) == "torch.bfloat16" else values)
-        return np.asarray(values)
+        array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise DataError(f"{what} are no array: {reason}") from error
+    if array.dtype.kind == "U" and isinstance(values, (list, tuple)):
+        flat = np.asarray(values, object)
+        if any(kind_of(value) != "a text" for value in flat.flat):
+            return flat  # of which NumPy makes texts: nan would be one
+    return array
 
 
 def tidy_inputs(values: Any, what: str) -> tuple[NDArray[Any], tuple[str, ...]]:
@@ -76,8 +81,8 @@ def tidy_labels(values: Any, what: str) -> NDArray[Any]:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.dtype.kind == "O" and array.size:
-        kinds = {type(label) for label in array.flat}
-        if kinds in ({bool}, {int}, {np.bool_}):
+        kinds = {kind_of(label) for label in array.flat}
+        if kinds in ({"a boolean"}, {"a number"}):
             array = to_array(array.tolist(), what)
     if array.dtype.kind in "iu":
         return whole_numbers(array, what)
@@ -115,10 +120,7 @@ def join_labels(frame: Any, labels: Any, what: str, name: str | None = None) -> 
     """
     import pyarrow as pa
 
-    try:
-        table = pa.table(frame)
-    except (pa.ArrowException, ValueError, TypeError) as error:
-        raise DataError(f"{what}: cannot be read: {one_line(error)}; mend the table") from error
+    table = to_table(frame, what)
     if name is None:
         name = str(getattr(labels, "name", None) or "target")
         while name in table.column_names:

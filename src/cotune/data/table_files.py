@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cotune.data.csv_file import read_csv
 from cotune.data.files import open_regular
+from cotune.data.mixed_objects import to_table
 from cotune.data.raw_table import (
     MAX_BYTES,
     NO_ROWS,
@@ -137,8 +138,8 @@ def _broken_column(path: Path, broken: tuple[type[Exception], ...]) -> str:
 def _read_frame(source: Any, name: str) -> RawTable:
     import pyarrow as pa
 
+    table = to_table(source, name)
     try:
-        table = pa.table(source)
         table.validate(full=True)
     except (pa.ArrowException, ValueError, TypeError) as error:
         raise DataError(f"{name}: cannot be read: {one_line(error)}; mend the table") from error

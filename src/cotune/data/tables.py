@@ -13,11 +13,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cotune.data.arrays import are_texts, as_labels, from_arrays, parse_labels
+from cotune.data.arrays import are_texts, as_labels, from_arrays, match_labels, parse_labels
+from cotune.data.checks import check_no_regression
 from cotune.data.dataset import Column, Dataset, Reading, Source
 from cotune.data.missing_words import (
     MISSING_WORDS,
-    drop_unknown_words,
     drop_words,
     drop_words_by_kind,
     known_words,
@@ -79,6 +79,10 @@ def read_table(
     target, remarks = _target(list(raw.columns), raw.where, wanted)
     remarks = [*raw.remarks, *remarks]
     labels, named = _labels(raw, target)
+    if labels.dtype.kind == "i":
+        check_no_regression(
+            labels, f"{raw.where}: column {shorten(target)!r}", 3 if test is None else 2
+        )
     features = [column for column in raw.columns if column != target]
     raw, words = drop_words_by_kind(raw, features, _kind_of)
     remarks += [*named, *words]
@@ -99,13 +103,14 @@ def read_table(
             test, f"{name}, test set", [*texts, target], known_words(columns, known)
         )
         check_columns(raw_test, raw.columns, unknown=True)
-        if layout is None:
-            test_inputs: NDArray[np.generic] = encode(
-                drop_unknown_words(raw_test, columns), columns
-            )
-        else:
-            test_inputs = read_images(raw_test, layout)
-        test_labels, labels = _alike(_labels(raw_test, target, known)[0], labels)
+        raw_test = drop_words(
+            raw_test, dict.fromkeys(features, ()) | {c.name: c.categories for c in columns}
+        )
+        test_inputs = encode(raw_test, columns) if layout is None else read_images(raw_test, layout)
+        given = _labels(raw_test, target, known)[0]
+        matched, changed = match_labels(given, np.unique(labels))
+        remarks += changed
+        test_labels, labels = _alike(matched, labels)
         _check_known(raw_test, target, test_labels, labels)
         sealed = (test_inputs, test_labels)
     dataset = from_arrays(
@@ -154,7 +159,7 @@ def read_cells(
         known_words(columns, classes),
     )
     check_columns(raw, [column.name for column in columns], besides=target)
-    cells = encode(drop_unknown_words(raw, columns), columns)
+    cells = encode(drop_words(raw, {c.name: c.categories for c in columns}), columns)
     return cells, _labels_if_any(raw, target, classes)
 
 
@@ -322,8 +327,8 @@ def _check_labelled(raw: RawTable, name: str, missing: NDArray[np.bool_], are_te
     count = f"{len(rows):,} of {len(missing):,} rows"
     if word and are_texts:
         problem = (
-            f'{word} without quotes means a missing label, in {count}; write "{word}" in quotes '
-            "where it is a class, and label or drop the other rows"
+            f"the label is missing ({word} without quotes), as in {count}; where {word} is a class "
+            f'write it in quotes, "{word}", else label the rows or drop them'
         )
     elif len(rows) == 1:
         problem = "the label is missing; label the row or drop it"
