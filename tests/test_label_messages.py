@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -132,7 +133,7 @@ def test_a_column_of_texts_and_numbers(objects, message):
     frame = FRAME.assign(f=pd.Series((objects * ROWS)[:ROWS], dtype=object))
     for data in (frame, (frame, frame.label), (frame.rename(columns={"f": "x", "x": "f"}), X)):
         with pytest.raises(DataError) as caught:
-            read_data(data, **({"target": "label"} if data is frame else {}))
+            read_data(data, target="label" if data is frame else None)
         assert str(caught.value).replace(":x:", ":f:").startswith("table:" + message)
 
 
@@ -150,8 +151,14 @@ def test_arrays_of_objects():
     for inputs, cell in ((objects, "1, 1"), (objects.tolist(), "1, 1"), (objects.astype(str), "0")):
         with pytest.raises(DataError, match=rf"inputs\[{cell}.* is '.*', a text; give an array of"):
             read_data((inputs, PLACE % 2))
-    for labels in (["a", 1] * 30, np.array(["a", 1] * 30, object)):
+    mixed: Any = ["a", 1] * 30
+    for labels in (mixed, np.array(["a", 1] * 30, object)):
         with pytest.raises(DataError, match=r"labels\[1\] is 1, a number, where row 0 has a text"):
             read_data((X[:, None], labels))
+        with pytest.raises(DataError, match=r"labels\[1\] is 1, a number, where row 0 has a text"):
+            from_arrays(X[:, None], labels)
+    with pytest.raises(DataError, match=r"labels\[1\] is missing; label the row or drop it"):
+        mixed[1] = float("nan")
+        from_arrays(X[:, None], mixed)
     with pytest.raises(DataError, match=r"float64; .* \(regression is not what Cotune does\)"):
         read_data((X[:, None], X))

@@ -214,7 +214,7 @@ class TestFaults:
             (GOOD + "-1e999,a,no\n", "8:n: -inf is no finite number"),
             (GOOD + "7,a,\n", "8:label: the label is missing; label the row or drop it"),
             (GOOD + "7,a,NaN\n", "8:label: the label is missing"),
-            (GOOD + "7,a,None\n", "8:label: the label is missing (None without quotes; "),
+            (GOOD + "7,a,None\n", "8:label: the label is missing (None without quotes), as"),
             ("p;y\n" + "".join(f"{i}.234,5;{i % 2}\n" for i in range(9)), "2:p: '0.234,5' is not"),
             (GOOD.replace("kind", " n "), "columns 1 and 2 are both called 'n'; give each its own"),
             ("5.1,3.5,a\n4.9,3.0,b\n", "1: has numbers where the names of the columns belong"),

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from cotune.data.checks import check_class_counts, check_no_regression, check_same_length
 from cotune.data.dataset import Column, Dataset
 from cotune.data.memory import take
-from cotune.data.mixed_objects import kind_of
+from cotune.data.mixed_objects import as_array, kind_of
 from cotune.data.raw_table import shorten
 from cotune.data.splits import stratified_split
 from cotune.exceptions import DataError
@@ -356,7 +356,7 @@ def are_texts(labels: Collection[str]) -> bool:
 
 def _as_array(values: ArrayLike, what: str) -> NDArray[Any]:
     try:
-        return np.asarray(values)
+        return as_array(values)
     except ValueError as error:  # rows of different lengths
         raise DataError(f"{what} are no array: {error}") from error
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cotune.data.missing_words import MISSING_WORDS
 from cotune.data.raw_table import one_line, shorten
@@ -36,6 +37,22 @@ def to_table(frame: Any, what: str) -> Any:
             return pa.table(mended)
         except (pa.ArrowException, ValueError, TypeError):
             raise DataError(f"{what}: cannot be read: {one_line(error)}; mend the table") from error
+
+
+def as_array(values: Any) -> NDArray[Any]:
+    """Return an array of whatever NumPy makes one of, but lists of texts and others as objects.
+
+    NumPy would make texts of all of them, and of NaN the text nan.
+
+    Raises:
+        ValueError: Lists are of different lengths.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind == "U" and isinstance(values, (list, tuple)):
+        objects = np.asarray(values, object)
+        if any(kind_of(value) != "a text" for value in objects.flat):
+            return objects
+    return array
 
 
 def kind_of(value: Any) -> str:
@@ -78,7 +95,7 @@ def _of_one_kind(values: Any, name: str, what: str) -> Any:
     bare = [None if isinstance(v, str) and v.strip() in ("", *MISSING_WORDS) else v for v in values]
     found = set(first_of_kinds(bare))
     if found == {"a boolean", "a number"}:
-        return np.array([float(value) if kind_of(value) else np.nan for value in bare])
+        return np.array([float(value or 0) if kind_of(value) else np.nan for value in bare])
     kinds = first_of_kinds(values)
     if len(found) == 1 and "a text" not in found:
         return np.array(bare, object)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cotune.data.arrays import as_labels, parse_labels, whole_numbers
 from cotune.data.checks import check_same_length
 from cotune.data.memory import new_array
-from cotune.data.mixed_objects import kind_of, to_table
+from cotune.data.mixed_objects import as_array, kind_of, to_table
 from cotune.exceptions import DataError
 
 
@@ -26,15 +26,10 @@ def to_array(values: Any, what: str) -> NDArray[Any]:
             values = values.detach().cpu()
             # NumPy has no bfloat16
             return np.asarray(values.float() if str(values.dtype) == "torch.bfloat16" else values)
-        array = np.asarray(values)
+        return as_array(values)
     except (TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise DataError(f"{what} are no array: {reason}") from error
-    if array.dtype.kind == "U" and isinstance(values, (list, tuple)):
-        flat = np.asarray(values, object)
-        if any(kind_of(value) != "a text" for value in flat.flat):
-            return flat  # of which NumPy makes texts: nan would be one
-    return array
 
 
 def tidy_inputs(values: Any, what: str) -> tuple[NDArray[Any], tuple[str, ...]]:
