@@ -157,8 +157,8 @@ def test_arrays_of_objects():
             read_data((X[:, None], labels))
         with pytest.raises(DataError, match=r"labels\[1\] is 1, a number, where row 0 has a text"):
             from_arrays(X[:, None], labels)
+    mixed[1] = float("nan")
     with pytest.raises(DataError, match=r"labels\[1\] is missing; label the row or drop it"):
-        mixed[1] = float("nan")
         from_arrays(X[:, None], mixed)
     with pytest.raises(DataError, match=r"float64; .* \(regression is not what Cotune does\)"):
         read_data((X[:, None], X))
