@@ -227,7 +227,7 @@ def _numbers(inputs: ArrayLike, what: str, missing: bool) -> NDArray[np.generic]
 
 
 def _no_numbers(inputs: NDArray[Any], what: str) -> DataError:
-    """The error of an array of something else: the first cell that is no number."""
+    """Return the error of an array of something else: the first cell that is no number."""
     if inputs.dtype.kind in "OUS":
         for cell, value in np.ndenumerate(inputs.astype(object)):
             if (kind := kind_of(value)) not in ("a number", "a boolean"):
@@ -240,7 +240,7 @@ def _no_numbers(inputs: NDArray[Any], what: str) -> DataError:
 
 
 def _labels_or_indices(labels: ArrayLike, what: str, classes: Sequence[str] | None) -> NDArray[Any]:
-    """The labels; booleans are indices where there is a list of classes, as numbers are."""
+    """Return the labels; booleans are indices where there is a list of classes, as numbers are."""
     array = _as_array(labels, what)
     is_index = classes is not None and array.dtype.kind == "b"
     return as_labels(array.astype(np.int64) if is_index else labels, what)
@@ -349,7 +349,7 @@ def match_labels(labels: NDArray[Any], known: NDArray[Any]) -> tuple[NDArray[Any
 
 
 def are_texts(labels: Collection[str]) -> bool:
-    """Return whether labels, of which there are some, are neither whole numbers nor booleans."""
+    """Return True for labels, of which there are some, that are neither numbers nor booleans."""
     parsed = parse_labels(list(labels)) if labels else None
     return parsed is not None and parsed.dtype.kind == "U" and not set(parsed) <= _BOOLEANS
 

@@ -30,7 +30,7 @@ _NUMBER: Final = re.compile(r"\W*\d[\d.,:/ '-]*\W*", re.A)  # or a date, however
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a text file is written.
+    """Way in which a text file is written.
 
     Attributes:
         delimiter: The character between two cells.
@@ -80,7 +80,7 @@ def find_dialect(path: Path, content: bytes) -> Dialect:
 
 
 def beginning(content: bytes) -> int:
-    """The byte after a byte order mark and blank lines, which Arrow would not skip."""
+    """Return the byte after a byte order mark and blank lines, which Arrow would not skip."""
     marked = len(codecs.BOM_UTF8) if content.startswith(codecs.BOM_UTF8) else 0
     return _skip_breaks(content, marked)
 
@@ -96,7 +96,7 @@ def _line_at(content: bytes, start: int) -> int:
 
 
 def _usual_count(counts: Sequence[int]) -> tuple[int, int]:
-    """How many lines have the commonest count above 0, and that count; (0, 0) if there is none."""
+    """Return the lines with the commonest count above 0, and that count; (0, 0) for none."""
     lines_of = Counter(count for count in counts if count)
     return max(((lines, count) for count, lines in lines_of.items()), default=(0, 0))
 
@@ -143,7 +143,7 @@ def _check_title(path: Path, numbered: dict[int, str], delimiter: str, usual: in
 
 
 def _is_padded(cells: Sequence[str]) -> bool:
-    """Whether a line is a single text and delimiters after it, as spreadsheets save a title."""
+    """Return True for a single text and delimiters after it, as spreadsheets save a title."""
     return len(cells) > 1 and cells[0].strip() != "" and not any(cell.strip() for cell in cells[1:])
 
 

@@ -55,7 +55,7 @@ _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def read_csv(path: Path, texts: Texts, words: Collection[str] = ()) -> RawTable:
-    """The columns of a file in UTF-8 with a header, of cells between commas, semicolons, tabs or |.
+    """Read the columns of a file in UTF-8 with a header, cells between , ; tabs or |.
 
     A cell without quotes that holds nothing or one of :data:`MISSING_WORDS` is missing; in a column
     of texts such a word in quotes is a value.
@@ -113,7 +113,7 @@ def _parse(
     texts: Sequence[int],
     values: Collection[str] | None = None,
 ) -> pa.Table:
-    """The cells below the header, in columns f0, f1 …
+    """Read the cells below the header, as columns f0, f1 …
 
     Args:
         width: Cells of the header.
@@ -197,7 +197,7 @@ def _text_of(path: Path) -> bytes:
 
 
 def _seems(content: bytes, offset: int) -> str:
-    """What encoding a text seems to be in, for a message on a byte that UTF-8 has not."""
+    """Name the encoding that a text seems to be in, for a message on a byte UTF-8 has not."""
     around = content[max(0, offset - 100) : offset + 100]
     if around.count(0) * 4 > len(around):
         return " (the text seems to be in UTF-16)"
@@ -293,7 +293,7 @@ def _check_rows(path: Path, content: bytes, dialect: Dialect, expected: int) -> 
 
 
 def _row_of(content: bytes, dialect: Dialect, row: int) -> tuple[int, list[str]]:
-    """The line that a row, from 0, begins at, and its cells."""
+    """Return the line that a row, from 0, begins at, and its cells."""
     try:
         return next(itertools.islice(_records(content, dialect), row + 1, None))
     except (csv.Error, StopIteration):  # a cell too long for Python's reader

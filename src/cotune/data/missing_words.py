@@ -74,7 +74,7 @@ def known_words(columns: Iterable[Column], classes: Iterable[str]) -> frozenset[
 
 
 def _words_in(column: pa.ChunkedArray) -> list[str]:
-    """The words for a missing value in a column of texts, as they are written there."""
+    """Return the words for a missing value in a column of texts, as they are written there."""
     import pyarrow as pa
     from pyarrow import compute as pc
 

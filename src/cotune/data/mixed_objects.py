@@ -81,7 +81,7 @@ def first_of_kinds(values: Iterable[Any]) -> dict[str, tuple[int, int]]:
 
 
 def _mend(frame: Any, what: str) -> Any:
-    """A DataFrame whose columns of objects are of one type each."""
+    """Return a DataFrame whose columns of objects are of one type each."""
     if not hasattr(frame, "items") or not hasattr(frame, "assign"):
         return frame
     mended = {}

@@ -198,7 +198,7 @@ def read_pixels(
 
 
 def _kind_of(raw: RawTable, name: str) -> str:
-    """The kind that a column is inferred to be, empty where it is left out or refused."""
+    """Return the kind that a column is inferred to be, empty where it is left out or refused."""
     try:
         return understand(raw, [name])[0][0].kind
     except DataError:
@@ -235,7 +235,7 @@ def _labels_if_any(
 
 
 def _labels(raw: RawTable, name: str, known: Sequence[str] = ()) -> tuple[NDArray[Any], list[str]]:
-    """The labels, ``int64`` or texts, and remarks; see :func:`~cotune.data.arrays.parse_labels`.
+    """Read labels, ``int64`` or texts, and remarks; see :func:`~cotune.data.arrays.parse_labels`.
 
     Args:
         known: Classes; where all texts are among them, they remain as they are.
