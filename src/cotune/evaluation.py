@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cotune.arguments import ModelLike
 from cotune.baseline import baseline_scores, baseline_warning
-from cotune.data.arrays import as_labels
+from cotune.data.arrays import as_labels, match_labels
 from cotune.data.checks import check_same_length
 from cotune.data.reading import Data
 from cotune.data.row_digests import row_digests
@@ -166,13 +166,14 @@ def class_indices(labels: NDArray[Any], classes: tuple[str, ...], what: str) -> 
     """Labels as indices into a model's classes.
 
     Args:
-        labels: ``[rows]``: names of classes; or whole numbers, which are indices where no class
-            is called by a number.
+        labels: ``[rows]``: names of classes, where true and false are 1 and 0 too; or whole
+            numbers, which are indices where no class is called by a number.
         what: What a message begins with.
 
     Raises:
         DataError: Some are no class of the model; they are named.
     """
+    labels, _ = match_labels(labels, np.array(classes, np.str_))
     distinct, codes = np.unique(labels, return_inverse=True)
     known = {name: index for index, name in enumerate(classes)}
     if distinct.dtype.kind in "iu" and not any(name.lstrip("-").isdecimal() for name in classes):

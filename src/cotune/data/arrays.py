@@ -6,15 +6,17 @@ import difflib
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cotune.data.checks import check_class_counts, check_same_length
+from cotune.data.checks import check_class_counts, check_no_regression, check_same_length
 from cotune.data.dataset import Column, Dataset
 from cotune.data.memory import take
+from cotune.data.mixed_objects import as_array, kind_of
+from cotune.data.raw_table import shorten
 from cotune.data.splits import stratified_split
 from cotune.exceptions import DataError
 
@@ -26,6 +28,7 @@ SEAL_SEED = 20170825
 
 _WHOLE = re.compile(r"(0|-?[1-9]\d{0,18})(\.0*)?", re.A)
 _MOST = 2**63 - 1
+_BOOLEANS = {"false", "true"}
 _CHUNK = 2**20  # values looked at at a time
 _MAX_NAME = 40  # characters of a label shown in a message
 _SHOWN = 5  # classes shown in a message
@@ -66,9 +69,7 @@ def from_arrays(
     rows = _numbers(inputs, f"{name}: inputs", missing=bool(columns))
     if len(rows) == 0:
         raise DataError(f"{name}: no rows; give data with at least two rows of each class")
-    if classes is not None and (array := _as_array(labels, f"{name}: labels")).dtype.kind == "b":
-        labels = array.astype(np.int64)  # indices, as numbers are
-    raw = as_labels(labels, f"{name}: labels")
+    raw = _labels_or_indices(labels, f"{name}: labels", classes)
     check_same_length(rows, raw, name)
     if classes is None:
         known = np.unique(raw)
@@ -81,6 +82,9 @@ def from_arrays(
             twice = next(label for label in names if names.count(label) > 1)
             raise DataError(f"{name}: class {twice!r} is listed twice; give distinct class names")
         known = np.array(names) if raw.dtype.kind == "U" else np.arange(len(names))
+    remarks: tuple[str, ...] = ()
+    if classes is None and raw.dtype.kind == "i":
+        remarks = check_no_regression(raw, f"{name}: labels", 3 if test is None else 2)
     indices = _indices(raw, known, names, f"{name}: labels")
     places = np.arange(len(rows))
     digests = None
@@ -89,16 +93,18 @@ def from_arrays(
         places = _order(digests)
         indices = indices[places]
 
-    remarks: tuple[str, ...] = ()
     test_origin = "the data's own"
     if test is False:
         kept_places = places if by_content else None
-        return Dataset(name, rows, indices, names, None, 0, columns, kept_places)
+        return Dataset(name, rows, indices, names, None, 0, columns, kept_places, remarks=remarks)
     if test is not None:
         test_rows = _numbers(test[0], f"{name}: test inputs", missing=bool(columns))
         if len(test_rows) == 0:
             raise DataError(f"{name}: the test set has no rows; give some, or no test set at all")
-        test_raw = as_labels(test[1], f"{name}: test labels")
+        test_raw = _labels_or_indices(test[1], f"{name}: test labels", classes)
+        if classes is None or raw.dtype.kind == "U":
+            test_raw, changed = match_labels(test_raw, known)
+            remarks += changed
         check_same_length(test_rows, test_raw, f"{name}: test set")
         if test_rows.shape[1:] != rows.shape[1:]:
             raise DataError(
@@ -109,7 +115,7 @@ def from_arrays(
         test_places = np.arange(len(test_rows))
         if digests is not None:
             sealed_digests = _digests(test_rows, np.array(names)[test_indices])
-            remarks = _shared_rows(digests, sealed_digests)
+            remarks += _shared_rows(digests, sealed_digests)
         rows = take(rows, places) if by_content else rows
     else:
         check_class_counts(
@@ -119,7 +125,7 @@ def from_arrays(
         kept, sealed = stratified_split(indices, SEALED_SHARE, SEAL_SEED, classes=names, name=name)
         places, test_places = places[kept], places[sealed]
         if digests is not None:
-            remarks = _shared_rows(digests[places], digests[test_places])
+            remarks += _shared_rows(digests[places], digests[test_places])
         test_rows, test_indices = take(rows, test_places), indices[sealed]
         rows, indices = take(rows, places), indices[kept]
     return Dataset(
@@ -195,7 +201,7 @@ def check_numbers(inputs: NDArray[Any], what: str, missing: bool = False) -> Non
         DataError: Another type, no features, or a NaN or infinite cell (the first is named).
     """
     if inputs.dtype.kind not in "buif":
-        raise DataError(f"{what} are of type {inputs.dtype}; give an array of numbers")
+        raise _no_numbers(inputs, what)
     if inputs.ndim < 2 or 0 in inputs.shape[1:]:
         raise DataError(f"{what} have shape {inputs.shape}; give an array [rows, features]")
     if inputs.dtype.kind != "f":
@@ -220,6 +226,26 @@ def _numbers(inputs: ArrayLike, what: str, missing: bool) -> NDArray[np.generic]
     return array
 
 
+def _no_numbers(inputs: NDArray[Any], what: str) -> DataError:
+    """Return the error of an array of something else: the first cell that is no number."""
+    if inputs.dtype.kind in "OUS":
+        for cell, value in np.ndenumerate(inputs.astype(object)):
+            if (kind := kind_of(value)) not in ("a number", "a boolean"):
+                position = ", ".join(map(str, cell))
+                return DataError(
+                    f"{what}[{position}] is {shorten(repr(value))}, {kind or 'missing'}; give an "
+                    "array of numbers, or a DataFrame, whose columns may be categories"
+                )
+    return DataError(f"{what} are of type {inputs.dtype}; give an array of numbers")
+
+
+def _labels_or_indices(labels: ArrayLike, what: str, classes: Sequence[str] | None) -> NDArray[Any]:
+    """Return the labels; booleans are indices where there is a list of classes, as numbers are."""
+    array = _as_array(labels, what)
+    is_index = classes is not None and array.dtype.kind == "b"
+    return as_labels(array.astype(np.int64) if is_index else labels, what)
+
+
 def as_labels(labels: ArrayLike, what: str) -> NDArray[Any]:
     """Labels as ``int64`` or as strings, ``[rows]``; booleans are ``false`` and ``true``.
 
@@ -234,15 +260,20 @@ def as_labels(labels: ArrayLike, what: str) -> NDArray[Any]:
     if array.dtype.kind == "b":
         return np.where(array, "true", "false")
     if array.dtype.kind == "O":  # strings, as pandas has them
-        for row, label in enumerate(array):
-            if label is None or label != label:
-                raise DataError(f"{what}[{row}] is missing; label the row or drop it")
-            if not isinstance(label, str):
-                kind = type(label).__name__
-                raise DataError(f"{what}[{row}] is of type {kind}; give whole numbers or strings")
+        kinds = [kind_of(label) for label in array]
+        if "" in kinds:
+            raise DataError(f"{what}[{kinds.index('')}] is missing; label the row or drop it")
+        for row, kind in enumerate(kinds):
+            if kind != "a text" or kind != kinds[0]:
+                but = f", where row 0 has {kinds[0]}" if kind != kinds[0] else ""
+                raise DataError(
+                    f"{what}[{row}] is {shorten(repr(array[row]))}, {kind}{but}; give whole "
+                    "numbers or strings"
+                )
         array = array.astype(np.str_)
     if array.dtype.kind != "U":
-        raise DataError(f"{what} are of type {array.dtype}; give whole numbers or strings")
+        hint = " (regression is not what Cotune does)" if array.dtype.kind == "f" else ""
+        raise DataError(f"{what} are of type {array.dtype}; give whole numbers or strings{hint}")
     empty = np.flatnonzero(array == "")
     if len(empty):
         raise DataError(f"{what}[{empty[0]}] is missing; label the row or drop it")
@@ -280,14 +311,52 @@ def parse_labels(texts: Sequence[str]) -> NDArray[Any]:
     numbers = [int(match[1]) for match in matches if match]
     if len(numbers) == len(texts) and all(-_MOST - 1 <= number <= _MOST for number in numbers):
         return np.array(numbers, np.int64)
-    if all(text.lower() in ("true", "false") for text in texts):
+    if all(text.lower() in _BOOLEANS for text in texts):
         return np.array([text.lower() for text in texts])
     return np.array(texts, np.str_)
 
 
+def match_labels(labels: NDArray[Any], known: NDArray[Any]) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Write labels as the known ones are, which are of another type or booleans and 0 and 1.
+
+    Args:
+        labels: ``[rows]`` whole numbers or texts.
+        known: The classes, whole numbers or texts.
+
+    Returns:
+        The labels as members of ``known``, or as they were where some are not among these; and a
+        remark where booleans were taken for 0 and 1 or the other way round.
+    """
+    distinct, codes = np.unique(labels, return_inverse=True)
+    names = {str(one): one for one in known}
+    by_lower = {name.lower(): name for name in names}
+    aliases: dict[str, str] = {}
+    if names.keys() == {"0", "1"}:
+        aliases = {"false": "0", "true": "1"}
+    elif by_lower.keys() == _BOOLEANS:
+        aliases = dict(zip(("0", "1"), (by_lower["false"], by_lower["true"]), strict=True))
+    aliases |= by_lower if aliases else {}
+    aliases |= {f"{text}.0": name for text, name in aliases.items() if text in ("0", "1")}
+    written = [str(one) for one in distinct]
+    meant = [aliases.get(one.lower(), one) for one in written]
+    if len(labels) == 0 or not set(meant) <= names.keys():
+        return labels, ()
+    remarks: tuple[str, ...] = ()
+    if meant != written:
+        pairs = " and ".join(f"{a} as {b}" for a, b in zip(written, meant, strict=True))
+        remarks = (f"test labels: {pairs}",)
+    return np.array([names[one] for one in meant], known.dtype)[codes], remarks
+
+
+def are_texts(labels: Collection[str]) -> bool:
+    """Return True for labels, of which there are some, that are neither numbers nor booleans."""
+    parsed = parse_labels(list(labels)) if labels else None
+    return parsed is not None and parsed.dtype.kind == "U" and not set(parsed) <= _BOOLEANS
+
+
 def _as_array(values: ArrayLike, what: str) -> NDArray[Any]:
     try:
-        return np.asarray(values)
+        return as_array(values)
     except ValueError as error:  # rows of different lengths
         raise DataError(f"{what} are no array: {error}") from error
 

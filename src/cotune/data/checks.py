@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 from cotune.data.dataset import Dataset
 from cotune.exceptions import DataError
 
+_MANY = 50  # whole numbers that are doubtful as classes, where they are
+_MANY_SHARE = 0.1  # of the rows or more
+_SOME = 10  # whole numbers that are none, where rare ones are
+_RARE_SHARE = 0.2  # of them or more
 _SHOWN = 5  # names in a message before "and N more"
 
 
@@ -78,6 +82,33 @@ def check_class_counts(
         f"{name}: too few rows of class {shown} to be in {parts}; give at least {at_least} rows "
         "of each class, or leave the class out"
     )
+
+
+def check_no_regression(labels: NDArray[np.int64], what: str, at_least: int) -> tuple[str, ...]:
+    """Tell whole numbers that are measured or counted from those that name classes.
+
+    Args:
+        labels: ``[rows]`` as they were given, no indices.
+        what: What messages begin with.
+        at_least: Rows a class has to have.
+
+    Returns:
+        A remark where there are strangely many classes.
+
+    Raises:
+        DataError: There are many, and too many of them have too few rows.
+    """
+    counts = np.unique(labels, return_counts=True)[1]
+    rare = counts < at_least
+    found = f"{len(counts):,} different whole numbers in {len(labels):,} rows"
+    doubtful = len(counts) > _MANY and len(counts) > len(labels) * _MANY_SHARE
+    if rare.any() and (doubtful or (len(counts) > _SOME and rare.mean() > _RARE_SHARE)):
+        raise DataError(
+            f"{what}: {found} seem to be no classes (regression is not what Cotune does); name "
+            "another column with --target, or put the numbers into a few classes; where they are "
+            f"classes, give at least {at_least} rows of each"
+        )
+    return (f"{found} are each taken as a class of its own",) if doubtful else ()
 
 
 def check_same_length(inputs: NDArray[np.generic], labels: NDArray[np.generic], name: str) -> None:

@@ -9,50 +9,66 @@ import io
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from cotune.data.csv_dialect import Dialect, beginning, find_dialect
 from cotune.data.files import open_regular
+from cotune.data.missing_words import MISSING_WORDS
 from cotune.data.raw_table import (
     MAX_BYTES,
     NO_ROWS,
     RawTable,
     Texts,
+    is_text,
     one_line,
     place_columns,
 )
 from cotune.exceptions import DataError
 
-MISSING: Final = (
-    *("", "NA", "N/A", "n/a", "#N/A", "#N/A N/A", "#NA", "<NA>", "NaN", "nan", "-NaN", "-nan"),
-    *("NULL", "Null", "null", "None", "?"),
-)
-"""What a missing cell of a text file may hold."""
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _MAX_COLUMNS: Final = 100_000
+_BLANKS: Final = ("", " ", "  ", "   ", "    ")  # around a word for a missing value
 _BLOCK: Final = 2**24  # bytes parsed at a time; a row has to fit
 _CHUNK: Final = 2**20
+_NO_TEXT: Final = {
+    codecs.BOM_UTF16_LE: "text in UTF-16",
+    codecs.BOM_UTF16_BE: "text in UTF-16",
+    b"PK\x03\x04": "an Excel workbook or an archive",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook",
+    b"\x1f\x8b": "compressed",
+}  # by first bytes
 _GIVE_TEXT: Final = "save the table as CSV in UTF-8, or as Parquet"
+_QUOTED_WORD: Final = re.compile(
+    rb'"\s*(?:' + b"|".join(re.escape(word.encode()) for word in MISSING_WORDS) + rb')\s*"'
+)
+_NEEDLESS_QUOTES: Final = re.compile(
+    rb'[,;\t|\r\n]"[^",;\t|\r\n]*[^\W\d][^",;\t|\r\n]*"(?=[,;\t|\r\n]|\Z)'
+)  # around a text that would be the same without
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
-def read_csv(path: Path, texts: Texts) -> RawTable:
-    """The columns of a file in UTF-8 with a header, of cells between commas, semicolons or tabs.
+def read_csv(path: Path, texts: Texts, words: Collection[str] = ()) -> RawTable:
+    """Read the columns of a file in UTF-8 with a header, cells between , ; tabs or |.
+
+    A cell without quotes that holds nothing or one of :data:`MISSING_WORDS` is missing; in a column
+    of texts such a word in quotes is a value.
 
     Args:
         texts: Columns that are texts, even where they look like numbers.
+        words: Those of :data:`MISSING_WORDS` that are known to be values: so they are without
+            quotes, unless the file has quotes around its texts.
 
     Raises:
         DataError: It is empty, too large, no text, has numbers for a header or a name in it twice,
             or rows with other than the header's number of cells; or of ``texts``.
     """
-    import pyarrow as pa
-    from pyarrow import csv as pa_csv
-
     content = _text_of(path)
-    delimiter = _delimiter(path, content)
-    header = _header(path, content, delimiter)
+    dialect = find_dialect(path, content)
+    header = _header(path, content, dialect)
     names, positions, remarks = place_columns(header, str(path))
     if callable(texts):
         texts = texts(names, str(path))
@@ -63,9 +79,63 @@ def read_csv(path: Path, texts: Texts) -> RawTable:
             f"{path}: about {cells:,} cells are more than a table in memory may have "
             f"({MAX_BYTES // 8:,}); leave out rows or columns"
         )
+    place_of = dict(zip(names, positions, strict=True))
+    table = _parse(path, content, dialect, len(header), [place_of[n] for n in names if n in texts])
+    columns = {name: table.column(place) for name, place in place_of.items()}
+    if _NEEDLESS_QUOTES.search(content, dialect.start):
+        words = ()
+    as_texts = [name for name, column in columns.items() if is_text(column.type)]
+    if as_texts and (words or _QUOTED_WORD.search(content)):
+        places = [place_of[name] for name in as_texts]
+        table = _parse(path, content, dialect, len(header), places, words)
+        columns |= {name: table[f"f{place_of[name]}"] for name in as_texts}
+    return RawTable(
+        where=str(path),
+        columns=columns,
+        categories=frozenset(),
+        line_of=lambda row: _row_of(content, dialect, row)[0],
+        decimal_comma=dialect.delimiter == ";",
+        remarks=remarks,
+        written=lambda row, name: "".join(
+            _row_of(content, dialect, row)[1][place_of[name] : place_of[name] + 1]
+        ).strip(),
+    )
+
+
+def _parse(
+    path: Path,
+    content: bytes,
+    dialect: Dialect,
+    width: int,
+    texts: Sequence[int],
+    values: Collection[str] | None = None,
+) -> pa.Table:
+    """Read the cells below the header, as columns f0, f1 …
+
+    Args:
+        width: Cells of the header.
+        texts: The places of columns that are texts.
+        values: Where given, only the columns ``texts`` are read, and words for a missing value are
+            values in quotes, and these ones without quotes too.
+
+    Raises:
+        DataError: A row has another number of cells, or is none.
+    """
+    import pyarrow as pa
+    from pyarrow import csv as pa_csv
+
+    null = ["", *(word for word in MISSING_WORDS if word not in (values or ()))]
+    options = pa_csv.ConvertOptions(
+        check_utf8=False,  # _text_of did
+        null_values=[left + word + right for word in null for left in _BLANKS for right in _BLANKS],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=values is None,
+        column_types={f"f{place}": pa.string() for place in texts},
+        include_columns=[] if values is None else [f"f{place}" for place in texts],
+    )
     try:
         table = pa_csv.read_csv(
-            pa.BufferReader(pa.py_buffer(content).slice(_beginning(content))),
+            pa.BufferReader(pa.py_buffer(content).slice(dialect.start)),
             pa_csv.ReadOptions(
                 # for a single block they gain nothing, and may outlive an error
                 use_threads=len(content) > _BLOCK,
@@ -73,33 +143,17 @@ def read_csv(path: Path, texts: Texts) -> RawTable:
                 skip_rows_after_names=1,
                 block_size=_BLOCK,
             ),
-            pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            pa_csv.ConvertOptions(
-                check_utf8=False,  # _text_of did
-                null_values=list(MISSING),
-                strings_can_be_null=True,
-                column_types={
-                    f"f{i}": pa.string()
-                    for name, i in zip(names, positions, strict=True)
-                    if name in texts
-                },
-            ),
+            pa_csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True),
+            options,
         )
     except pa.ArrowException as error:
-        _check_rows(path, content, delimiter, len(header))
+        _check_rows(path, content, dialect, width)
         raise DataError(f"{path}: cannot be read: {one_line(error)}; mend the file") from error
     if content.count(b'"') % 2:
-        _check_rows(path, content, delimiter, len(header))
-    if table.num_columns != len(header):
+        _check_rows(path, content, dialect, width)
+    if values is None and table.num_columns != width:
         raise DataError(f"{path}: the header cannot be understood; close its quotes")
-    return RawTable(
-        where=str(path),
-        columns={name: table.column(i) for name, i in zip(names, positions, strict=True)},
-        categories=frozenset(),
-        line_of=lambda row: _line_of(content, delimiter, row),
-        decimal_comma=delimiter == ";",
-        remarks=remarks,
-    )
+    return table
 
 
 def _text_of(path: Path) -> bytes:
@@ -116,6 +170,9 @@ def _text_of(path: Path) -> bytes:
                 f"({MAX_BYTES:,}); leave out rows or columns"
             )
         content = file.read(size)
+    for mark, what in _NO_TEXT.items():
+        if content.startswith(mark):
+            raise DataError(f"{path}: is {what}, no text in UTF-8; {_GIVE_TEXT}")
     for start, end in _pieces(content):
         try:
             text, _ = codecs.utf_8_decode(content[start:end], "strict", True)
@@ -123,14 +180,28 @@ def _text_of(path: Path) -> bytes:
             offset = start + error.start
             raise DataError(
                 f"{path}: byte {offset} (counted from 0) is {content[offset]:#04x}, which is no "
-                f"UTF-8; {_GIVE_TEXT}"
+                f"UTF-8{_seems(content, offset)}; {_GIVE_TEXT}"
             ) from error
         if "\0" in text:
             offset = content.index(b"\0", start)
-            raise DataError(f"{path}: byte {offset} (counted from 0) is NUL; {_GIVE_TEXT}")
-    if re.compile(rb"\S").search(content, _beginning(content)) is None:
+            raise DataError(
+                f"{path}: byte {offset} (counted from 0) is NUL{_seems(content, offset)}; "
+                f"{_GIVE_TEXT}"
+            )
+    if re.compile(rb"\S").search(content, beginning(content)) is None:
         raise DataError(f"{path}: the file is empty; give a file with a header and rows")
     return content
+
+
+def _seems(content: bytes, offset: int) -> str:
+    """Name the encoding that a text seems to be in, for a message on a byte UTF-8 has not."""
+    around = content[max(0, offset - 100) : offset + 100]
+    if around.count(0) * 4 > len(around):
+        return " (the text seems to be in UTF-16)"
+    if 0 not in content:
+        # there each byte above 0x7f is a letter or sign of its own
+        return " (the text seems to be in Windows-1252 or Latin-1)"
+    return ""
 
 
 def _pieces(content: bytes) -> Iterator[tuple[int, int]]:
@@ -146,44 +217,31 @@ def _pieces(content: bytes) -> Iterator[tuple[int, int]]:
         start = end
 
 
-def _beginning(content: bytes) -> int:
-    """Where the header is: after a byte order mark and blank lines, which Arrow would not skip."""
-    marked = len(codecs.BOM_UTF8) if content.startswith(codecs.BOM_UTF8) else 0
-    first = re.compile(rb"[^\r\n]").search(content, marked)
-    return first.start() if first else len(content)
-
-
-def _delimiter(path: Path, content: bytes) -> str:
-    """A tab in a TSV file; elsewhere whichever of , ; and tab is most often in the header."""
-    if path.suffix.lower() in (".tsv", ".tab"):
-        return "\t"
-    start = _beginning(content)
-    line = re.split(rb"[\r\n]", content[start : start + _CHUNK], maxsplit=1)[0]
-    bare = re.sub(rb'"[^"]*"', b"", line)
-    return max(",;\t", key=lambda delimiter: bare.count(delimiter.encode()))
-
-
 def _records(
-    content: bytes, delimiter: str, strict: bool = False
+    content: bytes, dialect: Dialect, strict: bool = False
 ) -> Iterator[tuple[int, list[str]]]:
     """The lines that rows begin at, from 1, and their cells, the header's first.
 
     Slow, and so only for the header and for errors. Blank lines are no rows, as for Arrow.
     """
-    file = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
-    reader = csv.reader(file, delimiter=delimiter, strict=strict)
-    line = 1
+    file = io.BytesIO(content)
+    file.seek(dialect.start)
+    text = io.TextIOWrapper(file, "utf-8", newline="")
+    reader = csv.reader(text, delimiter=dialect.delimiter, strict=strict)
+    line = dialect.line
     for cells in reader:
         if cells:
             yield line, cells
-        line = reader.line_num + 1
+        line = dialect.line + reader.line_num
 
 
-def _header(path: Path, content: bytes, delimiter: str) -> list[str]:
+def _header(path: Path, content: bytes, dialect: Dialect) -> list[str]:
     try:
-        line, header = next(_records(content, delimiter), (1, []))
+        line, header = next(_records(content, dialect), (dialect.line, []))
     except csv.Error as error:
-        raise DataError(f"{path}:1: the header cannot be read: {error}; mend it") from error
+        raise DataError(
+            f"{path}:{dialect.line}: the header cannot be read: {error}; mend it"
+        ) from error
     if len(header) > _MAX_COLUMNS:
         raise DataError(f"{path}: {len(header):,} columns; at most {_MAX_COLUMNS:,} can be used")
     if _is_data(header):
@@ -205,11 +263,11 @@ def _is_data(header: list[str]) -> bool:
     return numbers not in ([str(i + first) for i in range(len(numbers))] for first in (0, 1))
 
 
-def _check_rows(path: Path, content: bytes, delimiter: str, expected: int) -> None:
+def _check_rows(path: Path, content: bytes, dialect: Dialect, expected: int) -> None:
     """Raise if a quote is never closed, a row has not as many cells as the header, or is none."""
     line = 0
     try:
-        for began, _ in _records(content, delimiter, strict=True):
+        for began, _ in _records(content, dialect, strict=True):
             line = began
     except csv.Error as error:
         if "unexpected end of data" in str(error):
@@ -218,8 +276,10 @@ def _check_rows(path: Path, content: bytes, delimiter: str, expected: int) -> No
             ) from error
     count = 0
     with contextlib.suppress(csv.Error):  # a cell too long for Python's reader
-        for line, cells in _records(content, delimiter):
+        for line, cells in _records(content, dialect):
             count += 1
+            if len(cells) < expected and cells[0].lstrip().startswith("#"):
+                raise DataError(f"{path}:{line}: looks like a comment; delete the line")
             if len(cells) != expected:
                 raise DataError(
                     f"{path}:{line}: {len(cells)} cells where the header has {expected}; "
@@ -229,9 +289,9 @@ def _check_rows(path: Path, content: bytes, delimiter: str, expected: int) -> No
             raise DataError(f"{path}: {NO_ROWS}")
 
 
-def _line_of(content: bytes, delimiter: str, row: int) -> int:
+def _row_of(content: bytes, dialect: Dialect, row: int) -> tuple[int, list[str]]:
+    """Return the line that a row, from 0, begins at, and its cells."""
     try:
-        line, _ = next(itertools.islice(_records(content, delimiter), row + 1, None))
+        return next(itertools.islice(_records(content, dialect), row + 1, None))
     except (csv.Error, StopIteration):  # a cell too long for Python's reader
-        return row + 2
-    return line
+        return dialect.line + 1 + row, []

@@ -12,7 +12,7 @@ from cotune.data.arrays import as_labels, parse_labels, whole_numbers
 from cotune.data.checks import check_same_length
 from cotune.data.image_file import as_shown
 from cotune.data.memory import new_array
-from cotune.data.raw_table import one_line
+from cotune.data.mixed_objects import as_array, kind_of, to_table
 from cotune.exceptions import DataError
 
 
@@ -27,7 +27,7 @@ def to_array(values: Any, what: str) -> NDArray[Any]:
             values = values.detach().cpu()
             # NumPy has no bfloat16
             return np.asarray(values.float() if str(values.dtype) == "torch.bfloat16" else values)
-        return np.asarray(values)
+        return as_array(values)
     except (TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise DataError(f"{what} are no array: {reason}") from error
@@ -77,8 +77,8 @@ def tidy_labels(values: Any, what: str) -> NDArray[Any]:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.dtype.kind == "O" and array.size:
-        kinds = {type(label) for label in array.flat}
-        if kinds in ({bool}, {int}, {np.bool_}):
+        kinds = {kind_of(label) for label in array.flat}
+        if kinds in ({"a boolean"}, {"a number"}):
             array = to_array(array.tolist(), what)
     if array.dtype.kind in "iu":
         return whole_numbers(array, what)
@@ -116,10 +116,7 @@ def join_labels(frame: Any, labels: Any, what: str, name: str | None = None) -> 
     """
     import pyarrow as pa
 
-    try:
-        table = pa.table(frame)
-    except (pa.ArrowException, ValueError, TypeError) as error:
-        raise DataError(f"{what}: cannot be read: {one_line(error)}; mend the table") from error
+    table = to_table(frame, what)
     if name is None:
         name = str(getattr(labels, "name", None) or "target")
         while name in table.column_names:

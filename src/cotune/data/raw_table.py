@@ -36,6 +36,8 @@ class RawTable:
         line_of: A row, from 0, as messages count it: its line in a text file.
         decimal_comma: Numbers may be written 1,5.
         remarks: What was left out, for people.
+        written: What stands in a cell of a text file, given its row, from 0, and its column, even
+            where that means a missing one; elsewhere nothing.
     """
 
     where: str
@@ -44,6 +46,7 @@ class RawTable:
     line_of: Callable[[int], int]
     decimal_comma: bool = False
     remarks: tuple[str, ...] = ()
+    written: Callable[[int, str], str] = lambda row, column: ""
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))

@@ -26,7 +26,7 @@ from cotune.exceptions import DataError, UsageError
 Data = Any
 """A name, a path, a Dataset, a DataFrame, a pair ``(X, y)`` or a map-style PyTorch dataset."""
 
-_TABLES = (".csv", ".tsv", ".parquet", ".pq")
+_TABLES = (".csv", ".tsv", ".tab", ".txt", ".dat", ".parquet", ".pq")
 _ADVICE = {
     **dict.fromkeys(
         (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".bin"),
@@ -149,7 +149,7 @@ def read_inputs(
             images, or an array without labels.
         preprocessing: The model's: ``columns`` of a table, or ``input_shape``.
         target: As for :func:`read_data`.
-        classes: The model's, by which folders of images are known as such.
+        classes: The model's, by which folders of images and words of a table are known as such.
 
     Returns:
         Inputs as the model takes them; labels ``[rows]``, whole numbers or texts, where the data
@@ -172,8 +172,8 @@ def read_inputs(
 
         table, column = _path(source) or source, None if target is None else str(target)
         if columns:
-            return *read_cells(table, columns, column), None
-        return *read_pixels(table, shape, column), None
+            return *read_cells(table, columns, column, classes), None
+        return *read_pixels(table, shape, column, classes), None
     path = _path(source)
     inputs: Any
     names: list[str] | None = None

@@ -21,7 +21,6 @@ from cotune.data.column_kinds import (
     values_of,
 )
 from cotune.data.counters import find_counter
-from cotune.data.csv_file import MISSING
 from cotune.data.dataset import Column, ColumnNote
 from cotune.data.raw_table import RawTable, is_text, listed, shorten
 from cotune.data.written_numbers import NumberForm
@@ -311,7 +310,7 @@ def read_texts(raw: RawTable, name: str) -> tuple[NDArray[np.int64], tuple[str, 
     column = column.unify_dictionaries().combine_chunks()
     codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     written = [
-        None if text is None or text.strip() in MISSING else text.strip()
+        None if text is None or not text.strip() else text.strip()
         for text in column.dictionary.cast(pa.large_string()).to_pylist()
     ]
     occurs = np.zeros(len(written) + 1, bool)

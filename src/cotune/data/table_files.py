@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cotune.data.csv_file import read_csv
 from cotune.data.files import open_regular
+from cotune.data.mixed_objects import to_table
 from cotune.data.raw_table import (
     MAX_BYTES,
     NO_ROWS,
@@ -36,7 +38,7 @@ def is_parquet(path: Path) -> bool:
         return file.read(4) == b"PAR1"
 
 
-def read_raw(source: Any, name: str, texts: Texts = ()) -> RawTable:
+def read_raw(source: Any, name: str, texts: Texts = (), words: Collection[str] = ()) -> RawTable:
     """The columns of a file or DataFrame.
 
     Args:
@@ -44,6 +46,8 @@ def read_raw(source: Any, name: str, texts: Texts = ()) -> RawTable:
             the Arrow C stream protocol, as the DataFrames of pandas and polars do.
         name: What messages about a DataFrame begin with.
         texts: Columns of a text file that are texts, even where they look like numbers.
+        words: Words for a missing value that are known to be values there; see
+            :func:`~cotune.data.csv_file.read_csv`.
 
     Raises:
         DataError: It cannot be read, or has no rows or columns.
@@ -51,7 +55,7 @@ def read_raw(source: Any, name: str, texts: Texts = ()) -> RawTable:
     if hasattr(source, "__arrow_c_stream__"):
         return _read_frame(source, name)
     path = Path(source)
-    raw = _read_parquet(path) if is_parquet(path) else read_csv(path, texts)
+    raw = _read_parquet(path) if is_parquet(path) else read_csv(path, texts, words)
     if not raw.columns:
         raise DataError(f"{path}: has no columns; give a table with named columns")
     if len(raw) == 0:
@@ -134,8 +138,8 @@ def _broken_column(path: Path, broken: tuple[type[Exception], ...]) -> str:
 def _read_frame(source: Any, name: str) -> RawTable:
     import pyarrow as pa
 
+    table = to_table(source, name)
     try:
-        table = pa.table(source)
         table.validate(full=True)
     except (pa.ArrowException, ValueError, TypeError) as error:
         raise DataError(f"{name}: cannot be read: {one_line(error)}; mend the table") from error

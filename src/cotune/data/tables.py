@@ -7,15 +7,23 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cotune.data.arrays import as_labels, from_arrays, parse_labels
+from cotune.data.arrays import are_texts, as_labels, from_arrays, match_labels, parse_labels
+from cotune.data.checks import check_no_regression
 from cotune.data.column_kinds import LONGEST_TEXT
 from cotune.data.dataset import Column, ColumnNote, Dataset, Reading, Source
+from cotune.data.missing_words import (
+    MISSING_WORDS,
+    drop_words,
+    drop_words_by_kind,
+    known_words,
+)
 from cotune.data.pixel_columns import find_layout, is_pixel, read_images
 from cotune.data.raw_table import RawTable, is_text, listed, shorten
 from cotune.data.table_columns import (
@@ -74,8 +82,14 @@ def read_table(
     target, remarks = _target(list(raw.columns), raw.where, wanted)
     remarks = [*raw.remarks, *remarks]
     _check_kinds(raw, kinds, target)
-    labels = _labels(raw, target)
+    labels, named = _labels(raw, target)
+    if labels.dtype.kind == "i":
+        check_no_regression(
+            labels, f"{raw.where}: column {shorten(target)!r}", 3 if test is None else 2
+        )
     features = [column for column in raw.columns if column != target]
+    raw, words = drop_words_by_kind(raw, features, partial(_kind_of, kinds))
+    remarks += [*named, *words]
     layout = find_layout(features)
     columns: tuple[Column, ...] = ()
     notes: tuple[ColumnNote, ...] = ()
@@ -90,12 +104,22 @@ def read_table(
     sealed = None
     if test is not None:
         texts = [column.name for column in columns if column.kind == "category"]
-        raw_test = read_raw(test, f"{name}, test set", [*texts, target])
+        known = [str(label) for label in np.unique(labels)]
+        raw_test = read_raw(
+            test, f"{name}, test set", [*texts, target], known_words(columns, known)
+        )
         used = raw.columns if layout else [column.name for column in columns]
         check_columns(raw_test, [*used, target], raw.columns)
+        raw_test = drop_words(
+            raw_test,
+            {one: () for one in features if one in raw_test.columns}
+            | {column.name: column.categories for column in columns},
+        )
         test_inputs = encode(raw_test, columns) if layout is None else read_images(raw_test, layout)
-        known = np.unique(labels).tolist() if labels.dtype.kind == "U" else ()
-        test_labels, labels = _alike(_labels(raw_test, target, known), labels)
+        given = _labels(raw_test, target, known)[0]
+        matched, changed = match_labels(given, np.unique(labels))
+        remarks += changed
+        test_labels, labels = _alike(matched, labels)
         _check_known(raw_test, target, test_labels, labels)
         sealed = (test_inputs, test_labels)
     dataset = from_arrays(
@@ -120,7 +144,10 @@ def read_table(
 
 
 def read_cells(
-    source: Any, columns: Sequence[Column], target: str | None = None
+    source: Any,
+    columns: Sequence[Column],
+    target: str | None = None,
+    classes: Sequence[str] = (),
 ) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
     """The cells of new data, as those of the table that had these columns.
 
@@ -129,6 +156,7 @@ def read_cells(
             looked at.
         columns: What the table had.
         target: The column of the labels.
+        classes: The classes that are known.
 
     Returns:
         ``float64 [rows, columns]``, where NaN is a missing cell and -1 an unknown category, and the
@@ -139,13 +167,22 @@ def read_cells(
             cell is of another type than its column.
     """
     texts = [column.name for column in columns if column.kind == "category"]
-    raw = read_raw(source, "data", texts if target is None else [*texts, target])
+    raw = read_raw(
+        source,
+        "data",
+        texts if target is None else [*texts, target],
+        known_words(columns, classes),
+    )
     check_columns(raw, [column.name for column in columns], besides=target)
-    return encode(raw, columns), _labels_if_any(raw, target)
+    cells = encode(drop_words(raw, {c.name: c.categories for c in columns}), columns)
+    return cells, _labels_if_any(raw, target, classes)
 
 
 def read_pixels(
-    source: Any, shape: tuple[int, ...], target: str | None = None
+    source: Any,
+    shape: tuple[int, ...],
+    target: str | None = None,
+    classes: Sequence[str] = (),
 ) -> tuple[NDArray[np.uint8], NDArray[Any] | None]:
     """The images of new data whose columns are pixels.
 
@@ -153,6 +190,7 @@ def read_pixels(
         source: As for :func:`read_table`.
         shape: Height and width that are expected.
         target: The column of the labels.
+        classes: The classes that are known.
 
     Returns:
         ``uint8 [rows, height, width]`` and the labels where there is a column of them.
@@ -160,7 +198,7 @@ def read_pixels(
     Raises:
         DataError: It cannot be read, or holds something else.
     """
-    raw = read_raw(source, "data", () if target is None else (target,))
+    raw = read_raw(source, "data", () if target is None else (target,), known_words((), classes))
     # without the name of the target, whatever is not called as a pixel may be it
     pixels = [name for name in raw.columns if name != target and is_pixel(name)]
     layout = find_layout(pixels)
@@ -170,7 +208,16 @@ def read_pixels(
             f"{raw.where}: its columns are {found}, the model is for "
             f"{' x '.join(map(str, shape))}; give columns pixel0, pixel1 … of that many pixels"
         )
-    return read_images(raw, layout), _labels_if_any(raw, target)
+    raw = drop_words(raw, dict.fromkeys(pixels, ()))
+    return read_images(raw, layout), _labels_if_any(raw, target, classes)
+
+
+def _kind_of(kinds: Mapping[str, str], raw: RawTable, name: str) -> str:
+    """Return the kind that a column is inferred to be, empty where it is left out or refused."""
+    try:
+        return understand(raw, [name], kinds, counters=True).columns[0].kind
+    except DataError:
+        return ""
 
 
 def _check_kinds(raw: RawTable, kinds: Mapping[str, str], target: str) -> None:
@@ -207,12 +254,16 @@ def _target(names: Sequence[str], where: str, target: str | None) -> tuple[str, 
     return found, [f"the labels are in {shorten(found)!r}, {how}; --target names another"]
 
 
-def _labels_if_any(raw: RawTable, target: str | None) -> NDArray[Any] | None:
-    return _labels(raw, target) if target is not None and target in raw.columns else None
+def _labels_if_any(
+    raw: RawTable, target: str | None, classes: Sequence[str]
+) -> NDArray[Any] | None:
+    if target is None or target not in raw.columns:
+        return None
+    return _labels(raw, target, classes)[0]
 
 
-def _labels(raw: RawTable, name: str, known: Sequence[str] = ()) -> NDArray[Any]:
-    """The labels, ``int64`` or texts; see :func:`~cotune.data.arrays.parse_labels`.
+def _labels(raw: RawTable, name: str, known: Sequence[str] = ()) -> tuple[NDArray[Any], list[str]]:
+    """Read labels, ``int64`` or texts, and remarks; see :func:`~cotune.data.arrays.parse_labels`.
 
     Args:
         known: Classes; where all texts are among them, they remain as they are.
@@ -223,7 +274,12 @@ def _labels(raw: RawTable, name: str, known: Sequence[str] = ()) -> NDArray[Any]
     labels: NDArray[Any]
     if pa.types.is_boolean(kind) or pa.types.is_dictionary(kind) or is_text(kind):
         codes, texts = read_texts(raw, name)
-        _check_labelled(raw, name, codes < 0)
+        words = [text for text in texts if text in MISSING_WORDS]
+        others = {*texts, *known} - set(MISSING_WORDS)
+        is_text_class = any(text in known for text in words) or are_texts(others)
+        if words and not is_text_class:
+            codes, texts = read_texts(drop_words(raw, {name: ()}), name)
+        _check_labelled(raw, name, codes < 0, is_text_class)
         if max(map(len, texts)) > LONGEST_TEXT:
             raise DataError(
                 f"{raw.where}: column {shorten(name)!r} holds texts of more than {LONGEST_TEXT} "
@@ -232,23 +288,30 @@ def _labels(raw: RawTable, name: str, known: Sequence[str] = ()) -> NDArray[Any]
         if all(map(_DATE.fullmatch, texts)):
             raise _holds_dates(raw, name)
         if set(texts) <= set(known):
-            return np.array(texts, np.str_)[codes]
+            return np.array(texts, np.str_)[codes], []
         distinct = parse_labels(texts)
-        if distinct.dtype.kind == "U" and not pa.types.is_dictionary(kind):
+        if distinct.dtype.kind == "U" and name not in raw.categories:
             _check_no_fractions(raw, name, codes, texts)
         labels = distinct[codes]
-        return labels
+        remarks = [
+            f"{word!r} in {shorten(name)!r} ({np.sum(labels == word):,} rows) is taken as a class, "
+            "not as a missing label"
+            for word in words
+            if is_text_class
+        ]
+        return labels, remarks
     if pa.types.is_temporal(kind):
         raise _holds_dates(raw, name)
     column = raw.columns[name].combine_chunks()
-    _check_labelled(raw, name, column.is_null(nan_is_null=True).to_numpy(zero_copy_only=False))
+    missing = column.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
+    _check_labelled(raw, name, missing, False)
     if pa.types.is_integer(kind):
-        return as_labels(column.to_numpy(), f"{raw.where}: column {shorten(name)!r}")
+        return as_labels(column.to_numpy(), f"{raw.where}: column {shorten(name)!r}"), []
     numbers = read_numbers(raw, name)
     wrong = np.flatnonzero((numbers != np.rint(numbers)) | (np.abs(numbers) >= _EXACT))
     if len(wrong):
         raise _no_class(raw, name, wrong[0], numbers[wrong[0]])
-    return numbers.astype(np.int64)
+    return numbers.astype(np.int64), []
 
 
 def _check_no_fractions(
@@ -279,15 +342,27 @@ def _holds_dates(raw: RawTable, name: str) -> DataError:
     )
 
 
-def _check_labelled(raw: RawTable, name: str, missing: NDArray[np.bool_]) -> None:
+def _check_labelled(raw: RawTable, name: str, missing: NDArray[np.bool_], are_texts: bool) -> None:
+    """Raise ``DataError`` where labels are missing.
+
+    Args:
+        are_texts: A word for a missing value may be meant as a class.
+    """
     rows = np.flatnonzero(missing)
-    if len(rows):
-        raise raw.error(
-            rows[0],
-            name,
-            "the label is missing; label the row or drop it; NA, None, null and ? mean a missing "
-            "label too: call a class by another name",
+    if len(rows) == 0:
+        return
+    word = shorten(raw.written(int(rows[0]), name))
+    count = f"{len(rows):,} of {len(missing):,} rows"
+    if word and are_texts:
+        problem = (
+            f"the label is missing ({word} without quotes), as in {count}; where {word} is a class "
+            f'write it in quotes, "{word}", else label the rows or drop them'
         )
+    elif len(rows) == 1:
+        problem = "the label is missing; label the row or drop it"
+    else:
+        problem = f"the label is missing, as in {count}; label the rows or drop them"
+    raise raw.error(rows[0], name, problem)
 
 
 def _alike(one: NDArray[Any], other: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
