@@ -25,6 +25,7 @@ FLOORS = {
     "cotune.captured": 3,
     "cotune.checkpoint": 3,
     "cotune.checkpoints": 6,
+    "cotune.choice": 6,
     "cotune.cli": 7,
     "cotune.cohort": 3,
     "cotune.cohort_cnn": 3,

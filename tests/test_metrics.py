@@ -5,9 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import confusion_matrix, f1_score, recall_score, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    recall_score,
+    roc_auc_score,
+)
 
-from cotune.metrics import balanced_accuracy, macro_auc, macro_f1
+from cotune.metrics import balanced_accuracy, macro_auc, macro_f1, scores_of
 from cotune.noise import standard_error
 
 RANDOM = np.random.default_rng(8)
@@ -64,9 +71,39 @@ def test_recalls_and_f1_are_scikit_learns(classes, absent, digits):
     )
     for i, own in enumerate(guesses.T):
         recall = recall_score(labels, own, labels=np.unique(labels), average="macro")
-        f1 = f1_score(labels, own, labels=range(classes), average="macro", zero_division=0.0)
+        f1 = f1_score(labels, own, average="macro", zero_division=0.0)
         assert float(balanced_accuracy(confusion)[i]) == pytest.approx(recall, rel=1e-12)
         assert float(macro_f1(confusion)[i]) == pytest.approx(f1, rel=1e-12)
+
+
+@CASES
+def test_one_models_scores_are_scikit_learns(classes, absent, digits):
+    """Also where a class neither occurs nor is predicted, and from logits that are very sure."""
+    labels, probabilities = drawn(200, classes, absent=absent)
+    own = probabilities[:, 0]
+    if absent is not None:
+        own[:, absent] = 1e-30
+    own /= own.sum(1, keepdims=True)
+    guess = own.argmax(1)
+    ours = scores_of(torch.from_numpy(np.log(own)), torch.from_numpy(labels))
+    areas = [roc_auc_score(labels == c, own[:, c]) for c in np.unique(labels)]
+    assert ours == pytest.approx(
+        {
+            "accuracy": accuracy_score(labels, guess),
+            "balanced-accuracy": recall_score(
+                labels, guess, labels=np.unique(labels), average="macro"
+            ),
+            "f1": f1_score(labels, guess, average="macro", zero_division=0.0),
+            "auc": np.mean(areas),
+            "loss": log_loss(labels, own, labels=range(classes)),
+        }
+    )
+
+
+def test_one_class_has_no_auc():
+    ours = scores_of(torch.tensor([[0.0, 1.0], [2.0, 0.0]]), torch.tensor([1, 1]))
+    assert set(ours) == {"accuracy", "balanced-accuracy", "f1", "loss"}
+    assert ours["accuracy"] == ours["balanced-accuracy"] == 0.5
 
 
 class TestNoise:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cotune.data.dataset import TrainingData
-from cotune.metrics import scores_of
+from cotune.metrics import CHANCE, scores_of
 from cotune.noise import SURE, mcnemar, standard_error
 from cotune.results import DIRECTIONS, SIGNIFICANT
 from cotune.score_text import shown_class, shown_score
@@ -70,16 +70,16 @@ def baseline_warning(
     base = _logits(trained, len(labels))
     ours, theirs = scores_of(logits, labels), scores_of(base, labels)
     counts = labels.bincount(minlength=len(trained)).tolist()
-    if metric not in ours or _is_beyond(metric, logits.double(), base, labels, counts):
+    if "auc" not in ours:
+        return ""  # rows of one class: there is nothing to tell apart
+    if _is_beyond(metric, logits.double(), base, labels, counts):
         return ""
     line = _lead(metric, ours[metric], theirs[metric], trained, classes, part)
     predicted = logits.argmax(1).unique().tolist()
     if len(predicted) == 1:
         line += f"; it predicts {shown_class(classes[predicted[0]])} for every row"
-    if metric != "auc" and "auc" in ours:
-        ranks = _is_beyond("auc", logits.double(), base, labels, counts)
-        verb = "but it does rank" if ranks else "nor does it rank"
-        line += f"; {verb} the rows (AUC {ours['auc']:.4f})"
+    if metric != "auc":
+        line += _ranking(ours["auc"], _is_beyond("auc", logits.double(), base, labels, counts))
     return f"{line}; {_advice(metric, trained)}"
 
 
@@ -90,6 +90,7 @@ def mean_warning(
     held_out: Sequence[int],
     trained: Sequence[int],
     classes: Sequence[str],
+    auc: float | None = None,
 ) -> str:
     """Say the same of a score of which the rows' own predictions are not known, or return "".
 
@@ -100,6 +101,7 @@ def mean_warning(
         held_out: Rows of each class that the score is of.
         trained: Training rows of each class.
         classes: Names.
+        auc: The model's on these rows, where it was computed.
     """
     sign = 1.0 if DIRECTIONS[metric] == "maximize" else -1.0
     at = baseline["auc"] if metric == "auc" else value
@@ -107,6 +109,9 @@ def mean_warning(
     if sign * (value - baseline[metric]) > margin:
         return ""
     line = _lead(metric, value, baseline[metric], trained, classes, "validation ")
+    if metric != "auc" and auc is not None:
+        noise = SURE * standard_error("auc", CHANCE, held_out)
+        line += _ranking(auc, auc - CHANCE > noise)
     return f"{line}; {_advice(metric, trained)}"
 
 
@@ -145,6 +150,11 @@ def _lead(
         f"the final model is not better than the baseline by more than noise: {part}{metric} "
         f"{shown_score(metric, ours)}, always predicting {most} {shown_score(metric, theirs)}"
     )
+
+
+def _ranking(auc: float, is_beyond: bool) -> str:
+    verb = "but it does rank" if is_beyond else "nor does it rank"
+    return f"; {verb} the rows (AUC {auc:.4f})"
 
 
 def _advice(metric: str, trained: Sequence[int]) -> str:

@@ -457,6 +457,11 @@ class RunDirectory:
             raise StorageError(f"{self.config_path}: cannot be read: {_line(error)}") from error
         is_objective = isinstance(config, dict) and config.get("kind") == OBJECTIVE
         _check(config, _OBJECTIVE_CONFIG if is_objective else _CONFIG, self.config_path)
+        _check_optional(config, {"notes": list}, self.config_path, "")
+        if not is_objective:
+            dataset = config["dataset"]
+            _check_scores(dataset, ("baseline",), self.config_path, "dataset.")
+            _check_optional(dataset, {"baseline_class": str}, self.config_path, "dataset.")
         return config  # type: ignore[no-any-return]
 
     @property

@@ -9,11 +9,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from cotune.baseline import mean_warning, validation_baseline
 from cotune.budget import Budget
 from cotune.checkpoints import Checkpoints, Weights, kept_weights, lane_files
+from cotune.choice import Choice, held_out_counts
 from cotune.costs import measure_cost
 from cotune.data.dataset import Dataset, TrainingData
 from cotune.data.pictures import draw_mistakes, draw_samples
@@ -30,16 +28,14 @@ from cotune.final import (
     make_classifier,
     read_test_set,
 )
-from cotune.finalists import FIRST_NUMBER, play_off, prefer, prefer_learned
+from cotune.finalists import FIRST_NUMBER, play_off
 from cotune.generations import Generation
-from cotune.metrics import CHANCE
 from cotune.modelfile import save_model
-from cotune.noise import SURE, standard_error
+from cotune.noise import standard_error
 from cotune.observer import Observer
 from cotune.options import Options
 from cotune.plan import MOST_ROUNDS
 from cotune.portfolio import portfolio
-from cotune.preference import Measured, learned_first
 from cotune.progress import Progress
 from cotune.results import (
     DIRECTIONS,
@@ -189,7 +185,7 @@ class Tuner:
             self._noise,
             self._checkpoints,
         )
-        self._baseline = validation_baseline(training)
+        self._choice = Choice(options.metric, training, self._search, self._doubt)
         self._progress = Progress(
             run,
             self._search,
@@ -198,7 +194,7 @@ class Tuner:
             observer,
             began,
             before or {},
-            self._baseline,
+            self._choice.baseline,
         )
 
     def go(
@@ -263,7 +259,7 @@ class Tuner:
         ranked = self._search.ranked()
         if not ranked:
             raise NoUsableTrialError(self._why_none())
-        ranked = self._learned_first(ranked)
+        ranked = self._choice.of_trials(ranked)
         finalists = self._judge_finalists(ranked)
         self._progress.end_finalists()
         if finalists is None:
@@ -359,42 +355,9 @@ class Tuner:
         )
         if finalists is None:
             return None
-        if finalists and self._is_blind(finalists[0].value):
-            noise, auc_noise = self._noise(finalists[0].value), self._auc_noise()
-            finalists = prefer_learned(finalists, noise, auc_noise, self._sign < 0.0)
-        elif finalists:
-            noise = self._noise(finalists[0].value)
-            finalists = prefer(finalists, self._doubt, noise, self._sign < 0.0)
+        finalists = self._choice.of_finalists(finalists)
         self._observer.finalists_ended(finalists)
         return finalists
-
-    def _learned_first(self, ranked: list[TrialResult]) -> list[TrialResult]:
-        """Put those that have learned first where accuracy does not tell."""
-        best = ranked[0].value
-        if best is None or not self._is_blind(best):
-            return ranked
-        search = self._search
-        return learned_first(
-            ranked,
-            lambda trial: Measured(
-                trial.value,
-                search.areas.get(trial.number),
-                search.losses.get(trial.number),
-                trial.state == "complete",
-            ),
-            self._noise(best),
-            CHANCE + self._auc_noise(),
-        )
-
-    def _is_blind(self, accuracy: float) -> bool:
-        """Whether the best accuracy is within noise of the baseline's, and AUCs are known."""
-        if self._options.metric != "accuracy" or not self._search.areas:
-            return False
-        return accuracy - self._baseline["accuracy"] <= SURE * self._noise(accuracy)
-
-    def _auc_noise(self) -> float:
-        """How far above 0.5 the AUC of a network without skill may be, on the validation part."""
-        return SURE * standard_error("auc", CHANCE, self._held_out())
 
     def _doubt(self, number: int) -> int:
         """How unlikely a trial was to be good before anything was measured: 0, 1 or 2.
@@ -465,7 +428,7 @@ class Tuner:
             self._default if has_default else None,
             finalists,
             combined,
-            self._warning(trial, finalists),
+            self._choice.warning(trial, finalists, self._dataset.classes),
         )
         self._run.write_final(final)
         self._observer.final_ended(final)
@@ -589,28 +552,7 @@ class Tuner:
 
     def _noise(self, value: float) -> float:
         """The standard error of a score of the validation part."""
-        return standard_error(self._options.metric, value, self._held_out())
-
-    def _held_out(self) -> list[int]:
-        """Rows of each class of the validation part."""
-        labels = self._training.labels[self._training.n_train :]
-        counts: list[int] = np.bincount(labels, minlength=self._training.n_classes).tolist()
-        return counts
-
-    def _warning(self, trial: TrialResult, finalists: Sequence[Finalist]) -> str:
-        """What is to be said of the final model where there is no test set."""
-        own = [one for one in finalists if one.number == trial.number]
-        value, trainings = (own[0].value, own[0].trainings) if own else (trial.value, 1)
-        if value is None:
-            return ""
-        return mean_warning(
-            self._options.metric,
-            value,
-            self._baseline,
-            [trainings * count for count in self._held_out()],
-            np.bincount(self._dataset.labels, minlength=len(self._dataset.classes)).tolist(),
-            self._dataset.classes,
-        )
+        return standard_error(self._options.metric, value, held_out_counts(self._training))
 
     def _draw_samples(self) -> None:
         if self._dataset.has_images:
