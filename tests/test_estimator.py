@@ -11,13 +11,15 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+import scipy.sparse
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import PolynomialFeatures
+from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures
 from sklearn.utils.estimator_checks import check_estimator
 
 import cotune
@@ -214,11 +216,97 @@ def test_errors(parameters, labels, message):
 
 def test_rows_that_are_no_numbers_are_named():
     bad = X.copy()
-    bad[3, 1] = np.nan
-    with pytest.raises(ValueError, match="NaN"):
+    bad[3, 1] = np.inf
+    with pytest.raises(ValueError, match="infinity"):
         quick().fit(bad, Y)
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(ValueError, match="infinity"):
         quick().fit(X, Y).predict(bad)
+    images = np.random.default_rng(0).random((30, 4, 4))
+    images[2, 1, 1] = np.nan
+    with pytest.raises(ValueError, match=r"X\[2, 1, 1\] is nan; fill the cell or drop row 2"):
+        quick().fit(images, np.arange(30) % 2)
+
+
+HOLES = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
+
+
+def test_missing_cells_of_arrays_are_those_of_frames():
+    model = quick(n_trials=4).fit(HOLES, Y)
+    assert model.score(HOLES, Y) > 0.8
+    frame = quick(n_trials=4).fit(pd.DataFrame(HOLES), Y)
+    np.testing.assert_array_equal(
+        model.predict_proba(HOLES), frame.predict_proba(pd.DataFrame(HOLES))
+    )
+    assert (pickle.loads(pickle.dumps(model)).predict(HOLES) == model.predict(HOLES)).all()
+    objects = HOLES.astype(object)
+    objects[np.isnan(HOLES)] = None
+    np.testing.assert_array_equal(model.predict_proba(objects), model.predict_proba(HOLES))
+
+
+def test_a_cell_that_is_missing_for_the_first_time_is_its_mean(fitted: CotuneClassifier):
+    holes, filled = X.copy(), X.copy()
+    holes[::7, 2], filled[::7, 2] = np.nan, fitted.module_.preprocessing.mean[2]  # type: ignore[union-attr,index]
+    np.testing.assert_array_equal(fitted.predict_proba(holes), fitted.predict_proba(filled))
+    frame = pd.DataFrame(holes)
+    np.testing.assert_array_equal(fitted.predict_proba(frame), fitted.predict_proba(filled))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame((X * 10).round().astype(int)).astype("Int64").mask(np.isnan(HOLES)),
+        pd.DataFrame(HOLES).convert_dtypes(),
+        pd.DataFrame(X > 2).astype("boolean").mask(np.isnan(HOLES)),
+    ],
+)
+def test_frames_of_nullable_types(frame):
+    frame.columns = list("abcd")
+    model = quick(n_trials=3).fit(frame, Y)
+    assert model.score(frame, Y) > 0.6
+    assert model.feature_names_in_.tolist() == list("abcd")
+
+
+TEXTS = [f"{'good' if i % 2 else 'bad'} film {i % 7} seen {i % 5} times" for i in range(120)]
+
+
+@pytest.mark.parametrize("kind", ["csr_matrix", "csc_matrix", "coo_matrix", "csr_array"])
+def test_sparse_texts(kind):
+    tfidf = TfidfVectorizer(token_pattern=r"\w+").fit_transform(TEXTS)
+    words, labels = getattr(scipy.sparse, kind)(tfidf), np.arange(120) % 2
+    model = quick(n_trials=2).fit(words, labels)
+    assert model.score(words, labels) == 1.0
+    dense = quick(n_trials=2).fit(tfidf.toarray().astype(np.float32), labels)
+    np.testing.assert_allclose(
+        model.predict_proba(words), dense.predict_proba(tfidf.toarray()), atol=1e-5
+    )
+
+
+def test_one_hot_columns_of_a_pipeline_and_a_sparse_frame():
+    towns = np.random.default_rng(0).choice(["Ulm", "Bonn", "Jena"], (120, 1))
+    labels = (towns[:, 0] == "Ulm").astype(int)
+    assert make_pipeline(OneHotEncoder(), quick()).fit(towns, labels).score(towns, labels) == 1.0
+    frame = pd.DataFrame.sparse.from_spmatrix(
+        OneHotEncoder().fit_transform(towns), columns=list("abc")
+    )
+    model = quick().fit(frame, labels)
+    assert model.score(frame, labels) == 1.0
+    assert model.feature_names_in_.tolist() == list("abc")
+
+
+def test_a_sparse_matrix_that_is_too_large():
+    large = scipy.sparse.coo_matrix(([1.0], ([0], [0])), (1_000_000, 50_000_000))
+    with pytest.raises(ValueError, match=r"X are sparse, 1,000,000 x 50,000,000: dense they take"):
+        quick().fit(large, np.arange(1_000_000) % 2)
+
+
+def test_images_with_their_channels_first():
+    rng = np.random.default_rng(0)
+    images = rng.random((80, 3, 8, 8), np.float32)
+    labels = np.arange(80) % 2
+    images[labels == 1, 0] += 1.0
+    model = quick(model="cnn", n_trials=1).fit(images, labels)
+    assert model.module_.preprocessing.input_shape == (8, 8, 3)
+    assert model.score(images, labels) == 1.0
 
 
 class Wide(torch.nn.Module):

@@ -427,7 +427,7 @@ class TestErrors:
         ("rows", "kind"),
         [
             (IMAGES[:3].astype(str), "<U"),
-            (IMAGES[:3].astype(object), "object"),
+            (np.full(IMAGES[:3].shape, "dark", object), "object"),
             (IMAGES[:3] + 1j, "complex128"),
         ],
     )

@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,7 +24,11 @@ from sklearn.utils.validation import (
 from cotune.api import RunResult, load_ensemble, run
 from cotune.arguments import n_cores
 from cotune.data import Dataset, from_arrays
+from cotune.data.arrays import check_numbers
 from cotune.data.dataset import Column
+from cotune.data.missing import columns_with_missing, fill_missing
+from cotune.data.objects import tidy_inputs
+from cotune.data.sparse import is_sparse
 from cotune.data.table_columns import understand
 from cotune.data.table_files import read_raw
 from cotune.data.tables import read_cells
@@ -34,6 +38,14 @@ from cotune.results import Value
 from cotune.scoring import compute_logits
 from cotune.storage import study_in_memory
 from cotune.study import PrunerLike, SamplerLike
+
+_AXES: Final = 2  # of an array in which cells may be missing
+_ROWS: Final = 2048  # of a sparse array that are dense at a time
+_CHECKS: Final[dict[str, Any]] = {
+    "allow_nd": True,
+    "accept_sparse": "csr",
+    "ensure_all_finite": "allow-nan",
+}
 
 
 class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -55,6 +67,10 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         metric: What is tuned for on rows held out of ``X``: ``accuracy``, ``balanced-accuracy``,
             ``f1``, ``auc`` or ``loss``.
         sampler, pruner: Names, or Optuna objects, as for :func:`cotune.run`.
+        inputs: What is done to the rows: ``standardize``, ``raw``, or ``auto``: raw where they are
+            whole numbers, as token ids, and the network is your own.
+        channels: The axis of rows of two axes or more whose entries are scaled each by itself:
+            ``first``, ``last``, ``none`` or ``auto``.
         ensemble: Predict with the average of so many networks, of the best finalists'
             configurations, each trained on all rows, as many as there is time for; 1: with the
             final model alone.
@@ -78,7 +94,7 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             validation part. :meth:`fit` warns where ``best_score_`` is not better beyond noise.
         study_: The Optuna study, in memory.
         module_: An ``nn.Module``: rows as they are in ``X`` to logits, in the order of
-            ``classes_``.
+            ``classes_``. Images come to it with their channels last.
     """
 
     def __init__(
@@ -91,6 +107,8 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         metric: str = "accuracy",
         sampler: SamplerLike = "tpe",
         pruner: PrunerLike = "asha",
+        inputs: str = "auto",
+        channels: str = "auto",
         ensemble: int = 8,
         n_jobs: int | None = None,
         device: str = "auto",
@@ -105,6 +123,8 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.metric = metric
         self.sampler = sampler
         self.pruner = pruner
+        self.inputs = inputs
+        self.channels = channels
         self.ensemble = ensemble
         self.n_jobs = n_jobs
         self.device = device
@@ -116,8 +136,10 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Tune and train a network.
 
         Args:
-            X: ``[rows, features]``, or images; or a DataFrame, of which columns of texts are
-                categories and empty cells missing values.
+            X: ``[rows, features]``, where NaN is a missing value, or one of SciPy's sparse
+                matrices or arrays, made dense if a quarter of the free memory holds it; or images;
+                or a DataFrame, of which columns of texts are categories and empty cells missing
+                values.
             y: ``[rows]`` labels of two classes or more, each of two rows or more.
 
         Raises:
@@ -125,7 +147,8 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             NoUsableTrialError: Every trial failed.
         """
         self._columns: tuple[Column, ...] = ()
-        if _is_table(X):
+        self._has_names = _is_table(X)  # its columns are asked for by their names
+        if self._has_names:
             validate_data(self, X, skip_check_array=True)
             y = column_or_1d(y, warn=True)
             check_consistent_length(X, y)
@@ -133,7 +156,10 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             found = understand(raw, list(raw.columns), counters=True)
             self._columns, X = found.columns, found.cells
         else:
-            X, y = validate_data(self, X, y, allow_nd=True)
+            X, y = validate_data(self, X, y, **_CHECKS)
+            X = self._tidy(X)
+            self._columns = columns_with_missing(X)
+            X = X.astype(np.float64) if self._columns else X
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -166,6 +192,8 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 metric=self.metric,
                 sampler=self.sampler,
                 pruner=self.pruner,
+                inputs=self.inputs,
+                channels=self.channels,
                 ensemble=self.ensemble,
                 ensemble_of="finalists",
                 workers=_workers(self.n_jobs),
@@ -197,15 +225,33 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Probabilities ``[rows, classes]``, in the order of ``classes_``."""
         check_is_fitted(self)
-        if self._columns:
+        if getattr(self, "_has_names", bool(self._columns)):  # older pickles do not say
             validate_data(self, X, reset=False, skip_check_array=True)
             if not hasattr(X, "__arrow_c_stream__"):
                 raise ValueError("X is no DataFrame; give one with the columns of the fit")
-            rows = read_cells(X, self._columns)[0]
-        else:
-            rows = validate_data(self, X, reset=False, allow_nd=True)
-        probabilities: NDArray[np.float64] = compute_logits(self.module_, rows).softmax(-1).numpy()
-        return probabilities
+            return self._probabilities(read_cells(X, self._columns)[0])
+        rows = validate_data(self, X, reset=False, **_CHECKS)
+        if not is_sparse(rows):
+            return self._probabilities(self._tidy(rows))
+        parts = [rows[start : start + _ROWS] for start in range(0, rows.shape[0], _ROWS)]
+        return np.concatenate([self._probabilities(self._tidy(part)) for part in parts])
+
+    def _probabilities(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        filled = fill_missing(self.module_.preprocessing, rows)
+        shares: NDArray[np.float64] = compute_logits(self.module_, filled).softmax(-1).numpy()
+        return shares
+
+    def _tidy(self, X: Any) -> NDArray[Any]:
+        """Rows that are dense, and images with their channels last."""
+        rows = tidy_inputs(X, "X")[0]
+        if rows.ndim > _AXES:
+            check_numbers(rows, "X")
+        return rows
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = tags.input_tags.allow_nan = True
+        return tags
 
     def _seed(self) -> int:
         return int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -213,12 +259,16 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 def _is_table(X: Any) -> bool:
     """Whether it is a DataFrame that is not just numbers: with texts, or with missing values."""
-    if not hasattr(X, "__arrow_c_stream__"):
+    if not hasattr(X, "__arrow_c_stream__") or (hasattr(X, "dtypes") and _is_all_sparse(X)):
         return False
     cells = np.asarray(X)
     return cells.dtype.kind not in "buif" or (
         cells.dtype.kind == "f" and bool(np.isnan(cells).any())
     )
+
+
+def _is_all_sparse(X: Any) -> bool:
+    return all(hasattr(kind, "fill_value") for kind in X.dtypes)
 
 
 def _workers(n_jobs: int | None) -> Any:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from cotune.exceptions import DataError
+from cotune.models.own import is_out_of_range
 
 _ROWS = 2048  # at a time
 
@@ -17,14 +22,45 @@ def compute_logits(model: nn.Module, inputs: NDArray[np.generic], device: str = 
     Args:
         model: From rows as they are in the data to logits; it is left on the device.
         inputs: ``[rows, ...]``, perhaps more than fits the memory.
+
+    Raises:
+        DataError: The network cannot look up the whole numbers of a row, which is named.
     """
     model = model.to(device)
-    chunks = [
+
+    def logits(start: int, stop: int) -> Tensor:
         # torch.tensor copies: a memory map may not be written to, of which from_numpy would warn.
-        model(torch.tensor(_as_torch_can(inputs[i : i + _ROWS]), device=device)).double().cpu()
-        for i in range(0, len(inputs), _ROWS)
-    ]
+        rows = torch.tensor(_as_torch_can(inputs[start:stop]), device=device)
+        out: Tensor = model(rows).double().cpu()
+        return out
+
+    chunks = []
+    for start in range(0, len(inputs), _ROWS):
+        try:
+            chunks.append(logits(start, start + _ROWS))
+        except IndexError as error:
+            if not is_out_of_range(error):
+                raise
+            raise DataError(_out_of_range(logits, inputs, start)) from error
     return torch.cat(chunks)
+
+
+def _out_of_range(
+    logits: Callable[[int, int], Tensor], inputs: NDArray[np.generic], start: int
+) -> str:
+    """What is wrong with the first row that a network cannot look up."""
+    for row in range(start, len(inputs)):
+        try:
+            logits(row, row + 1)
+        except IndexError:
+            start = row
+            break
+    low, high = inputs[start].min(), inputs[start].max()
+    return (
+        f"row {start} (counted from 0): holds whole numbers from {low} to {high}, of which the "
+        "network cannot look up one; give it rows with the numbers of its training, or make a "
+        "network with more places"
+    )
 
 
 def _as_torch_can(rows: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -12,16 +12,20 @@ from cotune.data.arrays import as_labels, parse_labels, whole_numbers
 from cotune.data.checks import check_same_length
 from cotune.data.image_file import as_shown
 from cotune.data.memory import new_array
+from cotune.data.missing import numbers_of_objects
 from cotune.data.mixed_objects import as_array, kind_of, to_table
+from cotune.data.sparse import is_sparse, to_dense, to_dense_frame
 from cotune.exceptions import DataError
 
 
 def to_array(values: Any, what: str) -> NDArray[Any]:
-    """An array, a tensor, an image or nested lists as an array.
+    """An array, dense or sparse, a tensor, an image or nested lists as an array.
 
     Raises:
-        DataError: It is none of these.
+        DataError: It is none of these, or sparse and too large for the memory.
     """
+    if is_sparse(values):
+        return to_dense(values, what)
     try:
         if hasattr(values, "detach"):
             values = values.detach().cpu()
@@ -48,7 +52,7 @@ def tidy_inputs(values: Any, what: str) -> tuple[NDArray[Any], tuple[str, ...]]:
     Raises:
         DataError: It is no array.
     """
-    array = to_array(values, what)
+    array = numbers_of_objects(to_array(values, what))
     remarks: tuple[str, ...] = ()
     if array.ndim == 4 and array.shape[3] not in (1, 3) and array.shape[1] in (1, 3):
         if array.shape[1] == 3:
@@ -116,7 +120,7 @@ def join_labels(frame: Any, labels: Any, what: str, name: str | None = None) -> 
     """
     import pyarrow as pa
 
-    table = to_table(frame, what)
+    table = to_table(to_dense_frame(frame, what), what)
     if name is None:
         name = str(getattr(labels, "name", None) or "target")
         while name in table.column_names:

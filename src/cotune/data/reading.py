@@ -18,9 +18,11 @@ from cotune.data.catalog import entries, load
 from cotune.data.dataset import Column, Dataset, Reading, Source
 from cotune.data.image_file import OTHER_PICTURES
 from cotune.data.image_tree import is_image
+from cotune.data.missing import columns_with_missing
 from cotune.data.npy import read_npy, split_column
 from cotune.data.npz import open_npz
 from cotune.data.objects import join_labels, name_labels, read_items, tidy_inputs, tidy_labels
+from cotune.data.sparse import is_sparse
 from cotune.exceptions import DataError, UsageError
 
 Data = Any
@@ -251,8 +253,19 @@ def _assemble(source: Data, target: str | int | None, test: Data, reading: Readi
             test_labels = test_labels.astype(np.str_)
         pair = (test_inputs, test_labels)
         remarks += tuple(f"test set: {remark}" for remark in sealed.remarks)
+    columns = columns_with_missing(inputs, None if pair is None else pair[0])
+    if columns:
+        inputs = inputs.astype(np.float64)
+        pair = None if pair is None else (pair[0].astype(np.float64), pair[1])
+        remarks += ("NaN is taken for a missing value, as in a table",)
     dataset = from_arrays(
-        inputs, labels, test=pair, classes=rows.classes, name=name, by_content=True
+        inputs,
+        labels,
+        test=pair,
+        classes=rows.classes,
+        name=name,
+        columns=columns,
+        by_content=True,
     )
     return replace(
         dataset,
@@ -402,7 +415,7 @@ def _is_image_folder(path: Path | None) -> bool:
 
 
 def _is_array(source: Data) -> bool:
-    return isinstance(source, np.ndarray) or hasattr(source, "detach")
+    return isinstance(source, np.ndarray) or hasattr(source, "detach") or is_sparse(source)
 
 
 def _is_items(source: Data) -> bool:

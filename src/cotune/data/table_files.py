@@ -20,6 +20,7 @@ from cotune.data.raw_table import (
     place_columns,
     shorten,
 )
+from cotune.data.sparse import to_dense_frame
 from cotune.exceptions import DataError
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _broken_column(path: Path, broken: tuple[type[Exception], ...]) -> str:
 def _read_frame(source: Any, name: str) -> RawTable:
     import pyarrow as pa
 
-    table = to_table(source, name)
+    table = to_table(to_dense_frame(source, name), name)
     try:
         table.validate(full=True)
     except (pa.ArrowException, ValueError, TypeError) as error:

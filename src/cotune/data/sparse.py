@@ -1,0 +1,74 @@
+"""SciPy's sparse matrices and arrays, and DataFrames of sparse columns, as dense ones."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cotune.data.memory import free_memory
+from cotune.exceptions import DataError
+
+_SHARE: Final = 0.25  # of the free memory; preprocessing and splitting take as much again
+_BYTES: Final = 4
+
+
+def is_sparse(values: Any) -> bool:
+    """Whether it is one of SciPy's sparse matrices or arrays."""
+    return hasattr(values, "nnz") and hasattr(values, "toarray")
+
+
+def to_dense(values: Any, what: str, most: float | None = None) -> NDArray[np.float32]:
+    """A sparse matrix or array as ``float32 [rows, features]``.
+
+    Args:
+        values: ``[rows, features]``, of any of SciPy's formats.
+        what: What a message begins with.
+        most: Bytes that it may take; a quarter of the free memory by default.
+
+    Raises:
+        DataError: It takes more than that, or does not hold numbers.
+    """
+    check_dense_size(values.shape, what, most)
+    if values.dtype.kind not in "buif":
+        raise DataError(f"{what} are of type {values.dtype}; give numbers")
+    dense: NDArray[np.float32] = np.asarray(values.astype(np.float32).toarray())
+    return dense
+
+
+def check_dense_size(shape: tuple[int, ...], what: str, most: float | None = None) -> None:
+    """Raise unless a dense array has room in memory.
+
+    Args:
+        shape: Of what is sparse, ``(rows, features)``.
+        what, most: As for :func:`to_dense`.
+
+    Raises:
+        DataError: It has not.
+    """
+    rows, features = shape
+    most = _SHARE * free_memory() if most is None else most
+    needed = _BYTES * rows * features
+    if needed > most:
+        raise DataError(
+            f"{what} are sparse, {rows:,} x {features:,}: dense they take {needed / 1e9:.1f} GB, "
+            f"more than {most / 1e9:.1f} GB, a quarter of the free memory; give fewer features, "
+            "as by max_features, SelectKBest or TruncatedSVD"
+        )
+
+
+def to_dense_frame(frame: Any, what: str) -> Any:
+    """A DataFrame of pandas with its sparse columns dense; any other table as it is.
+
+    Raises:
+        DataError: It would not fit the memory.
+    """
+    kinds: Any = getattr(frame, "dtypes", None)
+    if not hasattr(kinds, "items"):
+        return frame
+    sparse = {name: kind.subtype for name, kind in kinds.items() if hasattr(kind, "fill_value")}
+    if not sparse:
+        return frame
+    check_dense_size(frame.shape, what)
+    return frame.astype(sparse)
