@@ -284,6 +284,8 @@ def test_the_owner_decides(dry_run, tmp_path: Path):
         dry_run("t.csv", "--column", "v=nombre")
     with pytest.raises(UsageError, match="holds the labels"):
         dry_run("t.csv", "--column", "label=category")
+    with pytest.raises(UsageError, match="column: the data are no table"):
+        dry_run("digits", "--column", "v=skip")
     with pytest.raises(DataError, match=r"t\.csv:2:name: 'n0' is not a number"):
         dry_run("t.csv", "--column", "name=number")
     with pytest.raises(DataError, match=r"t\.csv:2:name: 'n0' is not a date"):

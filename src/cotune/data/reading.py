@@ -94,6 +94,7 @@ def read_data(
             if value is not None:
                 has = source.name if isinstance(source, Dataset) else source
                 raise UsageError(f"{option}: {has} comes with its own; leave it out")
+        _check_no_kinds(reading)
         return source if isinstance(source, Dataset) else load(source)
     path, test_path = _path(source), _path(test)
     if path is not None:
@@ -124,6 +125,7 @@ def _read_dataset(source: Data, target: str | int | None, test: Data, reading: R
             raise UsageError("test: give a table as the training data are, CSV, TSV or Parquet")
         column = None if target is None else str(target)
         return read_table(path or source, target=column, test=test_path or test, reading=reading)
+    _check_no_kinds(reading)
     dataset = _assemble(source, target, test, reading)
     if path is None or (test is not None and test_path is None):
         return dataset
@@ -218,6 +220,14 @@ def check_path(source: str | os.PathLike[str]) -> None:
         return
     if not _is_images(path):
         raise DataError(f"{path}: {_ADVICE.get(suffix, _UNKNOWN)}")
+
+
+def _check_no_kinds(reading: Reading) -> None:
+    """Raise ``UsageError`` where kinds of columns are given of data that have no columns."""
+    if reading.columns:
+        raise UsageError(
+            "column: the data are no table, so its columns have no kinds; leave it out"
+        )
 
 
 def _assemble(source: Data, target: str | int | None, test: Data, reading: Reading) -> Dataset:
