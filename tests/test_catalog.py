@@ -260,8 +260,8 @@ class TestFromArrays:
             (np.zeros((0, 3)), [], "arrays: no rows"),
             (np.array([[1.0], [np.nan]]), [0, 1], "arrays: inputs[1, 0] is nan; fill the cell"),
             (np.array([[[1.0, -np.inf]]]), [0], "arrays: inputs[0, 0, 1] is -inf"),
-            (np.array([[object()]]), [0], "arrays: inputs are of type object"),
-            ([["a"]], [0], "arrays: inputs are of type <U1"),
+            (np.array([[object()]]), [0], "arrays: inputs[0, 0] is <object object at"),
+            ([["a"]], [0], "arrays: inputs[0, 0] is 'a', a text; give an array of numbers"),
             ([[1, 2], [3]], [0, 1], "arrays: inputs are no array"),
             ([1, 2], [0, 1], "arrays: inputs have shape (2,)"),
             (np.eye(2), [[0], [1]], "arrays: labels have shape (2, 1)"),
@@ -269,7 +269,11 @@ class TestFromArrays:
             (np.eye(2), ["a", ""], "arrays: labels[1] is missing"),
             (np.eye(2), np.array(["a", None]), "arrays: labels[1] is missing"),
             (np.eye(2), np.array(["a", float("nan")], object), "arrays: labels[1] is missing"),
-            (np.eye(2), np.array(["a", {}]), "arrays: labels[1] is of type dict"),
+            (
+                np.eye(2),
+                np.array(["a", {}]),
+                "arrays: labels[1] is {}, of type dict, where row 0 has a text",
+            ),
             (np.eye(5), list("aaabb"), "arrays: too few rows of class 'b' (2) to be in the train"),
         ],
     )
