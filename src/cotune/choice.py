@@ -112,8 +112,8 @@ class Choice:
         return accuracy - self.baseline["accuracy"] <= SURE * noise
 
     def _auc_noise(self) -> float:
-        """How far above 0.5 the AUC of a network without skill may be, on the validation part."""
-        return SURE * standard_error("auc", CHANCE, self._held_out)
+        """The standard error of the AUC of a network without skill, on the validation part."""
+        return standard_error("auc", CHANCE, self._held_out)
 
 
 def held_out_counts(training: TrainingData) -> list[int]:

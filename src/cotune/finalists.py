@@ -116,7 +116,8 @@ def prefer_learned(
     Args:
         finalists: The best first.
         noise: As for :func:`prefer`.
-        auc_noise: How far above 0.5 the AUC of one training may be by chance.
+        auc_noise: The standard error of the AUC of one training that has learned nothing. What is
+            above 0.5 by more has learned something.
         maximize: Whether a larger value is better.
     """
     close = _close(finalists, noise, maximize)
