@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from cotune.cli import cotune as command
 from cotune.data import fashion_mnist
 
 
@@ -27,6 +30,20 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Prints what `cotune run ARGUMENTS --dry-run` does, each run of white space as one."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> str:
+        done = CliRunner().invoke(command, ["run", *arguments, "--dry-run", "--n-trials", "1"])
+        if done.exception is not None:
+            raise done.exception
+        return re.sub(r"\s+", " ", done.output)
+
+    return run
 
 
 class Server:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -11,10 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
 import cotune
-from cotune.cli import cotune as command
 from cotune.data import Dataset
 from cotune.data.dataset import Reading
 from cotune.data.reading import read_data
@@ -241,19 +238,6 @@ def test_a_sorted_file_of_noise_scores_as_noise(tmp_path: Path):
     assert result.test_accuracy < 0.65
     predicted = cotune.predict(result.path, str(tmp_path / "noise.csv"))  # without the counter
     assert len(predicted) == 150
-
-
-@pytest.fixture
-def dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> str:
-        done = CliRunner().invoke(command, ["run", *arguments, "--dry-run", "--n-trials", "1"])
-        if done.exception is not None:
-            raise done.exception
-        return re.sub(r"\s+", " ", done.output)
-
-    return run
 
 
 def test_the_dry_run_says_what_and_why(dry_run, tmp_path: Path):

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from torch import nn
 
 import cotune
-from cotune.cli import cotune as command
 from cotune.data.preprocess import Standardize
 from cotune.exceptions import UsageError
 
@@ -138,19 +134,6 @@ def test_the_axis_can_be_said():
     assert find_channels(x, "none") is None
     assert len(Standardize.fit(x, rows, 0).mean) == 16  # type: ignore[arg-type]
     assert isinstance(Standardize.fit(x, rows).mean, float)
-
-
-@pytest.fixture
-def dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> str:
-        done = CliRunner().invoke(command, ["run", *arguments, "--dry-run", "--n-trials", "1"])
-        if done.exception is not None:
-            raise done.exception
-        return re.sub(r"\s+", " ", done.output)
-
-    return run
 
 
 def test_the_dry_run_says_what_is_done(dry_run):

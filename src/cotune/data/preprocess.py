@@ -17,12 +17,12 @@ from cotune.data.checks import check_learnable
 from cotune.data.dataset import Column, Dataset, TrainingData
 from cotune.data.memory import new_array
 from cotune.data.raw_rows import RawRows
+from cotune.data.row_chunks import check_shape, chunks_of
 from cotune.data.splits import further_folds, stratified_split
 from cotune.data.table_preprocess import TablePreprocessing
 from cotune.data.treatment import Treatment, rows_to_try
 from cotune.exceptions import DataError, ModelFileError
 
-_CHUNK = 2**18  # values converted at a time: 2 MiB of float64, about a core's cache
 _SCALED_BY = 1024  # rows by which those are scaled that a network is tried with
 _AUTO = Treatment()
 
@@ -185,15 +185,7 @@ class Standardize:
         if data["kind"] != "standardize":
             raise ModelFileError("preprocessing.kind: is unknown; a newer Cotune may read it")
         shape = data["input_shape"]
-        if (
-            not isinstance(shape, list)
-            or not shape
-            or not all(type(size) is int and size > 0 for size in shape)
-        ):
-            raise ModelFileError(
-                "preprocessing.input_shape: a list of positive whole numbers expected; "
-                "export the model again"
-            )
+        check_shape(shape)
         axis = data.get("axis")
         if "axis" in data and (type(axis) is not int or not 0 <= axis < len(shape) > 1):
             raise ModelFileError(
@@ -334,12 +326,8 @@ def _chunks(
     inputs: NDArray[np.generic], rows: NDArray[np.int64] | None
 ) -> Iterator[NDArray[np.float64]]:
     """The rows (all without ``rows``) as ``float64 [some, features]``, free to be overwritten."""
-    features = math.prod(inputs.shape[1:])
-    step = max(1, _CHUNK // features)
-    for start in range(0, len(inputs) if rows is None else len(rows), step):
-        chosen = slice(start, start + step) if rows is None else rows[start : start + step]
-        some = inputs[chosen]
-        yield some.reshape(len(some), features).astype(np.float64)
+    for some in chunks_of(inputs, rows):
+        yield some.astype(np.float64)
 
 
 def _warn_of_constants(constant: NDArray[np.bool_], of: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
 
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from cotune.data.dataset import Column
 from cotune.data.memory import new_array
+from cotune.data.row_chunks import check_shape, chunks_of
 from cotune.data.table_preprocess import read_columns
 from cotune.exceptions import DataError, ModelFileError, UsageError
 
 Dtype = Literal["int64", "float32"]
 
 _DTYPES: Final = ("int64", "float32")
-_CHUNK: Final = 2**18  # values converted at a time
 _KEYS: Final = {"kind", "dtype", "low", "high", "input_shape", "columns"}
 
 Bounds = float | int | tuple[float | int, ...]
@@ -66,7 +66,7 @@ class RawRows:
             raise DataError("no rows to measure; give at least one")
         _check_columns(inputs, rows, columns)
         axis = 0 if inputs.ndim == 2 else None
-        parts = [(some.min(axis), some.max(axis)) for some in _chunks(inputs, rows)]
+        parts = [(some.min(axis), some.max(axis)) for some in chunks_of(inputs, rows)]
         low = np.min([least for least, _ in parts], axis=0)
         high = np.max([most for _, most in parts], axis=0)
         if dtype == "int64" and np.max(high) > np.iinfo(np.int64).max:
@@ -102,7 +102,7 @@ class RawRows:
         count = len(inputs) if rows is None else len(rows)
         out = new_array((count, self.features), self.dtype, most)
         start = 0
-        for some in _chunks(inputs, rows):
+        for some in chunks_of(inputs, rows):
             with np.errstate(over="ignore", invalid="ignore"):
                 converted = some.astype(self.dtype)
                 kept = np.isfinite(converted) if self.dtype == "float32" else converted == some
@@ -136,12 +136,7 @@ class RawRows:
         dtype, shape = data["dtype"], data["input_shape"]
         if dtype not in _DTYPES:
             raise _damaged(f"{' or '.join(_DTYPES)} expected", "dtype")
-        if (
-            not isinstance(shape, list)
-            or not shape
-            or not all(type(size) is int and size > 0 for size in shape)
-        ):
-            raise _damaged("a list of positive whole numbers expected", "input_shape")
+        check_shape(shape)
         length = shape[0] if len(shape) == 1 else None
         low = _read_bounds(data["low"], length, dtype, "low")
         high = _read_bounds(data["high"], length, dtype, "high")
@@ -165,18 +160,6 @@ def _check_columns(
                 f"inputs: column {column.name!r} {problem}, so it cannot be given raw; leave it "
                 "out, or leave --inputs at auto"
             )
-
-
-def _chunks(
-    inputs: NDArray[np.generic], rows: NDArray[np.int64] | None
-) -> Iterator[NDArray[np.generic]]:
-    """The rows (all without ``rows``) as ``[some, features]``."""
-    features = math.prod(inputs.shape[1:])
-    step = max(1, _CHUNK // features)
-    for start in range(0, len(inputs) if rows is None else len(rows), step):
-        chosen = slice(start, start + step) if rows is None else rows[start : start + step]
-        some = inputs[chosen]
-        yield some.reshape(len(some), features)
 
 
 def _plain(values: NDArray[Any]) -> Bounds:
