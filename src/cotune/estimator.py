@@ -26,7 +26,7 @@ from cotune.arguments import n_cores
 from cotune.data import Dataset, from_arrays
 from cotune.data.arrays import check_numbers
 from cotune.data.dataset import Column
-from cotune.data.missing import columns_with_missing, fill_missing
+from cotune.data.missing import columns_with_missing
 from cotune.data.objects import tidy_inputs
 from cotune.data.sparse import is_sparse
 from cotune.data.table_columns import understand
@@ -237,8 +237,7 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.concatenate([self._probabilities(self._tidy(part)) for part in parts])
 
     def _probabilities(self, rows: NDArray[Any]) -> NDArray[np.float64]:
-        filled = fill_missing(self.module_.preprocessing, rows)
-        shares: NDArray[np.float64] = compute_logits(self.module_, filled).softmax(-1).numpy()
+        shares: NDArray[np.float64] = compute_logits(self.module_, rows).softmax(-1).numpy()
         return shares
 
     def _tidy(self, X: Any) -> NDArray[Any]:

@@ -64,6 +64,8 @@ def fit_own_space(
     if fallback is not None:
         return fallback
     message = "; ".join(line.replace("model: ", "", 1) for line in refused)
+    if asked.inputs == "standardize":
+        message += "; leave --inputs at auto, and whole numbers reach it as they are"
     raise UsageError(f"model: {message}")
 
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cotune.arguments import ModelLike, read_device, read_own
-from cotune.data.missing import fill_missing
 from cotune.data.preprocess import Preprocessing
 from cotune.data.reading import Data, read_inputs
 from cotune.ensemble import Ensemble, load_ensemble
@@ -199,8 +198,7 @@ def logits_of(model: Predictor, rows: NewRows, device: str = "cpu") -> Tensor:
     Raises:
         DataError: Some hold what the model cannot make a probability of.
     """
-    inputs = fill_missing(model.preprocessing, rows.inputs)
-    logits = compute_logits(model, inputs, read_device(device))
+    logits = compute_logits(model, rows.inputs, read_device(device))
     shares = logits.softmax(-1).numpy()
     wrong = np.flatnonzero(~np.isfinite(shares).all(1))
     if len(wrong):

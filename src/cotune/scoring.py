@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cotune.data.missing import fill_missing
+from cotune.data.raw_rows import RawRows
 from cotune.exceptions import DataError
 from cotune.models.own import is_out_of_range
 
@@ -21,16 +23,24 @@ def compute_logits(model: nn.Module, inputs: NDArray[np.generic], device: str = 
 
     Args:
         model: From rows as they are in the data to logits; it is left on the device.
-        inputs: ``[rows, ...]``, perhaps more than fits the memory.
+        inputs: ``[rows, ...]``, perhaps more than fits the memory. Of rows of features, a NaN is
+            taken for a missing value.
 
     Raises:
-        DataError: The network cannot look up the whole numbers of a row, which is named.
+        DataError: The network cannot look up the whole numbers of a row, or a row holds others
+            where it wants such; the row is named.
     """
     model = model.to(device)
+    preprocessing = getattr(model, "preprocessing", None)
 
     def logits(start: int, stop: int) -> Tensor:
         # torch.tensor copies: a memory map may not be written to, of which from_numpy would warn.
-        rows = torch.tensor(_as_torch_can(inputs[start:stop]), device=device)
+        some = inputs[start:stop]
+        if isinstance(preprocessing, RawRows):
+            preprocessing.check_whole(some, start)
+        elif preprocessing is not None:
+            some = fill_missing(preprocessing, some)
+        rows = torch.tensor(_as_torch_can(some), device=device)
         out: Tensor = model(rows).double().cpu()
         return out
 

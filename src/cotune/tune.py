@@ -555,9 +555,9 @@ class Tuner:
         return standard_error(self._options.metric, value, held_out_counts(self._training))
 
     def _draw_samples(self) -> None:
-        if self._dataset.has_images:
+        if self._dataset.can_be_drawn:
             draw_samples(self._dataset, self._run.samples_path)
 
     def _draw_mistakes(self, reading: TestReading) -> None:
-        if self._dataset.has_images and reading.mistakes:
+        if self._dataset.can_be_drawn and reading.mistakes:
             draw_mistakes(self._dataset, reading.images, reading.mistakes, self._run.mistakes_path)

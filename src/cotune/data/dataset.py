@@ -144,6 +144,11 @@ class Dataset:
         """Whether a row is an image: height, width and perhaps channels."""
         return len(self.input_shape) in (2, 3)
 
+    @property
+    def can_be_drawn(self) -> bool:
+        """Whether a row is an image that can be shown: grey, or of three colours."""
+        return self.has_images and self.input_shape[2:] in ((), (3,))
+
     def read_test(self) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
         """The sealed test set.
 

@@ -54,7 +54,13 @@ def tidy_inputs(values: Any, what: str) -> tuple[NDArray[Any], tuple[str, ...]]:
     """
     array = numbers_of_objects(to_array(values, what))
     remarks: tuple[str, ...] = ()
-    if array.ndim == 4 and array.shape[3] not in (1, 3) and array.shape[1] in (1, 3):
+    has_channels_last = array.ndim != 4 or array.shape[3] in (1, 3)
+    # of three channels, and not of three windows of a few channels
+    if (
+        not has_channels_last
+        and array.shape[1] in (1, 3)
+        and array.shape[1] <= min(array.shape[2:])
+    ):
         if array.shape[1] == 3:
             remarks = ("images [3, height, width] taken as [height, width, 3]",)
         array = np.moveaxis(array, 1, 3)

@@ -70,7 +70,9 @@ class RawRows:
         low = np.min([least for least, _ in parts], axis=0)
         high = np.max([most for _, most in parts], axis=0)
         if dtype == "int64" and np.max(high) > np.iinfo(np.int64).max:
-            raise DataError(f"the rows hold {np.max(high)}, for which int64 is too small")
+            raise DataError(
+                f"the rows hold {np.max(high)}, for which int64 is too small; give less"
+            )
         kind = np.int64 if dtype == "int64" else np.float64
         shape = tuple(inputs.shape[1:])
         return cls(dtype, _plain(low.astype(kind)), _plain(high.astype(kind)), shape, (*columns,))
@@ -116,6 +118,24 @@ class RawRows:
             out[start : start + len(some)] = converted
             start += len(some)
         return out
+
+    def check_whole(self, rows: NDArray[np.generic], start: int = 0) -> None:
+        """Make sure that rows hold whole numbers where the network gets such.
+
+        Args:
+            rows: ``[some, *input_shape]``.
+            start: The place of the first, for the message.
+
+        Raises:
+            DataError: One does not.
+        """
+        if self.dtype == "int64" and rows.dtype.kind == "f":
+            wrong = np.argwhere(~(np.asarray(rows) == np.rint(rows)))
+            if len(wrong):
+                raise DataError(
+                    f"row {start + wrong[0][0]} (counted from 0): {rows[tuple(wrong[0])]} is not "
+                    "whole, and the network looks up whole numbers; mend or drop the row"
+                )
 
     def to_json(self) -> dict[str, Any]:
         """Lists, texts and numbers; :meth:`from_json` gives the same object back, bit for bit."""

@@ -28,10 +28,13 @@ def remarks_of(
         )
     if isinstance(done, Standardize) and done.axis is not None and asked.channels == "auto":
         name, other = _axes(done)
-        return (
+        told = (
             f"{rows}: the {name} axis is taken for channels, each scaled by itself; "
-            f"--channels {other}|none says otherwise",
+            f"--channels {other}|none says otherwise"
         )
+        if done.axis == 0 and len(done.input_shape) == 3:
+            told += "; the built-in CNN takes the last axis for channels all the same"
+        return (told,)
     is_whole = dataset.inputs.dtype.kind in "iu" and not dataset.columns
     if is_own and is_whole and dataset.inputs.dtype != np.uint8 and asked.inputs == "auto":
         return (
