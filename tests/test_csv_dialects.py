@@ -167,3 +167,11 @@ def test_a_workbook_called_csv(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes(b"PK\x03\x04" + bytes(100))
     assert fault(path).startswith(": is an Excel workbook or an archive, no text in UTF-8; save")
+
+
+@pytest.mark.parametrize("content", ['"', '""', " ,\n1,2\n"])
+def test_a_file_without_names(tmp_path, content):
+    path = tmp_path / "t.csv"
+    path.write_text(content)
+    with pytest.raises(DataError, match=r"t\.csv: "):
+        read_data(str(path))

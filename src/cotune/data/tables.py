@@ -248,6 +248,8 @@ def _target(names: Sequence[str], where: str, target: str | None) -> tuple[str, 
         if target.strip() in names:
             return target.strip(), []
         raise DataError(_no_column(names, where, target))
+    if not names:
+        raise DataError(f"{where}: has no columns; give a table with named columns")
     called_so = [name for name in names if name.lower() in TARGETS]
     found = called_so[0] if len(called_so) == 1 else names[-1]
     how = "by its name" if len(called_so) == 1 else "the last column"
