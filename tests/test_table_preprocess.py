@@ -79,7 +79,9 @@ def tables(draw):
         n_codes = draw(st.integers(1, 5)) if kind == "category" else 2
         value: st.SearchStrategy[float] = st.integers(0, n_codes - 1).map(float)
         if kind == "number":
-            value = st.floats(-1e9, 1e9) | st.integers(-3, 3).map(float) | st.floats(1e12, 1.001e12)
+            # a spread of subnormal numbers is as good as none, and not what this is about
+            some = st.floats(-1e9, 1e9).map(lambda x: 0.0 if abs(x) < 1e-200 else x)
+            value = some | st.integers(-3, 3).map(float) | st.floats(1e12, 1.001e12)
         texts = tuple(f"text {i}" for i in range(n_codes)) if kind == "category" else ()
         columns.append(Column(f"column {place}", kind, texts))
         cells.append(draw(st.lists(value | st.just(NAN), min_size=n_rows, max_size=n_rows)))
