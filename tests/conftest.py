@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -30,6 +31,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def commands_begin_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command counts its timeout from when its process began, which is pytest's."""
+    monkeypatch.setattr("cotune.cli._BEGAN", time.monotonic())
 
 
 @pytest.fixture
