@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +12,7 @@ from cotune.data.memory import free_memory
 from cotune.exceptions import DataError
 
 _SHARE: Final = 0.25  # of the free memory; preprocessing and splitting take as much again
-_BYTES: Final = 4
+_FRAME_BYTES: Final = 8  # of a cell of a DataFrame
 
 
 def is_sparse(values: Any) -> bool:
@@ -19,8 +20,10 @@ def is_sparse(values: Any) -> bool:
     return hasattr(values, "nnz") and hasattr(values, "toarray")
 
 
-def to_dense(values: Any, what: str, most: float | None = None) -> NDArray[np.float32]:
-    """A sparse matrix or array as ``float32 [rows, features]``.
+def to_dense(values: Any, what: str, most: float | None = None) -> NDArray[Any]:
+    """Return a sparse matrix or array as a dense one of the same type.
+
+    The numbers stay exact, so that rows are recognised whether they come sparse or dense.
 
     Args:
         values: ``[rows, features]``, of any of SciPy's formats.
@@ -30,29 +33,29 @@ def to_dense(values: Any, what: str, most: float | None = None) -> NDArray[np.fl
     Raises:
         DataError: It takes more than that, or does not hold numbers.
     """
-    check_dense_size(values.shape, what, most)
     if values.dtype.kind not in "buif":
         raise DataError(f"{what} are of type {values.dtype}; give numbers")
-    dense: NDArray[np.float32] = np.asarray(values.astype(np.float32).toarray())
+    _check_dense_size(values.shape, values.dtype.itemsize, what, most)
+    dense: NDArray[Any] = np.asarray(values.toarray())
     return dense
 
 
-def check_dense_size(shape: tuple[int, ...], what: str, most: float | None = None) -> None:
-    """Raise unless a dense array has room in memory.
+def _check_dense_size(
+    shape: tuple[int, ...], itemsize: int, what: str, most: float | None = None
+) -> None:
+    """Raise ``DataError`` unless a dense array has room in memory.
 
     Args:
-        shape: Of what is sparse, ``(rows, features)``.
+        shape: Of what is sparse.
+        itemsize: Bytes of a cell.
         what, most: As for :func:`to_dense`.
-
-    Raises:
-        DataError: It has not.
     """
-    rows, features = shape
     most = _SHARE * free_memory() if most is None else most
-    needed = _BYTES * rows * features
+    needed = itemsize * math.prod(shape)
     if needed > most:
+        size = " x ".join(f"{length:,}" for length in shape)
         raise DataError(
-            f"{what} are sparse, {rows:,} x {features:,}: dense they take {needed / 1e9:.1f} GB, "
+            f"{what} are sparse, {size}: dense they take {needed / 1e9:.1f} GB, "
             f"more than {most / 1e9:.1f} GB, a quarter of the free memory; give fewer features, "
             "as by max_features, SelectKBest or TruncatedSVD"
         )
@@ -70,5 +73,5 @@ def to_dense_frame(frame: Any, what: str) -> Any:
     sparse = {name: kind.subtype for name, kind in kinds.items() if hasattr(kind, "fill_value")}
     if not sparse:
         return frame
-    check_dense_size(frame.shape, what)
+    _check_dense_size(frame.shape, _FRAME_BYTES, what)
     return frame.astype(sparse)
