@@ -297,6 +297,22 @@ def test_a_sparse_matrix_that_is_too_large():
         quick().fit(large, np.arange(1_000_000) % 2)
 
 
+def test_masked_cells_are_missing():
+    masked = np.ma.masked_array(np.where(np.isnan(HOLES), -999, X), np.isnan(HOLES))
+    model, same = quick().fit(masked, Y), quick().fit(HOLES, Y)
+    np.testing.assert_array_equal(model.predict_proba(masked), same.predict_proba(HOLES))
+    with pytest.raises(ValueError, match="y contains NaN"):
+        quick().fit(X, np.ma.masked_array(Y, Y == 2))
+
+
+@pytest.mark.parametrize("rows", [HOLES, X])
+def test_a_sparse_frame_that_omits_missing_cells(rows):
+    frame = pd.DataFrame(rows, columns=list("abcd"))
+    sparse = frame.astype(pd.SparseDtype("float", np.nan))
+    model = quick().fit(sparse, Y)
+    np.testing.assert_array_equal(model.predict_proba(sparse), model.predict_proba(frame))
+
+
 def test_images_with_their_channels_first():
     rng = np.random.default_rng(0)
     images = rng.random((80, 3, 8, 8), np.float32)

@@ -26,9 +26,10 @@ from cotune.arguments import n_cores
 from cotune.data import Dataset, from_arrays
 from cotune.data.arrays import check_numbers
 from cotune.data.dataset import Column
+from cotune.data.masked import without_mask
 from cotune.data.missing import columns_with_missing
 from cotune.data.objects import tidy_inputs
-from cotune.data.sparse import is_sparse
+from cotune.data.sparse import is_sparse, to_dense_frame
 from cotune.data.table_columns import understand
 from cotune.data.table_files import read_raw
 from cotune.data.tables import read_cells
@@ -146,6 +147,7 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: ``X`` or ``y`` cannot be learned from, or a parameter cannot be used.
             NoUsableTrialError: Every trial failed.
         """
+        X, y = _plain(X), without_mask(y)
         self._columns: tuple[Column, ...] = ()
         self._has_names = _is_table(X)  # its columns are asked for by their names
         if self._has_names:
@@ -225,6 +227,7 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Probabilities ``[rows, classes]``, in the order of ``classes_``."""
         check_is_fitted(self)
+        X = _plain(X)
         if getattr(self, "_has_names", bool(self._columns)):  # older pickles do not say
             validate_data(self, X, reset=False, skip_check_array=True)
             if not hasattr(X, "__arrow_c_stream__"):
@@ -258,7 +261,7 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 def _is_table(X: Any) -> bool:
     """Whether it is a DataFrame that is not just numbers: with texts, or with missing values."""
-    if not hasattr(X, "__arrow_c_stream__") or (hasattr(X, "dtypes") and _is_all_sparse(X)):
+    if not hasattr(X, "__arrow_c_stream__") or _has_zeros_left_out(X):
         return False
     cells = np.asarray(X)
     return cells.dtype.kind not in "buif" or (
@@ -266,8 +269,16 @@ def _is_table(X: Any) -> bool:
     )
 
 
-def _is_all_sparse(X: Any) -> bool:
-    return all(hasattr(kind, "fill_value") for kind in X.dtypes)
+def _plain(X: Any) -> Any:
+    """Return rows without what scikit-learn ignores, masks, or refuses, some sparse columns."""
+    if not hasattr(X, "__arrow_c_stream__"):
+        return without_mask(X)
+    return X if _has_zeros_left_out(X) else to_dense_frame(X, "X")
+
+
+def _has_zeros_left_out(X: Any) -> bool:
+    """Whether it is a DataFrame of which all columns are sparse, and all that they omit is 0."""
+    return all(getattr(kind, "fill_value", None) == 0 for kind in getattr(X, "dtypes", (None,)))
 
 
 def _workers(n_jobs: int | None) -> Any:

@@ -227,15 +227,20 @@ def _numbers(inputs: ArrayLike, what: str, missing: bool) -> NDArray[np.generic]
 
 
 def _no_numbers(inputs: NDArray[Any], what: str) -> DataError:
-    """Return the error of an array of something else: the first cell that is no number."""
+    """Return the error of an array of something else: the first cell that is no number.
+
+    A missing cell is shown where nothing else is wrong, as it may stand among numbers.
+    """
     if inputs.dtype.kind in "OUS":
-        for cell, value in np.ndenumerate(inputs.astype(object)):
-            if (kind := kind_of(value)) not in ("a number", "a boolean"):
-                position = ", ".join(map(str, cell))
-                return DataError(
-                    f"{what}[{position}] is {shorten(repr(value))}, {kind or 'missing'}; give an "
-                    "array of numbers, or a DataFrame, whose columns may be categories"
-                )
+        cells = list(np.ndenumerate(inputs.astype(object)))
+        for fine in (("a number", "a boolean", ""), ("a number", "a boolean")):
+            for cell, value in cells:
+                if (kind := kind_of(value)) not in fine:
+                    position = ", ".join(map(str, cell))
+                    return DataError(
+                        f"{what}[{position}] is {shorten(repr(value))}, {kind or 'missing'}; give "
+                        "an array of numbers, or a DataFrame, whose columns may be categories"
+                    )
     return DataError(f"{what} are of type {inputs.dtype}; give an array of numbers")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cotune.data.dataset import Column
+from cotune.data.mixed_objects import kind_of
 from cotune.data.preprocess import Preprocessing, Standardize
 
 
@@ -51,17 +52,15 @@ def numbers_of_objects(array: NDArray[Any]) -> NDArray[Any]:
     """
     if array.dtype.kind != "O":
         return array
-    missing = np.array([_is_missing(cell) for cell in array.flat], bool).reshape(array.shape)
-    known = array[~missing]
-    if not all(isinstance(cell, (int, float, np.number, np.bool_)) for cell in known.flat):
+    kinds = [kind_of(cell) for cell in array.flat]
+    if not set(kinds) <= {"a number", "a boolean", ""}:
         return array
-    if not missing.any():
-        numbers: NDArray[Any] = np.array(array.tolist())
+    known = np.array([kind != "" for kind in kinds], bool).reshape(array.shape)
+    if known.all() and (numbers := np.array(array.tolist())).dtype.kind in "buif":
         return numbers
     filled = np.full(array.shape, np.nan)
-    filled[~missing] = known.astype(np.float64)
+    try:
+        filled[known] = array[known].astype(np.float64)  # decimals too
+    except (OverflowError, TypeError):  # a whole number beyond floats, a complex one
+        return array
     return filled
-
-
-def _is_missing(cell: object) -> bool:
-    return cell is None or type(cell).__name__ == "NAType"

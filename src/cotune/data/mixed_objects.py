@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cotune.data.masked import without_mask
 from cotune.data.missing_words import MISSING_WORDS
 from cotune.data.raw_table import one_line, shorten
 from cotune.exceptions import DataError
@@ -42,12 +43,12 @@ def to_table(frame: Any, what: str) -> Any:
 def as_array(values: Any) -> NDArray[Any]:
     """Return an array of whatever NumPy makes one of, but lists of texts and others as objects.
 
-    NumPy would make texts of all of them, and of NaN the text nan.
+    NumPy would make texts of all of them, and of NaN the text nan. Masked cells are missing.
 
     Raises:
         ValueError: Lists are of different lengths.
     """
-    array = np.asarray(values)
+    array = np.asarray(without_mask(values))
     if array.dtype.kind == "U" and isinstance(values, (list, tuple)):
         objects = np.asarray(values, object)
         if any(kind_of(value) != "a text" for value in objects.flat):

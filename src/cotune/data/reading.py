@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cotune.data import idx_pairs, image_folder, named_arrays
-from cotune.data.arrays import from_arrays
+from cotune.data.arrays import check_numbers, from_arrays
 from cotune.data.catalog import entries, load
 from cotune.data.dataset import Column, Dataset, Reading, Source
 from cotune.data.image_file import OTHER_PICTURES
@@ -197,9 +197,17 @@ def read_inputs(
     else:
         rows = _read(source, target, what, _AS_IT_IS)
         inputs, labels = rows.inputs, _labels(rows, f"{what}: labels")
-        return tidy_inputs(inputs, f"{what}: inputs")[0], labels, None
-    inputs, _ = tidy_inputs(inputs, f"{what}: inputs")
+        return _new_cells(inputs, columns, f"{what}: inputs"), labels, None
+    inputs = _new_cells(inputs, columns, f"{what}: inputs")
     return inputs, None if labels is None else tidy_labels(labels, f"{what}: labels"), names
+
+
+def _new_cells(inputs: Any, columns: Sequence[Column], what: str) -> NDArray[Any]:
+    """Return rows of new data; those for a model of columns may have missing cells."""
+    rows, _ = tidy_inputs(inputs, what)
+    if columns and rows.shape[1:] == (len(columns),):
+        check_numbers(rows, what, missing=True)
+    return rows
 
 
 def check_path(source: str | os.PathLike[str]) -> None:
