@@ -48,11 +48,11 @@ def test_few_trials_and_no_folds():
     assert Plan(1000.0, 1, 1.25, folds=0).finalists([1.0], spent=0.0) == (0, 0, 0.0)
 
 
-def test_without_a_limit_half_of_what_the_search_cost():
+def test_without_a_limit_as_much_as_the_search_cost():
     plan = Plan(total=None, workers=2, growth=1.25, folds=4)
-    assert plan.finalists([20.0] * 20, spent=1240.0)[:2] == (12, 8)
-    assert plan.finalists([20.0] * 20, spent=1239.0)[:2] == (8, 8)
-    assert plan.finalists([20.0, 20.0], spent=80.0)[:2] == (2, 1)
+    assert plan.finalists([20.0] * 20, spent=620.0)[:2] == (12, 8)
+    assert plan.finalists([20.0] * 20, spent=619.0)[:2] == (8, 8)
+    assert plan.finalists([20.0, 20.0], spent=40.0)[:2] == (2, 1)
     assert plan.most_epochs(1e6) is None
 
 

@@ -27,6 +27,13 @@ class TestLearnedFirst:
             ranks=Measured(0.893, 0.62, 0.33),
         ) == ["ranks", "sure", "constant"]
 
+    def test_a_nearly_constant_network_comes_after_one_that_ranks_much_better(self):
+        assert self.order(
+            nearly=Measured(0.895, 0.575, 0.4234),
+            ranks=Measured(0.895, 0.668, 0.4288),
+            constant=Measured(0.900, 0.5, 0.41),
+        ) == ["ranks", "nearly", "constant"]
+
     def test_what_is_worse_beyond_noise_stays_behind(self):
         scores = {"constant": Measured(0.9, 0.5, 0.325), "weighted": Measured(0.8, 0.7, 0.5)}
         assert self.order(**scores) == ["constant", "weighted"]
@@ -47,16 +54,23 @@ class TestPreferLearned:
     def test_of_more_trainings_less_is_chance(self):
         constant = Finalist(1, 4, 0.900, 0.900, 0.01, 0.325, 0.50)
         ranks = Finalist(2, 4, 0.898, 0.898, 0.01, 0.33, 0.55)
-        assert prefer_learned([constant, ranks], 0.01, 0.08, True) == [ranks, constant]
-        assert prefer_learned([constant, ranks], 0.01, 0.12, True) == [constant, ranks]
+        assert prefer_learned([constant, ranks], {}, 0.01, 0.08, True) == [ranks, constant]
+        assert prefer_learned([constant, ranks], {}, 0.01, 0.13, True) == [constant, ranks]
+
+    def test_the_trial_counts_as_one_training_more(self):
+        constant = Finalist(1, 1, 0.900, 0.900, None, 0.325, 0.50)
+        ranks = Finalist(2, 1, 0.898, 0.898, None, 0.33, 0.52)
+        assert prefer_learned([constant, ranks], {}, 0.01, 0.1, True) == [constant, ranks]
+        areas = {1: 0.5, 2: 0.68}
+        assert prefer_learned([constant, ranks], areas, 0.01, 0.1, True) == [ranks, constant]
 
     def test_one_of_fewer_trainings_is_not_close(self):
         constant = Finalist(1, 4, 0.900, 0.900, 0.01, 0.325, 0.50)
         ranks = Finalist(2, 1, 0.900, 0.900, None, 0.33, 0.65)
-        assert prefer_learned([constant, ranks], 0.01, 0.08, True) == [constant, ranks]
+        assert prefer_learned([constant, ranks], {}, 0.01, 0.08, True) == [constant, ranks]
 
     def test_none(self):
-        assert prefer_learned([], 0.01, 0.08, True) == []
+        assert prefer_learned([], {}, 0.01, 0.08, True) == []
 
 
 class Constant(nn.Module):

@@ -79,7 +79,8 @@ class Choice:
         best = finalists[0].value
         noise = standard_error(self._metric, best, self._held_out)
         if self._is_blind(best):
-            return prefer_learned(finalists, noise, self._auc_noise(), self._maximize)
+            areas = self._search.areas
+            return prefer_learned(finalists, areas, noise, self._auc_noise(), self._maximize)
         return prefer(finalists, self._doubt, noise, self._maximize)
 
     def warning(

@@ -103,36 +103,54 @@ def prefer(
         maximize: Whether a larger value is better.
     """
     sign = -1.0 if maximize else 1.0
-    close = _close(finalists, noise, maximize)
+    margin = noise / math.sqrt(finalists[0].trainings) if finalists else 0.0
+    close = _close(finalists, margin, maximize)
     first = min(close, key=lambda one: (doubt(one.number), sign * one.value), default=None)
     return [] if first is None else [first, *(one for one in finalists if one is not first)]
 
 
 def prefer_learned(
-    finalists: Sequence[Finalist], noise: float, auc_noise: float, maximize: bool
+    finalists: Sequence[Finalist],
+    areas: Mapping[int, float],
+    noise: float,
+    auc_noise: float,
+    maximize: bool,
 ) -> list[Finalist]:
     """Put those that are close in the order of what they have learned.
 
+    More trainings do not narrow what is close here: a network that ranks is worth as much accuracy
+    as one training cannot tell. Of AUCs, which are noisier, the trial's own counts as one more.
+
     Args:
         finalists: The best first.
-        noise: As for :func:`prefer`.
+        areas: AUCs of their trials, by number.
+        noise: The standard error of one training's value.
         auc_noise: The standard error of the AUC of one training that has learned nothing. What is
             above 0.5 by more has learned something.
         maximize: Whether a larger value is better.
     """
     close = _close(finalists, noise, maximize)
-    chance = CHANCE + (auc_noise / math.sqrt(close[0].trainings) if close else 0.0)
-    scores = {one.number: Measured(one.value, one.auc, one.loss) for one in close}
+    chance = CHANCE + (auc_noise / math.sqrt(close[0].trainings + 1) if close else 0.0)
+    scores = {
+        one.number: Measured(one.value, _mean_area(one, areas.get(one.number)), one.loss)
+        for one in close
+    }
     first = learned_first(close, lambda one: scores[one.number], math.inf, chance)
     return [*first, *(one for one in finalists if one not in close)]
 
 
-def _close(finalists: Sequence[Finalist], noise: float, maximize: bool) -> list[Finalist]:
-    """Those within noise of the best, of which not much more is known."""
+def _mean_area(finalist: Finalist, of_trial: float | None) -> float | None:
+    """The mean AUC of all trainings of a finalist and of its trial."""
+    if finalist.auc is None or of_trial is None:
+        return finalist.auc
+    return (finalist.trainings * finalist.auc + of_trial) / (finalist.trainings + 1)
+
+
+def _close(finalists: Sequence[Finalist], margin: float, maximize: bool) -> list[Finalist]:
+    """Those within a margin of the best, of which not much more is known."""
     if not finalists:
         return []
     best, sign = finalists[0], -1.0 if maximize else 1.0
-    margin = noise / math.sqrt(best.trainings)
     return [
         one
         for one in finalists

@@ -81,7 +81,7 @@ class Plan:
         """
         for stage in dict.fromkeys((self.stage, 1)):
             for count, rounds, share in _CHOICES:
-                limit = spent / 2 / self.workers if self.total is None else share * self.total
+                limit = spent / self.workers if self.total is None else share * self.total
                 cost = stage * self._cost(list(costs[:count]), rounds)
                 if self.folds > 0 and costs and cost <= limit:
                     return min(count, len(costs)), rounds * stage, cost

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from cotune.metrics import CHANCE
+
 T = TypeVar("T")
 
 
@@ -34,15 +36,16 @@ def learned_first(
 
     Where classes are uneven, a network that always predicts the most frequent one can be the most
     accurate by chance. Nor does the loss alone show it: networks that rank the rows, but are too
-    sure of it, have larger ones. So those that rank rows beyond chance come first, and among them
-    the smaller loss decides. Networks whose training was cut short come after the others, as their
-    first epochs often predict one class.
+    sure of it, have larger ones, and nearly constant ones smaller. So those come first whose AUC is
+    beyond chance and within noise of the largest, and among them the smaller loss decides.
+    Networks whose training was cut short come after the others, as their first epochs often
+    predict one class.
 
     Args:
         ranked: The best by the metric first.
         measured: Scores of one of them.
         margin: How far from the best counts as within noise, 0 or more.
-        chance: The largest AUC that a model without skill may have.
+        chance: The largest AUC that a model without skill may have: 0.5 and the noise of an AUC.
 
     Returns:
         Those within noise, then the others as they were.
@@ -55,11 +58,15 @@ def learned_first(
         value = measured(one).value
         return value is not None and best - value <= margin
 
-    def order(one: T) -> tuple[bool, bool, float]:
-        scores = measured(one)
-        ranks = scores.auc is not None and scores.auc > chance
-        loss = math.inf if scores.loss is None else scores.loss
-        return not scores.is_complete, not ranks, loss
+    close = list(filter(is_close, ranked))
+    areas = [s.auc for s in map(measured, close) if s.is_complete and s.auc is not None]
+    floors = chance, max(areas, default=chance) - (chance - CHANCE)
 
-    close = sorted(filter(is_close, ranked), key=order)
+    def order(one: T) -> tuple[bool, int, float]:
+        scores = measured(one)
+        auc = CHANCE if scores.auc is None else scores.auc
+        loss = math.inf if scores.loss is None else scores.loss
+        return not scores.is_complete, -sum(auc > floor for floor in floors), loss
+
+    close.sort(key=order)
     return close + [one for one in ranked if not is_close(one)]
