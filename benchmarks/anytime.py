@@ -18,8 +18,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from benchmarks.methods import METHODS, Method, run
 from benchmarks.records import HEADER, Record, line, medians
-from cotune.arguments import n_cores
 from cotune.data import load
+from cotune.engine.device import n_cores
 
 BUDGETS: dict[str, tuple[float, ...]] = {
     "fashion-mnist-small": (20, 120),

@@ -23,15 +23,15 @@ import torch
 
 from benchmarks.loops import lean_loop, tutorial_loop
 from benchmarks.tutorial_space import tutorial_space
-from cotune.arguments import PRECISIONS, n_cores
 from cotune.data import load, prepare
 from cotune.data.dataset import TrainingData
-from cotune.executors.base import Executor
-from cotune.executors.in_process import InProcessExecutor
-from cotune.executors.processes import ProcessExecutor
-from cotune.lanes import key_of
-from cotune.models import make_shape
-from cotune.results import TrialSpec, Value, Verdict
+from cotune.engine.device import PRECISIONS, n_cores
+from cotune.engine.lane import key_of
+from cotune.engine.networks import make_shape
+from cotune.records import TrialSpec, Value, Verdict
+from cotune.workers.base import Executor
+from cotune.workers.in_process import InProcessExecutor
+from cotune.workers.pool import ProcessExecutor
 
 _ROWS = 4_800
 _HEADER = f"{'':36}{'tutorial':>9}{'lean':>8}{'cotune':>8}{'floor':>8}  vs tutorial  vs lean  lanes"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from cotune.data.dataset import TrainingData
-from cotune.results import TrialSpec
+from cotune.records import TrialSpec
 
 
 def build(spec: TrialSpec, data: TrainingData) -> nn.Module:

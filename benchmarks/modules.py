@@ -19,13 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cotune.cohort import Cohort
-from cotune.cohort_module import ModuleCohort, SoloCohort
-from cotune.executors.launch import ENVIRONMENT
-from cotune.hyperparameters import defaults
-from cotune.lanes import Lane, start
-from cotune.models import OWN, OwnNetwork
-from cotune.results import TrialSpec
+from cotune.engine.cohorts.base import Cohort
+from cotune.engine.cohorts.module import ModuleCohort, SoloCohort
+from cotune.engine.lane import Lane, start
+from cotune.engine.networks import OWN, OwnNetwork
+from cotune.records import TrialSpec
+from cotune.space.hyperparameters import defaults
+from cotune.workers.launch import ENVIRONMENT
 
 _CLASSES = 10
 _ROUNDS = 7

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from benchmarks.engine import random_trials
-from cotune.arguments import n_cores
 from cotune.data import load, prepare
-from cotune.executors.processes import ProcessExecutor
-from cotune.results import TrialSpec, Verdict
-from cotune.schedules import SCHEDULES
+from cotune.engine.device import n_cores
+from cotune.engine.schedules import SCHEDULES
+from cotune.records import TrialSpec, Verdict
+from cotune.workers.pool import ProcessExecutor
 
 _RUNGS = (1, 3, 9)
 _AVERAGED = "constant, averaged"

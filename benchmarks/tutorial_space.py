@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from cotune.space import Space
-from cotune.space_yaml import read_space
+from cotune.space.space import Space
+from cotune.space.yaml import read_space
 
 PATH: Final = Path(__file__).with_suffix(".yaml")
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from cotune.cli import cotune as command
-from cotune.data import fashion_mnist
+from cotune.cli.main import cotune as command
+from cotune.data.builtin import fashion_mnist
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +36,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def commands_begin_now(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command counts its timeout from when its process began, which is pytest's."""
-    monkeypatch.setattr("cotune.cli._BEGAN", time.monotonic())
+    monkeypatch.setattr("cotune.cli.main._BEGAN", time.monotonic())
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ import torch
 from sklearn.datasets import load_digits
 
 from cotune.data.dataset import TrainingData
-from cotune.executors.base import Executor
-from cotune.modelfile import module_from_weights
-from cotune.models.mlp import MLPShape
-from cotune.results import Report, TrialSpec, Value, Verdict
+from cotune.engine.networks.mlp import MLPShape
+from cotune.inference.model_file import module_from_weights
+from cotune.records import Report, TrialSpec, Value, Verdict
+from cotune.workers.base import Executor
 
 RUN_SEED = 3
 SECONDS = 60.0  # for what takes a fraction of one, on a machine that is busy with other things

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from cotune.data.dataset import TrainingData
-from cotune.engine import Engine
-from cotune.lanes import Lane, start
-from cotune.results import Report, TrialSpec, Value, Verdict
-from cotune.runner import DeviceData
-from cotune.testing.reference import train_reference
+from cotune.engine.engine import Engine
+from cotune.engine.lane import Lane, start
+from cotune.engine.step import DeviceData
+from cotune.records import Report, TrialSpec, Value, Verdict
+from tests.support.reference import train_reference
 
 FLOAT32_TOLERANCE = 1e-5
 FLOAT64_TOLERANCE = 1e-10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-WORKERS = (b"cotune.executors.worker", b"cotune.objective_worker")
+WORKERS = (b"cotune.workers.training", b"cotune.workers.objective.worker")
 
 
 def workers_of(pid: int) -> list[int]:

@@ -10,20 +10,20 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import csv, parquet  # noqa: F401 -- so that no reader is the first to wait for it
 
-from cotune.checkpoint import saved_specs
 from cotune.data.dataset import Column
-from cotune.data.idx import read_idx
-from cotune.data.npy import read_npy
+from cotune.data.readers.idx import read_idx
+from cotune.data.readers.npy import read_npy
 from cotune.data.reading import read_data
-from cotune.data.tables import read_cells, read_table
-from cotune.enqueue import read_configurations
-from cotune.generations import Generations
-from cotune.modelfile import load_model
-from cotune.presets import load_space
-from cotune.rundir import RunDirectory
-from cotune.space_yaml import read_space
-from cotune.storage import load_study
-from cotune.training_log import TrainingLog
+from cotune.data.tables.tables import read_cells, read_table
+from cotune.engine.lane_state import saved_specs
+from cotune.inference.model_file import load_model
+from cotune.runs.checkpoint_store import Generations
+from cotune.runs.directory import RunDirectory
+from cotune.runs.training_log import TrainingLog
+from cotune.space.enqueue import read_configurations
+from cotune.space.presets import load_space
+from cotune.space.yaml import read_space
+from cotune.study.journal import load_study
 
 _SPACE = load_space("mlp")
 

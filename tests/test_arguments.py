@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from cotune import arguments
 from cotune.data import Dataset
+from cotune.data.reading import read_dataset
+from cotune.engine.device import DEVICES, n_cores, read_device
 from cotune.exceptions import DataError, SpaceError, UsageError
-from cotune.presets import load_space
+from cotune.space.given import read_space
+from cotune.space.presets import load_space
 
 NAMES = ("tpe", "random", "grid")
 
@@ -39,7 +42,7 @@ class TestNamed:
 
     def test_a_gpu_is_no_misspelt_cpu(self):
         with pytest.raises(UsageError, match=r"'gpu' is unknown; choose one of auto, cpu, cuda"):
-            arguments.named("gpu", arguments.DEVICES, "device")
+            arguments.named("gpu", DEVICES, "device")
 
 
 class TestNumbers:
@@ -80,7 +83,7 @@ class TestNumbers:
             lambda: arguments.positive(value, "workers"),
             lambda: arguments.read_seed(value),
             lambda: arguments.read_timeout(value, None),
-            lambda: arguments.read_device(value),
+            lambda: read_device(value),
         ):
             try:
                 read()
@@ -91,16 +94,16 @@ class TestNumbers:
 
 class TestDevice:
     def test_cpu_is_always_there(self):
-        assert arguments.read_device("cpu") == "cpu"
+        assert read_device("cpu") == "cpu"
 
     def test_auto_is_what_there_is(self):
         there = "cuda" if torch.cuda.is_available() else "cpu"
-        assert arguments.read_device("auto") == there
+        assert read_device("auto") == there
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
     def test_cuda_asked_for_and_absent(self):
         with pytest.raises(UsageError) as caught:
-            arguments.read_device("cuda")
+            read_device("cuda")
         message = "device: PyTorch finds no CUDA device here; use --device cpu"
         assert str(caught.value) == message
 
@@ -108,7 +111,7 @@ class TestDevice:
         with pytest.raises(
             UsageError, match=r"^device: 'tpu' is unknown; choose auto, cpu or cuda"
         ):
-            arguments.read_device("tpu")
+            read_device("tpu")
 
 
 class TestSpace:
@@ -116,43 +119,44 @@ class TestSpace:
         data = {"lr": {"type": "float", "low": 0.1, "high": 0.2}}
         path = tmp_path / "space.yaml"
         path.write_text("lr: {type: float, low: 0.1, high: 0.2}")
-        space = arguments.read_space(data)
+        space = read_space(data)
         assert space.to_dict() == data
-        assert arguments.read_space(space) is space
-        assert arguments.read_space(path).to_dict() == data
-        assert arguments.read_space(str(path)).to_dict() == data
-        assert arguments.read_space("mlp").to_dict() == load_space("mlp").to_dict()
+        assert read_space(space) is space
+        assert read_space(path).to_dict() == data
+        assert read_space(str(path)).to_dict() == data
+        assert read_space("mlp").to_dict() == load_space("mlp").to_dict()
 
     def test_no_space(self):
         with pytest.raises(SpaceError, match=r"did you mean mlp"):
-            arguments.read_space("mpl")
+            read_space("mpl")
 
 
 class TestData:
     def test_forms(self):
-        digits = arguments.read_dataset("digits")
+        digits = read_dataset("digits")
         assert isinstance(digits, Dataset)
-        assert arguments.read_dataset(digits) is digits
+        assert read_dataset(digits) is digits
         rows = np.arange(40, dtype=np.float32).reshape(20, 2)
-        pair = arguments.read_dataset((rows, np.arange(20) % 2))
+        pair = read_dataset((rows, np.arange(20) % 2))
         assert pair.input_shape == (2,)
 
     @pytest.mark.parametrize("data", [None, 5, (1, 2, 3), {"inputs": 1}])
     def test_none_of_them(self, data):
         with pytest.raises(UsageError, match=r"^data: give the name of a dataset, a path, a Data"):
-            arguments.read_dataset(data)
+            read_dataset(data)
 
     def test_unknown_name(self):
         with pytest.raises(DataError, match=r"did you mean digits"):
-            arguments.read_dataset("digit")
+            read_dataset("digit")
 
 
 def test_cores():
-    assert arguments.n_cores() >= 1
+    assert n_cores() >= 1
 
 
 def test_nothing_waits_for_pytorch():
     # Errors in plain arguments are said at once: PyTorch takes seconds to import.
-    code = "import sys, cotune.cli, cotune.arguments, cotune.study; print('torch' in sys.modules)"
+    modules = "cotune.cli.main, cotune.arguments, cotune.study.study"
+    code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

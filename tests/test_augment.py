@@ -10,11 +10,11 @@ import torch
 from sklearn.datasets import load_breast_cancer
 
 from cotune.api import run
-from cotune.augment import Augmentation
 from cotune.data import from_arrays
+from cotune.engine.augment import Augmentation
 from cotune.exceptions import UsageError
-from cotune.portfolio import portfolio
-from cotune.presets import PRESETS, load_space
+from cotune.space.portfolio import portfolio
+from cotune.space.presets import PRESETS, load_space
 from tests.parity import FLOAT64_TOLERANCE, check_against_reference, cnn, spec, train
 from tests.test_parity_cnn import colour, grey
 

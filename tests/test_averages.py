@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from cotune.engine import Engine
-from cotune.lanes import AVERAGE_EVERY, averages
-from cotune.models import MLPShape
-from cotune.runner import make_cohort, train_epoch
+from cotune.engine.engine import Engine
+from cotune.engine.lane import AVERAGE_EVERY, averages
+from cotune.engine.networks import MLPShape
+from cotune.engine.step import make_cohort, train_epoch
 from tests.parity import RUN_SEED, SINGLE, cnn, distance, go_on, same_bits, spec, start_lanes, train
 from tests.test_parity_cnn import grey
 

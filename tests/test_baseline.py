@@ -23,9 +23,9 @@ from sklearn.metrics import (
 )
 
 import cotune
-from cotune.baseline import baseline_scores, baseline_warning, mean_warning
-from cotune.cli import cotune as command
-from cotune.modelfile import signed
+from cotune.cli.main import cotune as command
+from cotune.inference.baseline import baseline_scores, baseline_warning, mean_warning
+from cotune.inference.model_file import signed
 
 SMALL = {"lr": {"type": "float", "low": 1e-3, "high": 1e-2}, "width": 16, "epochs": 3}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cotune.engine import Engine
-from cotune.results import DIRECTIONS
+from cotune.engine.engine import Engine
+from cotune.records import DIRECTIONS
 from tests.parity import RUN_SEED, SINGLE, go_on, same_bits, spec
 
 

@@ -10,10 +10,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from cotune import capacity, runner
-from cotune.capacity import MOST_LANES, Attempt, measure_lanes
 from cotune.data.dataset import TrainingData
-from cotune.runner import DeviceData
+from cotune.engine import lane_count as capacity
+from cotune.engine import step as runner
+from cotune.engine.lane_count import MOST_LANES, Attempt, measure_lanes
+from cotune.engine.step import DeviceData
 from tests.parity import CPU, SINGLE
 
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cotune.captured import CapturedStep
-from cotune.engine import Engine
-from cotune.results import TrialSpec
-from cotune.runner import make_cohort, train_epoch
-from cotune.schedules import SCHEDULES
+from cotune.engine.cuda_graph import CapturedStep
+from cotune.engine.engine import Engine
+from cotune.engine.schedules import SCHEDULES
+from cotune.engine.step import make_cohort, train_epoch
+from cotune.records import TrialSpec
 from tests.parity import CPU, RUN_SEED, SINGLE, cnn, distance, go_on, spec, start_lanes
 from tests.test_parity_cnn import grey
 

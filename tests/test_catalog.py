@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits, load_iris
 
-from cotune.data import check_learnable, entries, fashion_mnist, from_arrays, load
-from cotune.data.catalog import cache_folder
-from cotune.data.idx import read_idx
+from cotune.data import check_learnable, entries, from_arrays, load
+from cotune.data.builtin import fashion_mnist
+from cotune.data.builtin.catalog import cache_folder
+from cotune.data.readers.idx import read_idx
 from cotune.exceptions import DataError, StorageError
 
 NAMES = [file.stem for file in fashion_mnist._FILES]

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from cotune.checkpoint import load_lanes, save_lanes, saved_specs
-from cotune.engine import Engine
+from cotune.engine.engine import Engine
+from cotune.engine.lane_state import load_lanes, save_lanes, saved_specs
 from cotune.exceptions import StorageError
-from cotune.generations import Generations
-from cotune.results import TrialSpec
+from cotune.records import TrialSpec
+from cotune.runs.checkpoint_store import Generations
 from tests.parity import CPU, RUN_SEED, SINGLE, cnn, go_on, same_bits, spec, start_lanes
 from tests.test_parity_cnn import grey
 

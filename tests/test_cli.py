@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from cotune.results import Summary
-from cotune.rundir import RunDirectory
+from cotune.records import Summary
+from cotune.runs.directory import RunDirectory
 from cotune.version import VERSION
 
 SPACE = "lr: {type: float, low: 0.001, high: 0.1, log: true}\n"

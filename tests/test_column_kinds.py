@@ -15,7 +15,7 @@ import cotune
 from cotune.data import Dataset
 from cotune.data.dataset import Reading
 from cotune.data.reading import read_data
-from cotune.data.tables import read_cells
+from cotune.data.tables.tables import read_cells
 from cotune.exceptions import DataError, UsageError
 
 ROWS = 60

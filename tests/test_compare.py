@@ -23,14 +23,14 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 import cotune
-from cotune.best_so_far import band, best_so_far, reached, sampled
-from cotune.cli import main
-from cotune.comparison import Comparison, Ended, SearchRecord, cells
+from cotune.cli.main import main
 from cotune.data import load
 from cotune.data.dataset import Dataset
-from cotune.presets import load_space
-from cotune.rundir import RunDirectory
-from cotune.terminal_comparison import draw
+from cotune.report.terminal.comparison import draw
+from cotune.runs.directory import RunDirectory
+from cotune.space.presets import load_space
+from cotune.tuning.best_so_far import band, best_so_far, reached, sampled
+from cotune.tuning.comparison import Comparison, Ended, SearchRecord, cells
 
 LINE = ["compare", "digits", "--workers", "1", "--lanes", "2"]
 SPACE = """

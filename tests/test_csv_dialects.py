@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from cotune.cli import cotune as command
+from cotune.cli.main import cotune as command
 from cotune.data.reading import read_data
 from cotune.exceptions import DataError
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cotune.data import download
+from cotune.data.builtin import download
 from cotune.exceptions import DataError, StorageError
 
 CONTENTS = np.random.default_rng(0).bytes(200_000)
@@ -172,7 +172,7 @@ def test_bar_on_a_terminal(server, tmp_path):
     server.answers["/file.bin"] = [server.body(CONTENTS)]
     ours, theirs = pty.openpty()
     code = (
-        "from pathlib import Path; from cotune.data.download import fetch; "
+        "from pathlib import Path; from cotune.data.builtin.download import fetch; "
         f"fetch('file.bin', [{server.url!r}], Path({str(tmp_path)!r}), "
         f"size={len(CONTENTS)}, md5={MD5!r})"
     )

@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from cotune import cohort_cnn
-from cotune.cohort_mlp import MLPCohort
 from cotune.data.dataset import TrainingData
-from cotune.lanes import Lane
-from cotune.results import Value
+from cotune.engine.cohorts import cnn as cohort_cnn
+from cotune.engine.cohorts.mlp import MLPCohort
+from cotune.engine.lane import Lane
+from cotune.records import Value
 from tests.parity import cnn, spec, start_lanes
 
 BATCH, WIDTH = 400, 50

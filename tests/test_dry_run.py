@@ -13,13 +13,13 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from cotune.cli import cotune as command
+from cotune.cli.dry_run import print_dry_run
+from cotune.cli.main import cotune as command
 from cotune.data import from_arrays
 from cotune.data.dataset import Column, Dataset, Source
-from cotune.dry_run import print_dry_run
 from cotune.exceptions import DataError, SpaceError
-from cotune.options import Options, Resources
-from cotune.presets import load_space
+from cotune.runs.config import Options, Resources
+from cotune.space.presets import load_space
 from tests.processes import workers_of
 
 

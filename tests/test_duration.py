@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cotune.duration import format_duration, parse_duration
 from cotune.exceptions import UsageError
+from cotune.text import format_duration, parse_duration
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import cotune
-from cotune.rundir import RunDirectory
+from cotune.runs.directory import RunDirectory
 
 PATIENCE = 2
 SPACE = {

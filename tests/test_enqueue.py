@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cotune.enqueue import check_configurations, read_configurations
 from cotune.exceptions import SpaceError
-from cotune.presets import load_space
+from cotune.space.enqueue import check_configurations, read_configurations
+from cotune.space.presets import load_space
 
 MLP = load_space("mlp")
 

@@ -12,8 +12,9 @@ from sklearn.datasets import load_iris
 
 import cotune
 from cotune.data import load, prepare
-from cotune.engine import Engine
-from cotune.ensemble import (
+from cotune.engine.engine import Engine
+from cotune.exceptions import ModelFileError
+from cotune.inference.ensemble import (
     Candidate,
     Ensemble,
     load_ensemble,
@@ -21,10 +22,9 @@ from cotune.ensemble import (
     save_ensemble,
     select_greedily,
 )
-from cotune.exceptions import ModelFileError
-from cotune.modelfile import signed
-from cotune.presets import load_space
-from cotune.results import TrialSpec, Verdict
+from cotune.inference.model_file import signed
+from cotune.records import TrialSpec, Verdict
+from cotune.space.presets import load_space
 
 CLASSES = tuple(str(digit) for digit in range(10))
 DATA, PREPROCESSING = prepare(load("digits"), seed=0)

@@ -17,10 +17,10 @@ import pytest
 
 from cotune.data.dataset import TrainingData
 from cotune.exceptions import StorageError
-from cotune.executors.base import Executor, worth_filling
-from cotune.executors.in_process import InProcessExecutor
-from cotune.executors.processes import ProcessExecutor
-from cotune.results import Report
+from cotune.records import Report
+from cotune.workers.base import Executor, worth_filling
+from cotune.workers.in_process import InProcessExecutor
+from cotune.workers.pool import ProcessExecutor
 from tests.executor_contract import (
     DATA,
     QUICK_SECONDS,
@@ -353,8 +353,8 @@ DRIVER = """
     import signal, time
     import numpy as np
     from cotune.data.dataset import TrainingData
-    from cotune.executors.processes import ProcessExecutor
-    from cotune.results import TrialSpec
+    from cotune.workers.pool import ProcessExecutor
+    from cotune.records import TrialSpec
 
     def trial(number, width):
         params = {"optimizer": "sgd", "lr": 1e-3, "n_layers": 3, "width": width, "batch_size": 2}

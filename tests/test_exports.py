@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 import cotune
 from cotune.data import Standardize
-from cotune.data.tables import read_cells
+from cotune.data.tables.tables import read_cells
 from cotune.exceptions import CotuneError, ModelFileError, StorageError, UsageError
-from cotune.exports import FORMATS, TOLERANCE, write_checked
-from cotune.modelfile import Classifier
-from cotune.predictions import Predictor
+from cotune.inference.export import FORMATS, TOLERANCE, write_checked
+from cotune.inference.model_file import Classifier
+from cotune.inference.predict import Predictor
 from tests.test_cli import cotune as command
 from tests.test_predictions import wine
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from cotune.data import load, prepare
-from cotune.executors.in_process import InProcessExecutor
-from cotune.finalists import play_off, prefer
-from cotune.results import Finalist, Report, TrialResult, TrialSpec, Value
-from cotune.retrain import Training, retrain
-from cotune.space_yaml import space_from_dict
+from cotune.records import Finalist, Report, TrialResult, TrialSpec, Value
+from cotune.space.yaml import space_from_dict
+from cotune.tuning.finalists import play_off, prefer
+from cotune.tuning.full_training import Training, retrain
+from cotune.workers.in_process import InProcessExecutor
 
 SPACE = space_from_dict({"width": {"type": "int", "low": 8, "high": 64, "step": 8}})
 

@@ -8,12 +8,12 @@ from click.testing import CliRunner
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 import cotune
-from cotune.arguments import read_fixed
-from cotune.cli import cotune as command
+from cotune.cli.main import cotune as command
 from cotune.data import from_arrays
 from cotune.exceptions import SpaceError, UsageError
-from cotune.presets import load_space
-from cotune.space_yaml import fix, space_from_dict
+from cotune.space.given import read_fixed
+from cotune.space.presets import load_space
+from cotune.space.yaml import fix, space_from_dict
 from tests.test_no_test_set import X, Y
 
 CONDITIONAL = space_from_dict(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cotune.cli import main
+from cotune.cli.main import main
 from cotune.data import Dataset, Standardize
-from cotune.data.part_names import EVALUATION, TEST, TRAIN, VALIDATION, part_ranks
+from cotune.data.readers.part_names import EVALUATION, TEST, TRAIN, VALIDATION, part_ranks
 from cotune.data.reading import read_data, read_inputs
 from cotune.exceptions import DataError
 from tests.pictures import CLASSES, write_images, write_parts

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cotune.data import load, prepare
 from cotune.data.dataset import TrainingData
 from cotune.data.splits import further_folds
-from cotune.engine import Engine
+from cotune.engine.engine import Engine
 from tests.parity import RUN_SEED, SINGLE, go_on, same_bits, spec
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from cotune.cli import cotune as command
+from cotune.cli.main import cotune as command
 
 GOLDEN = Path(__file__).parent / "golden"
 CLOCK = ("seconds",)  # columns that no two runs share

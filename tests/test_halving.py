@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cotune.halving import Halving
+from cotune.study.halving import Halving
 
 
 def test_a_third_of_a_rung_goes_on_whatever_the_order() -> None:

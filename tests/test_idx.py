@@ -9,7 +9,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from cotune.data.idx import read_idx
+from cotune.data.readers.idx import read_idx
 from cotune.exceptions import DataError
 
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cotune.cli import main
+from cotune.cli.main import main
 from cotune.data import Standardize
 from cotune.data.dataset import Reading
 from cotune.data.reading import read_data, read_inputs

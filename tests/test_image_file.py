@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from cotune.data.image_folder import ImageRows, read_image_folder
+from cotune.data.readers.image_folder import ImageRows, read_image_folder
 from cotune.data.reading import read_data
 from cotune.exceptions import DataError
 from tests.pictures import write_images

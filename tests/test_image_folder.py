@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cotune.data.image_folder import read_image_folder, read_images
+from cotune.data.readers.image_folder import read_image_folder, read_images
 from cotune.exceptions import DataError
 
 GREY = np.arange(64, dtype=np.uint8).reshape(8, 8) * 3

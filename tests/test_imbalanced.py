@@ -15,11 +15,11 @@ from sklearn.metrics import (
 )
 
 import cotune
-from cotune.arguments import fit_space
 from cotune.data import from_arrays
-from cotune.portfolio import portfolio
-from cotune.replay import replay
-from cotune.rundir import RunDirectory
+from cotune.runs.directory import RunDirectory
+from cotune.space.portfolio import portfolio
+from cotune.tuning.fit_space import fit_space
+from cotune.tuning.reproduce import replay
 
 
 def check_test_scores(result: cotune.RunResult, data: cotune.Dataset) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,17 @@ from click.testing import CliRunner
 from torch import nn
 
 import cotune
-from cotune.cli import cotune as command
+from cotune.cli.main import cotune as command
 from cotune.data import Standardize, from_arrays, load, prepare
-from cotune.data.channels import find_channels
-from cotune.data.preprocess import preprocessing_from_json
-from cotune.data.raw_rows import RawRows
-from cotune.data.treatment import Treatment
-from cotune.engine import Engine
+from cotune.data.preprocessing.channels import find_channels
+from cotune.data.preprocessing.preprocess import preprocessing_from_json
+from cotune.data.preprocessing.raw_rows import RawRows
+from cotune.data.preprocessing.treatment import Treatment
+from cotune.engine.engine import Engine
+from cotune.engine.networks import OWN, OwnNetwork
 from cotune.exceptions import DataError, ModelFileError, UsageError
-from cotune.hyperparameters import defaults
-from cotune.models import OWN, OwnNetwork
-from cotune.results import TrialSpec
+from cotune.records import TrialSpec
+from cotune.space.hyperparameters import defaults
 
 WORDS, LENGTH = 30, 8
 DIGITS: Any = load("digits").inputs
@@ -109,7 +108,7 @@ class TestWholeNumbers:
         data, _ = prepare(from_arrays(TOKENS, LABELS), seed=0, treatment=Treatment("int64"))
         assert data.inputs.dtype == np.int64
         params = {**defaults(OWN), **FAST, "model": OWN, "width": 8}
-        engine = Engine(replace(data, own=OwnNetwork(plain)), 0, max_lanes=4)
+        engine = Engine(data, 0, max_lanes=4, own=OwnNetwork(plain))
         engine.add([TrialSpec(number, params, number) for number in range(3)])
         reports = engine.step()
         assert [(report.lanes, report.alone, report.error) for report in reports] == [

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import cotune
-from cotune.data.row_digests import row_digests, rows_fingerprint
+from cotune.data.known_rows import parts_of
+from cotune.data.row_hashes import row_digests, rows_fingerprint
 from cotune.exceptions import UsageError
-from cotune.known_rows import parts_of
-from cotune.retest import retest
-from cotune.rundir import RunDirectory
+from cotune.runs.directory import RunDirectory
+from cotune.tuning.retest import retest
 from tests.formats import digits, write_idx, write_pngs
 
 IMAGES, LABELS = digits(300)

@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 import torch
 
-from cotune import cohort_mlp, engine, runner
-from cotune.engine import Engine
-from cotune.results import Report, TrialSpec, Value
+from cotune.engine import engine
+from cotune.engine import step as runner
+from cotune.engine.cohorts import mlp as cohort_mlp
+from cotune.engine.engine import Engine
+from cotune.records import Report, TrialSpec, Value
 from tests.parity import RUN_SEED, SINGLE, cnn, digits, distance, go_on, same_bits, spec, train
 
 MESSAGE = "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
@@ -218,8 +220,8 @@ class TestStart:
 LIMITED = """
     import json, resource, sys
     import torch
-    from cotune.engine import Engine
-    from cotune.results import Verdict
+    from cotune.engine.engine import Engine
+    from cotune.records import Verdict
     from tests.test_memory import limited_data, limited_specs
 
     torch.set_num_threads(1)

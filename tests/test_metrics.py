@@ -15,7 +15,7 @@ from sklearn.metrics import (
 )
 
 from cotune.metrics import balanced_accuracy, macro_auc, macro_f1, scores_of
-from cotune.noise import standard_error
+from cotune.standard_error import standard_error
 
 RANDOM = np.random.default_rng(8)
 

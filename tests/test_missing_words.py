@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import cotune
-from cotune.cli import cotune as command
+from cotune.cli.main import cotune as command
 from cotune.data.dataset import Dataset
 from cotune.data.reading import read_data
 from cotune.exceptions import DataError

@@ -16,11 +16,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cotune.data import Standardize
+from cotune.engine.networks import CNN, MLP, CNNShape, MLPShape
+from cotune.engine.networks.custom.lane_dropout import dropout_rates_of
 from cotune.exceptions import ModelFileError, StorageError
-from cotune.hyperparameters import MAX_LAYERS
-from cotune.modelfile import Classifier, load_model, module_from_weights, save_model, signed
-from cotune.models import CNN, MLP, CNNShape, MLPShape
-from cotune.models.lane_dropout import dropout_rates_of
+from cotune.inference.model_file import (
+    Classifier,
+    load_model,
+    module_from_weights,
+    save_model,
+    signed,
+)
+from cotune.space.hyperparameters import MAX_LAYERS
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
 

@@ -11,12 +11,12 @@ from click.testing import CliRunner
 from sklearn.datasets import load_iris
 
 import cotune
-from cotune.cli import cotune as command
+from cotune.cli.main import cotune as command
 from cotune.data import from_arrays
 from cotune.exceptions import DataError, UsageError
-from cotune.observer import Observer
-from cotune.results import Report, TrialResult, TrialSpec
-from cotune.retest import retest
+from cotune.records import Report, TrialResult, TrialSpec
+from cotune.tuning.observer import Observer
+from cotune.tuning.retest import retest
 from tests.test_report import text_of
 
 X, Y = load_iris(return_X_y=True)

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cotune.data import npy
-from cotune.data.named_arrays import read_inputs, read_labelled
-from cotune.data.npy import read_npy
-from cotune.data.npz import open_npz
+from cotune.data.readers import npy
+from cotune.data.readers.named_arrays import read_inputs, read_labelled
+from cotune.data.readers.npy import read_npy
+from cotune.data.readers.npz import open_npz
 from cotune.exceptions import DataError
 
 ROWS = np.arange(24, dtype=np.uint8).reshape(6, 2, 2)

@@ -20,11 +20,11 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 import cotune
-from cotune.cli import main
+from cotune.cli.main import main
 from cotune.exceptions import ModelFileError, NoUsableTrialError, UsageError
-from cotune.executors.objective_processes import Call, Event, ObjectiveProcesses
-from cotune.objective import plan_repeats
-from cotune.objective_source import Source
+from cotune.tuning.objective import plan_repeats
+from cotune.workers.objective.pool import Call, Event, ObjectiveProcesses
+from cotune.workers.objective.source import Source
 from tests.processes import lives, workers_of
 
 # As in Optuna's tutorials; it runs its study where it is not guarded against being imported.

@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 import cotune
-from cotune.cli import main
+from cotune.cli.main import main
 from tests.test_objective import ended, plain_study, table
 
 HEAD = "import os, sys, pathlib, optuna\n"

@@ -9,9 +9,9 @@ import pytest
 
 import cotune
 from cotune.arguments import read_metrics
-from cotune.costs import measure_cost
+from cotune.engine.secondary_objectives import measure_cost
 from cotune.exceptions import UsageError
-from cotune.presets import load_space
+from cotune.space.presets import load_space
 
 MLP = load_space("mlp").complete({"n_layers": 1, "width": 8})
 

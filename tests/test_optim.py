@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cotune.optim import MOMENTS, Rates, update
+from cotune.engine.optim import MOMENTS, Rates, update
 
 LR = [3e-2, 1e-3, 1e-4, 3e-1, 5e-3]
 DECAY = [0.0, 1e-2, 1e-1, 0.0, 3e-2]

@@ -15,11 +15,11 @@ import torch
 import yaml
 
 import cotune
-from cotune.cli import main
+from cotune.cli.main import main
 from cotune.data.reading import read_data
 from cotune.exceptions import StorageError, UsageError
-from cotune.replay import replay
-from cotune.retest import retest
+from cotune.tuning.reproduce import replay
+from cotune.tuning.retest import retest
 from tests.formats import digits, write_all
 
 IMAGES, LABELS = digits(400)

@@ -17,18 +17,18 @@ from click.testing import CliRunner
 from torch import nn
 
 import cotune
-from cotune.cli import cotune as command
+from cotune.cli.main import cotune as command
 from cotune.data.dataset import TrainingData
-from cotune.engine import Engine
+from cotune.engine.engine import Engine
+from cotune.engine.networks import OWN, OwnNetwork, load_own
+from cotune.engine.networks.custom.lane_dropout import LaneDropout
+from cotune.engine.networks.custom.space import OwnSpace
+from cotune.engine.networks.custom.structure import structure_of
+from cotune.engine.step import row_order
 from cotune.exceptions import SpaceError, UsageError
-from cotune.hyperparameters import defaults
-from cotune.models import OWN, OwnNetwork, load_own
-from cotune.models.lane_dropout import LaneDropout
-from cotune.models.structure import structure_of
-from cotune.own_space import OwnSpace
-from cotune.presets import training_entries
-from cotune.results import Report, TrialSpec, Verdict
-from cotune.runner import row_order
+from cotune.records import Report, TrialSpec, Verdict
+from cotune.space.hyperparameters import defaults
+from cotune.space.presets import training_entries
 
 ROWS, TOKENS, WIDTH, CLASSES = 96, 4, 8, 3
 
@@ -122,7 +122,7 @@ def recurrent(trial):
     return Recurrent()
 
 
-def make_data(own, seed=0):
+def make_data(seed=0):
     random = np.random.default_rng(seed)
     labels = random.integers(0, CLASSES, ROWS)
     inputs = random.normal(size=(ROWS, TOKENS * WIDTH)) + labels[:, None] * 0.5
@@ -132,7 +132,6 @@ def make_data(own, seed=0):
         n_train=64,
         n_classes=CLASSES,
         input_shape=(TOKENS, WIDTH),
-        own=own,
     )
 
 
@@ -180,13 +179,13 @@ def by_hand(build, one: TrialSpec, data: TrainingData) -> nn.Module:
 class TestTogether:
     @pytest.mark.parametrize("build", [attention, convolutions, encoder, causal])
     def test_lanes_are_trained_as_plain_pytorch_trains_them(self, build):
-        data = make_data(OwnNetwork(build))
+        data, own = make_data(), OwnNetwork(build)
         specs = [
             spec(0, 1e-2),
             spec(1, 1e-3, label_smoothing=0.2),
             spec(2, 3e-2, optimizer="sgd", weight_decay=0.01),
         ]
-        engine = Engine(data, 0, max_lanes=4)
+        engine = Engine(data, 0, max_lanes=4, own=own)
         reports = train(engine, specs)
         assert {report.lanes for own in reports.values() for report in own} == {3}
         rows = torch.from_numpy(data.inputs)
@@ -200,48 +199,48 @@ class TestTogether:
                 torch.testing.assert_close(again.eval()(rows), expected(rows), rtol=2e-3, atol=2e-3)
 
     def test_a_lane_that_explodes_leaves_the_bits_of_the_others(self):
-        data = make_data(OwnNetwork(attention))
+        data, own = make_data(), OwnNetwork(attention)
         good = [spec(0, dropout=0.3), spec(1)]
-        alone = Engine(data, 0, max_lanes=4)
+        alone = Engine(data, 0, max_lanes=4, own=own)
         calm = train(alone, [*good, spec(2)])
-        beside = Engine(data, 0, max_lanes=4)
+        beside = Engine(data, 0, max_lanes=4, own=own)
         wild = train(beside, [*good, spec(2, 1e30, optimizer="sgd")])
         assert wild[2][0].error
         first = [(r.train_loss, r.scores) for n in (0, 1) for r in calm[n][:1]]
         assert first == [(r.train_loss, r.scores) for n in (0, 1) for r in wild[n][:1]]
 
     def test_dropout_rates_differ_and_widths_do_not_mix(self):
-        data = make_data(OwnNetwork(perceptron))
+        data, own = make_data(), OwnNetwork(perceptron)
         specs = [
             spec(0, width=4, dropout=0.0),
             spec(1, width=4, dropout=0.5),
             spec(2, width=8, dropout=0.5),
         ]
-        reports = train(Engine(data, 0, max_lanes=4), specs)
+        reports = train(Engine(data, 0, max_lanes=4, own=own), specs)
         assert [reports[number][0].lanes for number in range(3)] == [2, 2, 1]
         assert not any(report.alone for own in reports.values() for report in own)
 
     def test_the_noise_of_a_lane_is_its_own(self):
         """Alone or in company, up to rounding."""
-        data = make_data(OwnNetwork(perceptron))
+        data, own = make_data(), OwnNetwork(perceptron)
         one = spec(0, width=8, dropout=0.5)
         company = [one, spec(1, width=8, dropout=0.2), spec(2, width=8, dropout=0.4)]
-        together = train(Engine(data, 0, max_lanes=4), company)[0]
-        alone = train(Engine(data, 0, max_lanes=4), [one])[0]
+        together = train(Engine(data, 0, max_lanes=4, own=own), company)[0]
+        alone = train(Engine(data, 0, max_lanes=4, own=own), [one])[0]
         assert [r.train_loss for r in alone] == pytest.approx(
             [r.train_loss for r in together], rel=1e-4
         )
 
     def test_lanes_go_on_from_a_checkpoint_to_the_last_bit(self, tmp_path):
-        data = make_data(OwnNetwork(attention))
+        data, own = make_data(), OwnNetwork(attention)
         specs = [spec(0, dropout=0.3), spec(1, 1e-3)]
-        whole = train(Engine(data, 0, max_lanes=4), specs)
-        first = Engine(data, 0, max_lanes=4)
+        whole = train(Engine(data, 0, max_lanes=4, own=own), specs)
+        first = Engine(data, 0, max_lanes=4, own=own)
         first.add(specs)
         reports = first.step()
         first.apply([Verdict(report.number, False) for report in reports])
         first.save(tmp_path / "lanes.safetensors")
-        second = Engine(data, 0, max_lanes=4)
+        second = Engine(data, 0, max_lanes=4, own=own)
         second.resume(specs, [tmp_path / "lanes.safetensors"])
         rest = second.step()
         assert [(r.epoch, r.train_loss, r.scores) for r in rest] == [
@@ -276,14 +275,14 @@ def shuffled(trial):
 class TestConstants:
     @pytest.mark.parametrize(("build", "lanes"), [(masked, 2), (shuffled, 1)])
     def test_are_left_to_the_network(self, build, lanes):
-        data = make_data(OwnNetwork(build))
-        reports = train(Engine(data, 0, max_lanes=4), [spec(0), spec(1)])
+        data, own = make_data(), OwnNetwork(build)
+        reports = train(Engine(data, 0, max_lanes=4, own=own), [spec(0), spec(1)])
         assert {r.lanes for own in reports.values() for r in own} == {lanes}
         assert not any(r.error for own in reports.values() for r in own)
 
     def test_are_in_the_final_model_as_in_its_training(self, tmp_path):
         """A permutation of the inputs that another seed makes would turn it into a guesser."""
-        data = make_data(OwnNetwork(shuffled))
+        data = make_data()
         labels = np.concatenate([data.labels] * 2)
         rows = np.concatenate([data.inputs] * 2).reshape(-1, TOKENS, WIDTH) * 4
         result = cotune.run(
@@ -306,9 +305,9 @@ class TestConstants:
 
 class TestAlone:
     def test_what_vmap_refuses_trains_alone_and_says_why(self):
-        data = make_data(OwnNetwork(recurrent))
+        data, own = make_data(), OwnNetwork(recurrent)
         specs = [spec(0), spec(1, 3e-2)]
-        engine = Engine(data, 0, max_lanes=4)
+        engine = Engine(data, 0, max_lanes=4, own=own)
         reports = train(engine, specs)
         for one in specs:
             assert [report.lanes for report in reports[one.number]] == [1, 1, 1]
@@ -329,8 +328,8 @@ class TestAlone:
             def forward(self, rows):
                 return F.linear(rows.flatten(1), self.kept[0], self.head.bias)
 
-        data = make_data(OwnNetwork(lambda trial: Hidden()))
-        reports = train(Engine(data, 0, max_lanes=4), [spec(0), spec(1)])
+        data, own = make_data(), OwnNetwork(lambda trial: Hidden())
+        reports = train(Engine(data, 0, max_lanes=4, own=own), [spec(0), spec(1)])
         assert "differ" in reports[0][0].alone
         assert reports[0][-1].train_loss < reports[0][0].train_loss
 
@@ -345,8 +344,8 @@ class TestAlone:
                     raise RuntimeError("sixteen is too many")
                 return self.head(rows.flatten(1))
 
-        data = make_data(OwnNetwork(lambda trial: Fragile()))
-        (report,) = train(Engine(data, 0, max_lanes=4), [spec(0)])[0]
+        data, own = make_data(), OwnNetwork(lambda trial: Fragile())
+        (report,) = train(Engine(data, 0, max_lanes=4, own=own), [spec(0)])[0]
         assert "sixteen is too many" in str(report.error)
         assert Path(__file__).name in str(report.error)
 

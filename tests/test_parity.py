@@ -11,14 +11,14 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score, roc_auc_score
 
-from cotune.engine import Engine
-from cotune.lanes import Lane
-from cotune.modelfile import module_from_weights
-from cotune.models import MLPShape
-from cotune.optim import MOMENTS
-from cotune.results import TrialSpec, Value, Verdict
-from cotune.runner import evaluate, make_cohort, row_order, train_epoch
-from cotune.schedules import SCHEDULES
+from cotune.engine.engine import Engine
+from cotune.engine.lane import Lane
+from cotune.engine.networks import MLPShape
+from cotune.engine.optim import MOMENTS
+from cotune.engine.schedules import SCHEDULES
+from cotune.engine.step import evaluate, make_cohort, row_order, train_epoch
+from cotune.inference.model_file import module_from_weights
+from cotune.records import TrialSpec, Value, Verdict
 from tests.parity import (
     DOUBLE,
     FLOAT32_TOLERANCE,

@@ -18,18 +18,18 @@ import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits, load_sample_images
 
-from cotune.cohort_cnn import CNNCohort
 from cotune.data import Standardize
 from cotune.data.dataset import TrainingData
-from cotune.engine import Engine
+from cotune.engine.cohorts.cnn import CNNCohort
+from cotune.engine.engine import Engine
+from cotune.engine.lane import Lane
+from cotune.engine.networks import CNNShape, make_shape
+from cotune.engine.optim import MOMENTS
+from cotune.engine.schedules import SCHEDULES
+from cotune.engine.step import make_cohort, train_epoch
 from cotune.exceptions import DataError
-from cotune.lanes import Lane
-from cotune.modelfile import Classifier, load_model, module_from_weights, save_model
-from cotune.models import CNNShape, make_shape
-from cotune.optim import MOMENTS
-from cotune.results import TrialSpec, Value
-from cotune.runner import make_cohort, train_epoch
-from cotune.schedules import SCHEDULES
+from cotune.inference.model_file import Classifier, load_model, module_from_weights, save_model
+from cotune.records import TrialSpec, Value
 from tests.parity import (
     FLOAT32_TOLERANCE,
     FLOAT64_TOLERANCE,

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from cotune.data.dataset import TrainingData
-from cotune.optim import MOMENTS
-from cotune.results import TrialSpec, Value
-from cotune.schedules import SCHEDULES
-from cotune.testing.reference import train_reference
+from cotune.engine.optim import MOMENTS
+from cotune.engine.schedules import SCHEDULES
+from cotune.records import TrialSpec, Value
+from tests.support.reference import train_reference
 from tests.parity import (
     FLOAT32_TOLERANCE,
     FLOAT64_TOLERANCE,

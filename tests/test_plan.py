@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cotune.plan import Plan, survivors
+from cotune.tuning.time_plan import Plan, survivors
 
 seconds = st.floats(0.01, 1e4)
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from cotune.portfolio import portfolio
-from cotune.presets import PRESETS, load_space
-from cotune.space_yaml import space_from_dict
+from cotune.space.portfolio import portfolio
+from cotune.space.presets import PRESETS, load_space
+from cotune.space.yaml import space_from_dict
 
 
 @pytest.mark.parametrize("preset", PRESETS)

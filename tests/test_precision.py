@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from cotune.engine import Engine
+from cotune.engine.engine import Engine
 from tests.parity import RUN_SEED, SINGLE, cnn, distance, go_on, spec
 from tests.test_parity_cnn import grey
 from tests.test_parity_options import OPTIONS, of_all_options, skewed

@@ -22,12 +22,12 @@ from sklearn.datasets import load_digits, load_wine
 from sklearn.metrics import roc_auc_score
 
 import cotune
-from cotune.cli import cotune as command
-from cotune.data.tables import read_cells
-from cotune.evaluation import class_indices
+from cotune.cli.main import cotune as command
+from cotune.data.tables.tables import read_cells
 from cotune.exceptions import DataError, ModelFileError, UsageError
-from cotune.predictions import Predictions
-from cotune.rundir import RunDirectory
+from cotune.inference.evaluate import class_indices
+from cotune.inference.predict import Predictions
+from cotune.runs.directory import RunDirectory
 from tests.test_cli import cotune as in_a_process
 
 KINDS = ("Barolo", "Grignolino, red", 'the "third"')

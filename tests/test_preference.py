@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 import cotune
-from cotune.finalists import prefer_learned
-from cotune.preference import Measured, learned_first
-from cotune.results import Finalist
+from cotune.records import Finalist
+from cotune.tuning.finalists import prefer_learned
+from cotune.tuning.preference import Measured, learned_first
 
 
 class TestLearnedFirst:

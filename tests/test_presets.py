@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from cotune.exceptions import SpaceError
-from cotune.presets import PRESETS, load_space
-from cotune.space import describe
+from cotune.space.presets import PRESETS, load_space
+from cotune.space.space import describe
 
 MLP: dict[str, dict[str, Any]] = {
     "n_layers": {"type": "int", "low": 1, "high": 5},

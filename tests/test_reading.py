@@ -21,8 +21,8 @@ from sklearn.datasets import load_wine
 from torch.utils.data import TensorDataset
 
 from cotune.data import Dataset, Standardize, TablePreprocessing, load, prepare
-from cotune.data.fashion_mnist import read_part
-from cotune.data.image_tree import is_image
+from cotune.data.builtin.fashion_mnist import read_part
+from cotune.data.readers.image_tree import is_image
 from cotune.data.reading import check_path, read_data, read_inputs
 from cotune.data.splits import parts_of_rows
 from cotune.exceptions import DataError, UsageError

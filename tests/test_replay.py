@@ -15,13 +15,13 @@ import torch
 import yaml
 
 import cotune
-from cotune.cli import main
+from cotune.cli.main import main
 from cotune.exceptions import CotuneError, UsageError
-from cotune.replay import TOLERANCE, replay
-from cotune.results import Report
-from cotune.rundir import RunDirectory
-from cotune.space_yaml import space_from_dict
-from cotune.study import trial_spec
+from cotune.records import Report
+from cotune.runs.directory import RunDirectory
+from cotune.space.yaml import space_from_dict
+from cotune.study.study import trial_spec
+from cotune.tuning.reproduce import TOLERANCE, replay
 
 SPACE = {
     "lr": {"type": "float", "low": 0.001, "high": 0.01, "log": True},
@@ -170,7 +170,9 @@ def test_a_gpu_that_is_not_here(copy: Path, monkeypatch) -> None:
 
 def test_a_training_that_fails_now(alone: Path, monkeypatch) -> None:
     failed = Report(3, 1, 1.0, 0.5, {"accuracy": 0.5}, 0.1, 8, error="it became NaN")
-    monkeypatch.setattr("cotune.replay._executor", lambda *arguments: contextlib.nullcontext())
-    monkeypatch.setattr("cotune.replay._train", lambda *arguments: iter([failed]))
+    monkeypatch.setattr(
+        "cotune.tuning.reproduce._executor", lambda *arguments: contextlib.nullcontext()
+    )
+    monkeypatch.setattr("cotune.tuning.reproduce._train", lambda *arguments: iter([failed]))
     with pytest.raises(CotuneError, match="trial 3: epoch 1: it became NaN"):
         replay(alone, 3)

@@ -26,11 +26,11 @@ from sklearn.metrics import f1_score, log_loss
 from sklearn.neural_network import MLPClassifier
 
 from cotune.exceptions import StorageError
+from cotune.records import FinalResult, Report, State, Summary, TrialResult, Value
 from cotune.report import build_report
-from cotune.report.chart import focus
-from cotune.report.curve_charts import thinned
-from cotune.results import FinalResult, Report, State, Summary, TrialResult, Value
-from cotune.rundir import RunDirectory
+from cotune.report.html.chart import focus
+from cotune.report.html.curve_charts import thinned
+from cotune.runs.directory import RunDirectory
 
 HYPERPARAMETERS = (
     "n_layers",
@@ -457,7 +457,7 @@ def test_an_earlier_report_survives_when_the_new_one_cannot_be_written(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("cotune.report.html_file.os.fsync", full)
+        patch.setattr("cotune.report.html.html_file.os.fsync", full)
         with pytest.raises(StorageError, match="cannot be written: No space left"):
             build_report(run)
     assert run.report_path.read_bytes() == before

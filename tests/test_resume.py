@@ -19,12 +19,12 @@ import yaml
 from sklearn.datasets import load_wine
 
 import cotune
-from cotune.cli import main
+from cotune.cli.main import main
 from cotune.exceptions import StorageError, UsageError
-from cotune.rundir import RunDirectory
-from cotune.space_yaml import space_from_dict
-from cotune.storage import Journal, load_study
-from cotune.study import Study
+from cotune.runs.directory import RunDirectory
+from cotune.space.yaml import space_from_dict
+from cotune.study.journal import Journal, load_study
+from cotune.study.study import Study
 from tests.processes import lives, workers_of
 from tests.torture import Case, Torture
 

@@ -10,9 +10,9 @@ import yaml
 from click.testing import CliRunner
 
 import cotune
-from cotune.cli import cotune as command
+from cotune.cli.main import cotune as command
 from cotune.exceptions import ModelFileError, UsageError
-from cotune.retest import retest
+from cotune.tuning.retest import retest
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.datasets import load_digits, load_wine
 
 from cotune.data import from_arrays
-from cotune.data.arrays import canonical_order
+from cotune.data.readers.arrays import canonical_order
 
 WINE = load_wine()
 DIGITS = load_digits()

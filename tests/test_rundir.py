@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cotune.exceptions import CotuneError, StorageError, UsageError
-from cotune.results import DIRECTIONS, FinalResult, Report, Summary, TrialResult
-from cotune.rundir import RunDirectory, check_free, default_path
+from cotune.records import DIRECTIONS, FinalResult, Report, Summary, TrialResult
+from cotune.runs.directory import RunDirectory, check_free, default_path
 
 CONFIG = {
     "dataset": {

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cotune.scheduler import Scheduler, Ticket
+from cotune.engine.queue import Scheduler, Ticket
 
 tickets = st.lists(
     st.tuples(st.sampled_from("ab"), st.integers(0, 2)), min_size=1, max_size=30

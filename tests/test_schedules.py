@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cotune.schedules import SCHEDULES, Plateau, factor, warm_up
+from cotune.engine.schedules import SCHEDULES, Plateau, factor, warm_up
 
 
 def curve(schedule: str, total: int) -> list[float]:

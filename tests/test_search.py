@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from cotune.data import load, prepare
-from cotune.executors.in_process import InProcessExecutor
-from cotune.observer import Observer
-from cotune.results import TrialResult, TrialSpec, Value
-from cotune.rundir import RunDirectory
-from cotune.search import Search
-from cotune.space_yaml import space_from_dict
-from cotune.study import Study
+from cotune.records import TrialResult, TrialSpec, Value
+from cotune.runs.directory import RunDirectory
+from cotune.space.yaml import space_from_dict
+from cotune.study.study import Study
+from cotune.tuning.observer import Observer
+from cotune.tuning.search import Search
+from cotune.workers.in_process import InProcessExecutor
 
 SMALL = {
     "width": {"type": "int", "low": 8, "high": 64, "step": 8},

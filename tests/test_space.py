@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from cotune.exceptions import SpaceError
-from cotune.hyperparameters import KNOWN, MAX_LAYERS, NAMES, defaults, family_of_name
-from cotune.presets import load_space
-from cotune.space import Space, contains, describe, nearest
-from cotune.space_yaml import space_from_dict
-from cotune.study import SAMPLERS, make_sampler
+from cotune.space.hyperparameters import KNOWN, MAX_LAYERS, NAMES, defaults, family_of_name
+from cotune.space.presets import load_space
+from cotune.space.space import Space, contains, describe, nearest
+from cotune.space.yaml import space_from_dict
+from cotune.study.study import SAMPLERS, make_sampler
 
 CONDITIONAL = {
     "lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True},

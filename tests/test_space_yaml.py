@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cotune.exceptions import SpaceError
-from cotune.hyperparameters import KNOWN, NAMES
-from cotune.space import Space
-from cotune.space_yaml import read_space, space_from_dict
+from cotune.space.hyperparameters import KNOWN, NAMES
+from cotune.space.space import Space
+from cotune.space.yaml import read_space, space_from_dict
 
 PLAIN = ", ".join(NAMES)
 

@@ -9,8 +9,8 @@ import pytest
 import scipy.sparse
 
 import cotune
+from cotune.data.readers.sparse import to_dense
 from cotune.data.reading import read_data
-from cotune.data.sparse import to_dense
 from cotune.exceptions import DataError
 from tests.test_estimator import SMALL
 

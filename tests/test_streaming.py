@@ -13,9 +13,9 @@ import torch
 
 from cotune.data import load, prepare
 from cotune.data.memory import free_memory, new_array, take
-from cotune.engine import Engine
+from cotune.engine.engine import Engine
+from cotune.engine.step import DeviceData
 from cotune.exceptions import StorageError
-from cotune.runner import DeviceData
 from tests.parity import CPU, cnn, digits, go_on, same_bits, spec
 
 

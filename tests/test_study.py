@@ -13,10 +13,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from cotune.exceptions import StorageError
-from cotune.presets import load_space
-from cotune.space_yaml import space_from_dict
-from cotune.storage import Journal, load_study, open_storage
-from cotune.study import PRUNERS, SAMPLERS, Study, make_pruner, make_sampler
+from cotune.space.presets import load_space
+from cotune.space.yaml import space_from_dict
+from cotune.study.journal import Journal, load_study, open_storage
+from cotune.study.study import PRUNERS, SAMPLERS, Study, make_pruner, make_sampler
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from cotune.data import TablePreprocessing, prepare
 from cotune.data.dataset import Column, Dataset
-from cotune.data.preprocess import preprocessing_from_json
-from cotune.data.tables import read_table
+from cotune.data.preprocessing.preprocess import preprocessing_from_json
+from cotune.data.tables.tables import read_table
+from cotune.engine.networks import MLP, MLPShape
 from cotune.exceptions import DataError, ModelFileError
-from cotune.features import TableFeatures
-from cotune.modelfile import Classifier, load_model, save_model
-from cotune.models import MLP, MLPShape
+from cotune.inference.model_file import Classifier, load_model, save_model
+from cotune.inference.preprocessing_module import TableFeatures
 from tests.tables import mixed_table
 
 NAN = math.nan

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 import cotune
-from cotune.data import table_files
 from cotune.data.dataset import Column
-from cotune.data.missing_words import MISSING_WORDS
+from cotune.data.readers import table_files
 from cotune.data.reading import read_data
-from cotune.data.tables import read_cells, read_pixels, read_table
+from cotune.data.tables.missing_words import MISSING_WORDS
+from cotune.data.tables.tables import read_cells, read_pixels, read_table
 from cotune.exceptions import DataError
 from tests.tables import mixed_table, real_table
 

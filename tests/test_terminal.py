@@ -13,10 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from cotune import terminal, terminal_objective
 from cotune.exceptions import CotuneError, StorageError
-from cotune.observer import Observer
-from cotune.results import (
+from cotune.records import (
     Finalist,
     FinalResult,
     ObjectiveFinalist,
@@ -26,7 +24,10 @@ from cotune.results import (
     TrialSpec,
     Value,
 )
-from cotune.rundir import RunDirectory
+from cotune.report.terminal import objective as terminal_objective
+from cotune.report.terminal import terminal
+from cotune.runs.directory import RunDirectory
+from cotune.tuning.observer import Observer
 
 PARAMS: dict[str, Value] = {
     "n_layers": 2,

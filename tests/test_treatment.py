@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import cotune
-from cotune.data.preprocess import Standardize
+from cotune.data.preprocessing.preprocess import Standardize
 from cotune.exceptions import UsageError
 
 VOCABULARY = 30
@@ -128,7 +128,7 @@ def test_each_channel_has_its_own_scale(tmp_path: Path, axis: str):
 def test_the_axis_can_be_said():
     x, _ = sensors()
     rows = np.arange(len(x))
-    from cotune.data.channels import find_channels
+    from cotune.data.preprocessing.channels import find_channels
 
     assert find_channels(x, "first") == 0
     assert find_channels(x, "none") is None
@@ -149,7 +149,7 @@ def test_the_dry_run_says_what_is_done(dry_run):
 
 
 def test_images_keep_one_scale():
-    from cotune.data.channels import find_channels
+    from cotune.data.preprocessing.channels import find_channels
 
     rng = np.random.default_rng(0)
     assert find_channels(rng.integers(0, 256, (50, 8, 8, 3), np.uint8)) is None

@@ -21,8 +21,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cotune.rundir import RunDirectory
-from cotune.storage import load_study
+from cotune.runs.directory import RunDirectory
+from cotune.study.journal import load_study
 from tests.processes import lives, workers_of
 
 _COTUNE = (sys.executable, "-m", "cotune")

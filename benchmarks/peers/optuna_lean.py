@@ -13,7 +13,7 @@ from optuna.storages.journal import JournalFileBackend, JournalStorage
 from benchmarks.loops import lean_epochs
 from benchmarks.peers.pytorch import finish, objective
 from benchmarks.peers.task import Task, read_task
-from cotune.arguments import n_cores
+from cotune.engine.device import n_cores
 
 _NAME = "lean"
 

@@ -15,7 +15,7 @@ from benchmarks.loops import build
 from benchmarks.peers.task import Task
 from benchmarks.tutorial_space import tutorial_space
 from cotune.data import TrainingData
-from cotune.results import TrialSpec
+from cotune.records import TrialSpec
 
 SPACE = tutorial_space()
 

@@ -18,8 +18,8 @@ from ray.tune.search.optuna import OptunaSearch
 from benchmarks.loops import build, lean_epochs
 from benchmarks.peers.pytorch import SPACE, finish, spec_of
 from benchmarks.peers.task import read_task
-from cotune.arguments import n_cores
 from cotune.data import TrainingData
+from cotune.engine.device import n_cores
 
 
 def train(config: dict[str, Any], data: TrainingData, seed: int) -> None:

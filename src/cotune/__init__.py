@@ -22,14 +22,12 @@ from cotune.exceptions import (
 from cotune.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from cotune.api import RunResult, load, load_ensemble, open_run, run
-    from cotune.compare_samplers import compare
+    from cotune.api import compare, optimize, resume, run
     from cotune.estimator import CotuneClassifier
-    from cotune.evaluation import evaluate
-    from cotune.exports import export
-    from cotune.predictions import predict
-    from cotune.resume_run import resume
-    from cotune.run_objective import optimize
+    from cotune.inference.evaluate import evaluate
+    from cotune.inference.export import export
+    from cotune.inference.predict import predict
+    from cotune.result import RunResult, load, load_ensemble, open_run
 
 __all__ = [
     "CotuneClassifier",
@@ -57,16 +55,16 @@ __all__ = [
 # Imported on first use: PyTorch and Optuna take seconds, which `cotune --help` need not wait for.
 _LAZY = {
     "CotuneClassifier": ("cotune.estimator", "CotuneClassifier"),
-    "RunResult": ("cotune.api", "RunResult"),
-    "compare": ("cotune.compare_samplers", "compare"),
-    "load": ("cotune.api", "load"),
-    "load_ensemble": ("cotune.api", "load_ensemble"),
-    "evaluate": ("cotune.evaluation", "evaluate"),
-    "export": ("cotune.exports", "export"),
-    "open_run": ("cotune.api", "open_run"),
-    "optimize": ("cotune.run_objective", "optimize"),
-    "predict": ("cotune.predictions", "predict"),
-    "resume": ("cotune.resume_run", "resume"),
+    "RunResult": ("cotune.result", "RunResult"),
+    "compare": ("cotune.api", "compare"),
+    "load": ("cotune.result", "load"),
+    "load_ensemble": ("cotune.result", "load_ensemble"),
+    "evaluate": ("cotune.inference.evaluate", "evaluate"),
+    "export": ("cotune.inference.export", "export"),
+    "open_run": ("cotune.result", "open_run"),
+    "optimize": ("cotune.api", "optimize"),
+    "predict": ("cotune.inference.predict", "predict"),
+    "resume": ("cotune.api", "resume"),
     "run": ("cotune.api", "run"),
 }
 

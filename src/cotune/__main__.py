@@ -1,5 +1,5 @@
 """``python -m cotune``."""
 
-from cotune.cli import main
+from cotune.cli.main import main
 
 main()

@@ -1,153 +1,38 @@
-"""Cotune from Python: :func:`run`, :func:`open_run` and what they return."""
+"""Cotune from Python: :func:`run`, :func:`resume`, :func:`optimize`, :func:`compare`."""
 
 from __future__ import annotations
 
-import contextlib
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from cotune.arguments import read_dataset, read_own
-from cotune.data import Dataset, prepare
-from cotune.data.reading import Data
-from cotune.data.splits import parts_of_rows
-from cotune.data.told import remarks_of
-from cotune.ensemble import Ensemble
-from cotune.ensemble import load_ensemble as read_ensemble
-from cotune.exceptions import StorageError
-from cotune.executors.base import Executor
-from cotune.executors.in_process import InProcessExecutor, one_thread
-from cotune.executors.processes import ProcessExecutor
-from cotune.generations import Generation
-from cotune.known_rows import known_rows
-from cotune.modelfile import Classifier, load_model
-from cotune.models import OwnNetwork
-from cotune.observer import Observer
-from cotune.options import Options, Resources, describe_run
-from cotune.own_rows import with_rows
-from cotune.report import build_report
-from cotune.results import FinalResult, Summary, Value
-from cotune.rundir import RunDirectory, default_path
-from cotune.settings import read_settings
-from cotune.signals import Stopped, StopRequest, stop_request
-from cotune.space import Space
-from cotune.storage import OptunaStudy, load_study
-from cotune.study import PrunerLike, SamplerLike
-from cotune.tune import Tuner
-
-_CLOSING_SECONDS = 2.5  # test, report and exit after the final model
-
-
-class RunResult:
-    """A run that has ended, or one that is read while it goes on.
-
-    Attributes:
-        path: The run directory.
-        summary: State, seconds, counts, best trial and final model.
-    """
-
-    def __init__(self, run: RunDirectory, own: OwnNetwork | None = None) -> None:
-        self._run = run
-        self._own = own
-        self.path = run.path
-        self.summary: Summary = run.summary()
-
-    @property
-    def best_params(self) -> dict[str, Value]:
-        """The hyperparameters of the trial that was chosen; empty when there is none."""
-        return dict(self.summary.best["params"]) if self.summary.best else {}
-
-    @property
-    def validation_accuracy(self) -> float | None:
-        """That trial's accuracy on the validation part, 0-1: optimistic, it was chosen by it."""
-        return (self.summary.best or {}).get("validation_accuracy")
-
-    @property
-    def best_value(self) -> float | None:
-        """That trial's value in the search, of the run's metric or as an objective returned it."""
-        return (self.summary.best or {}).get("value")
-
-    @property
-    def test_accuracy(self) -> float | None:
-        """The final model's accuracy on the sealed test set, 0-1; None when there is none."""
-        return self.summary.final.get("test_accuracy") if self.summary.final else None
-
-    @property
-    def baseline_scores(self) -> dict[str, float]:
-        """Scores of always predicting the most frequent class of the training rows, by metric.
-
-        On the test set; on the validation part where there is no test set, or no final model.
-        Empty in runs of an older Cotune and of objectives.
-        """
-        on_test = (self.summary.final or {}).get("baseline_test_scores")
-        return dict(on_test or (self.summary.best or {}).get("baseline") or {})
-
-    @property
-    def baseline_accuracy(self) -> float | None:
-        """The accuracy, 0-1, of :attr:`baseline_scores`; None where there are none."""
-        return self.baseline_scores.get("accuracy")
-
-    @property
-    def warning(self) -> str:
-        """A line where the final model is not better than the baseline beyond noise, or ""."""
-        return str((self.summary.final or {}).get("warning") or "")
-
-    @property
-    def final(self) -> FinalResult | None:
-        """The final model's curve, confusion matrix and mistakes."""
-        return self._run.final()
-
-    @cached_property
-    def study(self) -> OptunaStudy:
-        """The Optuna study."""
-        return load_study(self._run.journal_path)
-
-    @cached_property
-    def model(self) -> Classifier:
-        """The final model, an ``nn.Module`` that takes rows as they are in the data."""
-        return load_model(self._run.best_path, self._own)
-
-    def show(self) -> None:
-        """Print what ``cotune show`` prints."""
-        from cotune.terminal import print_run
-
-        print_run(self._run)
-
-    def __repr__(self) -> str:
-        score = "" if self.test_accuracy is None else f", test_accuracy={self.test_accuracy:.4f}"
-        return f"RunResult({str(self.path)!r}, state={self.summary.state!r}{score})"
-
-
-def open_run(path: str | Path) -> RunResult:
-    """Read a run directory.
-
-    Raises:
-        UsageError: There is no run.
-    """
-    return RunResult(RunDirectory.open(path))
-
-
-def load(path: str | Path, model: str | Callable[..., Any] | None = None) -> Classifier:
-    """A run's final model, ready to predict (``eval`` mode), on the CPU.
-
-    Args:
-        path: The run directory, or a folder that holds ``model.json``.
-        model: What makes the network, as for :func:`run`, where it is one of your own.
-
-    Raises:
-        ModelFileError: There is none, or it is damaged, altered or of another version.
-        UsageError: It is a network of your own, and ``model`` is not given.
-    """
-    return load_model(path, read_own(model))
-
-
-def load_ensemble(path: str | Path, model: str | Callable[..., Any] | None = None) -> Ensemble:
-    """The ensemble of a run that was asked for one; as :func:`load`."""
-    return read_ensemble(path, read_own(model))
+from cotune.arguments import named, positive, read_samplers
+from cotune.data.reading import Data, read_dataset
+from cotune.engine.networks.custom.given import ModelLike
+from cotune.records import DIRECTIONS
+from cotune.report import build_comparison, build_report
+from cotune.result import RunResult
+from cotune.runs.directory import RunDirectory, check_free, default_path
+from cotune.space.space import Space
+from cotune.study.study import SAMPLERS, PrunerLike, SamplerLike
+from cotune.tuning.compare import (
+    DEFAULT_TIMEOUT as COMPARE_TIMEOUT,
+)
+from cotune.tuning.compare import (
+    SAMPLERS_COMPARED,
+    ComparisonObserver,
+    search_all,
+)
+from cotune.tuning.comparison import Comparison
+from cotune.tuning.objective import REPEATS
+from cotune.tuning.observer import Observer
+from cotune.tuning.optimize import read_options, run_objective
+from cotune.tuning.resume import resume_run
+from cotune.tuning.resumption import Resumption
+from cotune.tuning.run import carry_out, workers_for
+from cotune.tuning.settings import read_settings
+from cotune.workers.objective.given import ObjectiveLike
 
 
 def run(
@@ -285,7 +170,7 @@ def run(
     with workers_for(settings.options, settings.resources) as pool:
         # They import PyTorch while the data is read.
         dataset = read_dataset(data, target, test, columns, skip_damaged)
-        return carry_out(
+        directory = carry_out(
             settings.fit(dataset),
             settings.resources,
             dataset,
@@ -293,138 +178,215 @@ def run(
             lambda: RunDirectory.create(out or default_path(dataset.name)),
             observer or Observer(),
             began,
-            report=bool(report),
+            report=build_report if report else None,
         )
+    return RunResult(directory, settings.options.own)
 
 
-def workers_for(
-    options: Options, resources: Resources
-) -> contextlib.AbstractContextManager[ProcessExecutor | None]:
-    """Worker processes that start at once; None where a GPU, or this process, does the work."""
-    if resources.device != "cpu" or resources.workers == 0:
-        return contextlib.nullcontext()
-    return ProcessExecutor(resources.workers, resources.is_lockstep(options))
-
-
-@dataclass(frozen=True)
-class Before:
-    """What a run was before it is gone on with.
-
-    Attributes:
-        config: Its ``config.yaml``.
-        seconds: What its phases took, as in its summary.
-        generation: The checkpoint to go on from.
-        exact: All files are as they were at that checkpoint.
-        extended: The search goes on, even if it was over.
-    """
-
-    config: dict[str, Any]
-    seconds: dict[str, float]
-    generation: Generation | None
-    exact: bool
-    extended: bool
-
-
-def carry_out(
-    options: Options,
-    resources: Resources,
-    dataset: Dataset,
-    pool: ProcessExecutor | None,
-    open_directory: Callable[[], RunDirectory],
-    observer: Observer,
+def resume(
+    path: str | Path,
+    *,
+    timeout: str | float | None = None,
+    n_trials: int | None = None,
+    more: int | None = None,
+    data: Data = None,
+    target: str | int | None = None,
+    test: Data = None,
+    model: ModelLike = None,
+    objective: ObjectiveLike | None = None,
+    arguments: str | Sequence[object] | None = None,
+    sampler: SamplerLike | None = None,
+    pruner: PrunerLike | None = None,
+    observer: Observer | None = None,
     began: float | None = None,
-    stop: StopRequest | None = None,
-    before: Callable[[], Before] | None = None,
-    report: bool = True,
 ) -> RunResult:
-    """What :func:`run`, :func:`resume` and :func:`compare` have in common.
+    """Go on with a run from what is in its directory.
+
+    Trials that ended stay as they are. Those in training go on from the last checkpoint, or begin
+    anew where there was none yet. The sampler goes on as it would have. Without ``timeout``,
+    ``n_trials`` or ``more`` the run does what is left of what it was asked for, which for a
+    complete one is nothing; it has the rest of its timeout for it, a third at least.
+
+    With one worker and no timeout, what comes after the checkpoint comes again bit for bit.
+    Otherwise which trials are trained side by side depends on the clock, and with it the last bits
+    of trials that had not ended.
 
     Args:
-        pool: From :func:`workers_for`.
-        open_directory: Opens the run directory for writing, once the data can be learned from.
-        began: ``time.monotonic()`` when the timeout began to count; None: with the search.
-        stop: Set by whoever catches the signals; without it they are caught here.
-        before: Of a run that is gone on with; asked once the directory is open.
-        report: Write a report, unless there was only a search.
+        path: The run directory.
+        timeout: Search for so much longer, finalists and final model included: seconds, or
+            ``"90s"``, ``"5m"``.
+        n_trials: Trials altogether.
+        more: Trials beside those that the run has.
+        data: The path of the run's file or folder, where it was moved; of a run on objects in
+            memory, the same again.
+        target, test: As the run was given them; known where the run was on a file.
+        model: Of a run on networks of your own: what makes them, again.
+        objective: Of a run of an objective: the same again, as for :func:`optimize`. Its trials
+            that had not ended begin anew.
+        arguments: What its script finds in ``sys.argv[1:]``; by default what the run was given.
+        sampler, pruner: Of a run that was given an Optuna object: one like it.
+        observer: Told how the run goes.
+        began: ``time.monotonic()`` when the timeout began to count; now by default.
 
     Raises:
-        As :func:`run`.
+        UsageError: There is no run, it was on other data, or an argument cannot be used.
+        StorageError: Another process writes there, or the run's files are damaged.
+        KeyboardInterrupt: A signal stopped it; it can be resumed again.
     """
-    training, preprocessing = prepare(
-        dataset,
-        validation=options.validation,
-        seed=options.seed,
-        treatment=options.treatment,
+    began = time.monotonic() if began is None else began
+    asked = Resumption(
+        timeout=timeout,
+        n_trials=n_trials,
+        more=more,
+        data=data,
+        target=target,
+        test=test,
+        model=model,
+        objective=objective,
+        arguments=arguments,
+        sampler=sampler,
+        pruner=pruner,
     )
-    if options.own is not None:
-        training = replace(training, own=with_rows(options.own, training.inputs))
-    told = remarks_of(dataset, options.asked, preprocessing, options.own is not None)
-    dataset = replace(dataset, remarks=(*dataset.remarks, *told))
-    with contextlib.ExitStack() as stack:
-        directory = open_directory()
-        stack.callback(directory.close)
-        earlier = before() if before else None
-        executor: Executor
-        lanes, precision = resources.lanes, resources.precision
-        if pool is None:
-            if resources.device == "cpu":
-                stack.enter_context(one_thread())
-            executor = stack.enter_context(
-                InProcessExecutor(
-                    training, options.seed, resources.device, lanes, precision, options.metric
-                )
-            )
-        else:
-            pool.load(training, options.seed, lanes, precision, options.metric)
-            executor = pool
-        config = describe_run(options, resources, dataset, training, executor.lanes)
-        rows, config["dataset"]["test_fingerprint"] = known_rows(dataset, training)
-        if earlier:
-            config["command"] = earlier.config.get("command")
-        directory.write_config(config)
-        directory.write_splits(parts_of_rows(dataset, training))
-        directory.write_rows(rows)
-        stop = stack.enter_context(stop_request()) if stop is None else stop
-        report = report and not options.search_only
-        if report:
-            stack.callback(_report, directory)
-        stack.callback(observer.run_ended)
-        began = time.monotonic() if began is None else began
-        observer.run_started(directory, began, options.timeout)
-        tuner = Tuner(
-            dataset,
-            options,
-            directory,
-            training,
-            executor,
-            preprocessing,
-            observer,
-            stop,
-            began,
-            _CLOSING_SECONDS if report else 0.0,
-            None if options.search_only else resources.checkpoint,
-            resources.max_disk,
-            resources.is_lockstep(options),
-            earlier.seconds if earlier else None,
-        )
-        if earlier:
-            tuner.go(earlier.generation, earlier.exact, earlier.extended)
-        else:
-            tuner.go()
-    if stop.signal is not None:
-        raise Stopped(stop.signal, directory.path, _advice(directory, options.own))
-    return RunResult(directory, options.own)
+    run, own = resume_run(path, asked, observer or Observer(), began, build_report)
+    return RunResult(run, own)
 
 
-def _advice(directory: RunDirectory, own: OwnNetwork | None) -> str:
-    path = str(directory.path)
-    if own is not None and own.reference is None:
-        return f"to go on, from Python: cotune.resume({path!r}, model={own.name})"
-    model = f" --model {shlex.quote(own.reference)}" if own and own.reference else ""
-    return f"to go on: cotune resume {shlex.quote(path)}{model}"
+def optimize(
+    objective: ObjectiveLike,
+    *,
+    direction: str | None = None,
+    n_trials: int | None = None,
+    timeout: str | float | None = None,
+    sampler: SamplerLike = "tpe",
+    pruner: PrunerLike = "asha",
+    seed: int = 0,
+    workers: int | None = None,
+    finalists: int | None = None,
+    repeats: int = REPEATS,
+    arguments: str | Sequence[object] = (),
+    out: str | Path | None = None,
+    observer: Observer | None = None,
+    began: float | None = None,
+) -> RunResult:
+    """Run an Optuna objective, unchanged, on worker processes.
+
+    It is called with a trial that has Optuna's interface, a trial at a time in each worker. The
+    best trials are run again with fresh seeds, and the best mean is chosen: a search's best value
+    is the luckiest of many.
+
+    Before each call the worker seeds Python, NumPy and, where it is imported by then, PyTorch.
+
+    Args:
+        objective: ``"FILE.py:NAME"``, which workers import, or the function itself, which is sent
+            to them; it may be of a notebook, or of a script without an
+            ``if __name__ == "__main__"``. It returns a number, and may report and be pruned.
+        direction: ``minimize`` or ``maximize``; by default that of the script's own study, or
+            ``minimize``, as in Optuna.
+        n_trials: Trials to run.
+        timeout: Wall clock of everything: seconds, or ``"90s"``, ``"5m"``, ``"2h"``. Without it
+            5 minutes; no limit when ``n_trials`` is given.
+        sampler: ``tpe``, ``random``, ``grid`` (for an objective whose choices are finite),
+            ``qmc``, ``gp``, or an Optuna sampler.
+        pruner: ``asha`` and ``top-k``, by a trial's first, third, ninth... report; ``median``,
+            ``hyperband``, ``none``, or an Optuna pruner.
+        seed: Decides the sampler's draws and the seeds of all calls.
+        workers: Processes; one per core by default.
+        finalists: How many of the best trials are run again; 0 for none. By default 3, from ten
+            trials on, in two fifths of the timeout at most.
+        repeats: How often each of them is.
+        arguments: What the script of ``FILE.py:NAME`` finds in ``sys.argv[1:]``: a list, or one
+            string as for a shell.
+        out: The run directory; by default ``runs/NAME-TIME``.
+        observer: Told how the run goes.
+        began: ``time.monotonic()`` when the timeout began to count; now by default.
+
+    Raises:
+        UsageError: An argument cannot be used, the objective cannot be loaded, or the run
+            directory exists.
+        StorageError: The run directory cannot be written.
+        NoUsableTrialError: Every trial failed.
+        KeyboardInterrupt: A signal stopped the run; :func:`resume` goes on with it.
+    """
+    began = time.monotonic() if began is None else began
+    options = read_options(
+        direction, n_trials, timeout, sampler, pruner, seed, workers, finalists, repeats, arguments
+    )
+    directory = run_objective(objective, options, out, observer or Observer(), began, build_report)
+    return RunResult(directory)
 
 
-def _report(directory: RunDirectory) -> None:
-    """Write the report of a run, whichever way it ends; what ended it is the error to tell."""
-    with contextlib.suppress(StorageError):
-        build_report(directory)
+def compare(
+    data: Data,
+    *,
+    target: str | int | None = None,
+    test: Data = None,
+    columns: Mapping[str, str] | None = None,
+    skip_damaged: bool = False,
+    inputs: str = "auto",
+    channels: str = "auto",
+    samplers: str | Sequence[str] = SAMPLERS_COMPARED,
+    seeds: int = 3,
+    space: str | Path | Space | Mapping[str, Any] | None = None,
+    model: ModelLike = None,
+    pruner: str = "asha",
+    metric: str = "accuracy",
+    n_trials: int | None = None,
+    timeout: str | float | None = None,
+    workers: int | None = None,
+    lanes: int | None = None,
+    device: str = "auto",
+    out: str | Path | None = None,
+    observer: ComparisonObserver | None = None,
+) -> Comparison:
+    """Search with several samplers and equal budgets, from several seeds, one after the other.
+
+    Each search is a run of its own in ``OUT/SAMPLER-SEED``, of trials that the sampler draws: no
+    portfolio comes first, and no finalists and no final model follow, so the test set is not
+    read. A seed decides the split, so all samplers have the same one. The samplers take turns
+    within a seed, so that a machine that gets slower is so for all. How many lanes pay is measured
+    in the first search.
+
+    ``OUT`` also gets ``compare.html`` and ``compare.json``, after every search the latter.
+
+    Args:
+        data, target, test, columns, skip_damaged, inputs, channels: As for :func:`run`.
+        samplers: Names: ``tpe``, ``random``, ``grid``, ``qmc``, ``gp``.
+        seeds: Searches of each sampler, from the seeds 0, 1, ...
+        space, model, pruner, metric, workers, lanes, device: As for :func:`run`.
+        n_trials: Trials of each search.
+        timeout: Wall clock of each search, from its first trial on: seconds, or ``"90s"``,
+            ``"5m"``, ``"2h"``. Without it 60 seconds; no limit when ``n_trials`` is given.
+        out: The folder; by default ``runs/compare-NAME-TIME``.
+        observer: Told how it goes.
+
+    Returns:
+        The searches' trials and their table.
+
+    Raises:
+        UsageError: An argument cannot be used, or the folder is not empty.
+        DataError: The data cannot be learned from.
+        StorageError: The folder cannot be written.
+        NoUsableTrialError: No trial of any search has a score.
+        KeyboardInterrupt: A signal stopped it; the searches that had ended are in the files.
+    """
+    chosen = read_samplers(samplers, SAMPLERS)
+    seeds = positive(seeds, "seeds") or 1
+    settings = read_settings(
+        space=space,
+        model=model,
+        pruner=pruner,
+        metric=str(named(metric, tuple(DIRECTIONS), "metric")),
+        n_trials=n_trials,
+        timeout=COMPARE_TIMEOUT if timeout is None and n_trials is None else timeout,
+        workers=workers,
+        lanes=lanes,
+        device=device,
+        portfolio=False,
+        inputs=inputs,
+        channels=channels,
+    )
+    if out is not None:
+        check_free(Path(out))
+    dataset = read_dataset(data, target, test, columns, skip_damaged)
+    observer = observer or ComparisonObserver()
+    return search_all(settings, chosen, seeds, dataset, out, observer, build_comparison)

@@ -21,24 +21,25 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from cotune.api import RunResult, load_ensemble, run
-from cotune.arguments import n_cores
+from cotune.api import run
 from cotune.data import Dataset, from_arrays
-from cotune.data.arrays import check_numbers
 from cotune.data.dataset import Column
-from cotune.data.masked import without_mask
-from cotune.data.missing import columns_with_missing
-from cotune.data.objects import tidy_inputs
-from cotune.data.sparse import is_sparse, to_dense_frame
-from cotune.data.table_columns import understand
-from cotune.data.table_files import read_raw
-from cotune.data.tables import read_cells
-from cotune.ensemble import Ensemble
-from cotune.modelfile import Classifier
-from cotune.results import Value
-from cotune.scoring import compute_logits
-from cotune.storage import study_in_memory
-from cotune.study import PrunerLike, SamplerLike
+from cotune.data.readers.arrays import check_numbers
+from cotune.data.readers.masked import without_mask
+from cotune.data.readers.missing import columns_with_missing
+from cotune.data.readers.objects import tidy_inputs
+from cotune.data.readers.sparse import is_sparse, to_dense_frame
+from cotune.data.readers.table_files import read_raw
+from cotune.data.tables.columns import understand
+from cotune.data.tables.tables import read_cells
+from cotune.engine.device import n_cores
+from cotune.inference.ensemble import Ensemble
+from cotune.inference.model_file import Classifier
+from cotune.inference.scores import compute_logits
+from cotune.records import Value
+from cotune.result import RunResult, load_ensemble
+from cotune.study.journal import study_in_memory
+from cotune.study.study import PrunerLike, SamplerLike
 
 _AXES: Final = 2  # of an array in which cells may be missing
 _ROWS: Final = 2048  # of a sparse array that are dense at a time
@@ -175,7 +176,7 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _tune(self, dataset: Dataset) -> None:
-        from cotune.terminal import make_observer
+        from cotune.report.terminal.terminal import make_observer
 
         with contextlib.ExitStack() as stack:
             stack.enter_context(warnings.catch_warnings())

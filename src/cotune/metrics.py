@@ -83,7 +83,7 @@ def scores_of(logits: Tensor, labels: Tensor) -> dict[str, float]:
         labels: ``[rows]`` class indices.
 
     Returns:
-        By :data:`cotune.results.DIRECTIONS`; without ``auc`` where all rows are of one class, as
+        By :data:`cotune.records.DIRECTIONS`; without ``auc`` where all rows are of one class, as
         there is then nothing to tell apart.
     """
     logits = logits.double()

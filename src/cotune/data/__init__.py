@@ -1,11 +1,11 @@
 """Datasets: reading and checking them, and the form that engines train on."""
 
-from cotune.data.arrays import from_arrays
-from cotune.data.catalog import Entry, entries, load
+from cotune.data.builtin.catalog import Entry, entries, load
 from cotune.data.checks import check_learnable
 from cotune.data.dataset import Dataset, TrainingData
-from cotune.data.preprocess import Preprocessing, Standardize, prepare
-from cotune.data.table_preprocess import TablePreprocessing
+from cotune.data.preprocessing.preprocess import Preprocessing, Standardize, prepare
+from cotune.data.preprocessing.table_preprocess import TablePreprocessing
+from cotune.data.readers.arrays import from_arrays
 
 __all__ = [
     "Dataset",

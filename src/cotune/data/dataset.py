@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cotune.exceptions import DataError
 
 if TYPE_CHECKING:
-    from cotune.models import OwnNetwork
+    pass
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,6 @@ class TrainingData:
         input_shape: Shape of one row before it was flattened.
         fold_of: ``int64 [n_train]``: for each row of the training part the number, from 1, of the
             fold that it is held out in; fold 0 holds out the validation part.
-        own: What makes the networks that are trained on it, where they are the user's own.
         order: ``int64 [rows]``: the dataset's row of each row here; engines do without it.
     """
 
@@ -195,7 +194,6 @@ class TrainingData:
     n_classes: int
     input_shape: tuple[int, ...]
     fold_of: NDArray[np.int64] | None = None
-    own: OwnNetwork | None = None
     order: NDArray[np.int64] | None = None
 
     @property

@@ -12,17 +12,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cotune.data import idx_pairs, image_folder, named_arrays
-from cotune.data.arrays import check_numbers, from_arrays
-from cotune.data.catalog import entries, load
+from cotune.data.builtin.catalog import entries, load
 from cotune.data.dataset import Column, Dataset, Reading, Source
-from cotune.data.image_file import OTHER_PICTURES
-from cotune.data.image_tree import is_image
-from cotune.data.missing import columns_with_missing
-from cotune.data.npy import read_npy, split_column
-from cotune.data.npz import open_npz
-from cotune.data.objects import join_labels, name_labels, read_items, tidy_inputs, tidy_labels
-from cotune.data.sparse import is_sparse
+from cotune.data.readers import idx_pairs, image_folder, named_arrays
+from cotune.data.readers.arrays import check_numbers, from_arrays
+from cotune.data.readers.image_file import OTHER_PICTURES
+from cotune.data.readers.image_tree import is_image
+from cotune.data.readers.missing import columns_with_missing
+from cotune.data.readers.npy import read_npy, split_column
+from cotune.data.readers.npz import open_npz
+from cotune.data.readers.objects import (
+    join_labels,
+    name_labels,
+    read_items,
+    tidy_inputs,
+    tidy_labels,
+)
+from cotune.data.readers.sparse import is_sparse
+from cotune.data.tables.asked_kinds import read_column_kinds
 from cotune.exceptions import DataError, UsageError
 
 Data = Any
@@ -119,7 +126,7 @@ def _read_dataset(source: Data, target: str | int | None, test: Data, reading: R
     if _is_table(source):
         if _is_labelled_frame(test) and target is not None:
             test, _ = join_labels(test[0], test[1], "test set", str(target))
-        from cotune.data.tables import read_table
+        from cotune.data.tables.tables import read_table
 
         if test is not None and not _is_table(test):
             raise UsageError("test: give a table as the training data are, CSV, TSV or Parquet")
@@ -172,7 +179,7 @@ def read_inputs(
     if _is_labelled_frame(source) and (columns or len(shape) == 2):
         source, target = join_labels(source[0], source[1], "data")
     if _is_table(source):
-        from cotune.data.tables import read_cells, read_pixels
+        from cotune.data.tables.tables import read_cells, read_pixels
 
         table, column = _path(source) or source, None if target is None else str(target)
         if columns:
@@ -441,3 +448,15 @@ def _is_items(source: Data) -> bool:
     if isinstance(source, (str, bytes, tuple, Mapping)) or _is_array(source):
         return False
     return hasattr(source, "__getitem__") and hasattr(source, "__len__")
+
+
+def read_dataset(
+    data: Data,
+    target: str | int | None = None,
+    test: Data = None,
+    columns: Mapping[str, str] | None = None,
+    skip_damaged: bool = False,
+) -> Dataset:
+    """A named dataset, a file or folder, or objects in memory; see :func:`read_data`."""
+    reading = Reading(read_column_kinds(columns), bool(skip_damaged))
+    return read_data(data, target=target, test=test, reading=reading)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cotune.report.comparison_page import build_comparison
-from cotune.report.objective_page import build_objective_report
-from cotune.report.page import build_report as build_run_report
-from cotune.rundir import RunDirectory
+from cotune.report.html.comparison_page import build_comparison
+from cotune.report.html.objective_page import build_objective_report
+from cotune.report.html.page import build_report as build_run_report
+from cotune.runs.directory import RunDirectory
 
 __all__ = ["build_comparison", "build_report"]
 

@@ -1,0 +1,1 @@
+"""The command line: ``cotune run`` and its sisters."""

@@ -1,0 +1,1 @@
+"""Named datasets: where they come from, and fetching them."""

@@ -1,0 +1,1 @@
+"""Preprocessing of rows; it is saved with the model."""

@@ -1,0 +1,203 @@
+"""Rows that networks get as they are: token ids as whole numbers, and what its owner scaled."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cotune.data.dataset import Column
+from cotune.data.memory import new_array
+from cotune.data.preprocessing.row_chunks import check_shape, chunks_of
+from cotune.data.preprocessing.table_preprocess import read_columns
+from cotune.exceptions import DataError, ModelFileError, UsageError
+
+Dtype = Literal["int64", "float32"]
+
+_DTYPES: Final = ("int64", "float32")
+_KEYS: Final = {"kind", "dtype", "low", "high", "input_shape", "columns"}
+
+Bounds = float | int | tuple[float | int, ...]
+
+
+@dataclass(frozen=True)
+class RawRows:
+    """Nothing is done to the values but to give them a type that networks take.
+
+    Attributes:
+        dtype: ``int64``, of whole numbers, or ``float32``.
+        low, high: The least and the greatest value of the training part: of rows of one axis one
+            a feature, of others one for all.
+        input_shape: Shape of one row.
+        columns: Of a table whose columns are all numbers.
+    """
+
+    dtype: Dtype
+    low: Bounds
+    high: Bounds
+    input_shape: tuple[int, ...]
+    columns: tuple[Column, ...] = ()
+
+    @property
+    def features(self) -> int:
+        """Values in one row."""
+        return math.prod(self.input_shape)
+
+    @classmethod
+    def fit(
+        cls,
+        inputs: NDArray[np.generic],
+        rows: NDArray[np.int64],
+        dtype: Dtype,
+        columns: Sequence[Column] = (),
+    ) -> Self:
+        """Measure the range of the given rows.
+
+        Raises:
+            DataError: No rows, or whole numbers that no ``int64`` holds.
+            UsageError: A column of a table holds categories, or has missing cells.
+        """
+        if len(rows) == 0:
+            raise DataError("no rows to measure; give at least one")
+        _check_columns(inputs, rows, columns)
+        axis = 0 if inputs.ndim == 2 else None
+        parts = [(some.min(axis), some.max(axis)) for some in chunks_of(inputs, rows)]
+        low = np.min([least for least, _ in parts], axis=0)
+        high = np.max([most for _, most in parts], axis=0)
+        if dtype == "int64" and np.max(high) > np.iinfo(np.int64).max:
+            raise DataError(
+                f"the rows hold {np.max(high)}, for which int64 is too small; give less"
+            )
+        kind = np.int64 if dtype == "int64" else np.float64
+        shape = tuple(inputs.shape[1:])
+        return cls(dtype, _plain(low.astype(kind)), _plain(high.astype(kind)), shape, (*columns,))
+
+    def apply(
+        self,
+        inputs: NDArray[np.generic],
+        rows: NDArray[np.int64] | None = None,
+        most: float | None = None,
+    ) -> NDArray[Any]:
+        """The rows, ``int64`` or ``float32 [rows, features]``, contiguous.
+
+        Args:
+            inputs: ``[rows, *input_shape]``.
+            rows: Take these rows in this order; without it, all.
+            most: Bytes of the result in memory; see :func:`new_array`.
+
+        Raises:
+            DataError: The rows have another shape, hold no numbers, or one that the type has no
+                place for: not finite, too large, or not whole.
+        """
+        if tuple(inputs.shape[1:]) != self.input_shape or inputs.ndim == 0:
+            raise DataError(
+                f"rows have shape {tuple(inputs.shape[1:])}, the model was trained on "
+                f"{self.input_shape}; give rows of that shape"
+            )
+        if inputs.dtype.kind not in "buif":
+            raise DataError(f"the inputs are of type {inputs.dtype}; give an array of numbers")
+        count = len(inputs) if rows is None else len(rows)
+        out = new_array((count, self.features), self.dtype, most)
+        start = 0
+        for some in chunks_of(inputs, rows):
+            with np.errstate(over="ignore", invalid="ignore"):
+                converted = some.astype(self.dtype)
+                kept = np.isfinite(converted) if self.dtype == "float32" else converted == some
+            if not kept.all():
+                row, feature = np.argwhere(~kept)[0]
+                problem = "not finite, or too large" if self.dtype == "float32" else "not whole"
+                raise DataError(
+                    f"row {start + row}, feature {feature} (counted from 0): "
+                    f"{some[row, feature]} is {problem}; mend or drop the row"
+                )
+            out[start : start + len(some)] = converted
+            start += len(some)
+        return out
+
+    def check_whole(self, rows: NDArray[np.generic], start: int = 0) -> None:
+        """Make sure that rows hold whole numbers where the network gets such.
+
+        Args:
+            rows: ``[some, *input_shape]``.
+            start: The place of the first, for the message.
+
+        Raises:
+            DataError: One does not.
+        """
+        if self.dtype == "int64" and rows.dtype.kind == "f":
+            wrong = np.argwhere(~(np.asarray(rows) == np.rint(rows)))
+            if len(wrong):
+                raise DataError(
+                    f"row {start + wrong[0][0]} (counted from 0): {rows[tuple(wrong[0])]} is not "
+                    "whole, and the network looks up whole numbers; mend or drop the row"
+                )
+
+    def to_json(self) -> dict[str, Any]:
+        """Lists, texts and numbers; :meth:`from_json` gives the same object back, bit for bit."""
+        return {
+            "kind": "raw",
+            "dtype": self.dtype,
+            "low": list(self.low) if isinstance(self.low, tuple) else self.low,
+            "high": list(self.high) if isinstance(self.high, tuple) else self.high,
+            "input_shape": list(self.input_shape),
+            "columns": [column.to_json() for column in self.columns],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Raises ``ModelFileError`` where the data are not what :meth:`to_json` writes."""
+        if set(data) != _KEYS:
+            raise _damaged(f"{', '.join(sorted(_KEYS))} expected")
+        dtype, shape = data["dtype"], data["input_shape"]
+        if dtype not in _DTYPES:
+            raise _damaged(f"{' or '.join(_DTYPES)} expected", "dtype")
+        check_shape(shape)
+        length = shape[0] if len(shape) == 1 else None
+        low = _read_bounds(data["low"], length, dtype, "low")
+        high = _read_bounds(data["high"], length, dtype, "high")
+        columns = read_columns(data["columns"])
+        if columns and [len(columns)] != shape:
+            raise _damaged("one for each value of a row expected", "columns")
+        return cls(dtype, low, high, tuple(shape), columns)
+
+
+def _check_columns(
+    inputs: NDArray[np.generic], rows: NDArray[np.int64], columns: Sequence[Column]
+) -> None:
+    for place, column in enumerate(columns):
+        problem = ""
+        if column.kind == "category":
+            problem = "holds categories"
+        elif np.isnan(np.asarray(inputs[rows, place], np.float64)).any():
+            problem = "has missing cells"
+        if problem:
+            raise UsageError(
+                f"inputs: column {column.name!r} {problem}, so it cannot be given raw; leave it "
+                "out, or leave --inputs at auto"
+            )
+
+
+def _plain(values: NDArray[Any]) -> Bounds:
+    bounds: Bounds = tuple(values.tolist()) if values.ndim else values.item()
+    return bounds
+
+
+def _read_bounds(value: object, length: int | None, dtype: str, key: str) -> Bounds:
+    numbers: list[Any] = value if isinstance(value, list) and length is not None else [value]
+    kinds = (int,) if dtype == "int64" else (int, float)
+    if len(numbers) != (length or 1) or not all(
+        type(number) in kinds and abs(number) <= sys.float_info.max for number in numbers
+    ):
+        raise _damaged("a number, or one for each value of a row, expected", key)
+    bounds: Bounds = tuple(numbers) if length is not None else numbers[0]
+    return bounds
+
+
+def _damaged(problem: str, key: str = "") -> ModelFileError:
+    where = f"preprocessing.{key}" if key else "preprocessing"
+    return ModelFileError(f"{where}: {problem}; export the model again")

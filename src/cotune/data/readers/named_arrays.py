@@ -1,0 +1,113 @@
+"""Which of several arrays holds the inputs and which the labels: their names tell.
+
+``X`` and ``y``, ``images`` and ``labels``, ``data`` and ``target``; with ``_train`` and ``_test``
+after them, as in Keras's ``mnist.npz``, the latter are the test set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from cotune.data.readers.npy import Array
+from cotune.exceptions import DataError
+from cotune.text import close_name, shown_key
+
+Arrays = Mapping[str, Callable[[], Array]]
+"""What reads each array, by name."""
+
+Labelled = tuple[Array, Array]
+"""Inputs and labels."""
+
+_INPUTS = ("x", "inputs", "images", "data", "features")
+_LABELS = ("y", "labels", "label", "target", "targets")
+_SHOWN = 8  # names in a message
+
+
+def read_labelled(
+    arrays: Arrays, path: Path, target: str | None = None
+) -> tuple[Labelled, Labelled | None]:
+    """Inputs and labels, and those of the test set where there is one. No other array is read.
+
+    Args:
+        arrays: All there are.
+        path: What messages begin with.
+        target: The name of the labels, where it is none of the usual ones.
+
+    Raises:
+        DataError: The names do not say what is what.
+    """
+    if target is not None:
+        if target not in arrays:
+            hint = close_name(target, arrays, [_names(arrays)])
+            raise DataError(f"{path}: has no array {shown_key(target)}{hint}")
+        others = {name: read for name, read in arrays.items() if name != target}
+        return (read_inputs(others, path)[0], arrays[target]()), None
+    pairs = (_pair(arrays, part) for part in ("train", "", "test"))
+    inputs, labels = next((pair for pair in pairs if all(pair)), (None, None))
+    if inputs is None or labels is None:
+        raise DataError(
+            f"{path}: which arrays hold the inputs and the labels? Name them X and y, or x_train, "
+            f"y_train, x_test and y_test; {_has(arrays)}"
+        )
+    test_inputs, test_labels = _pair(arrays, "test")
+    if (test_inputs is None) != (test_labels is None):
+        raise DataError(
+            f"{path}: has {test_inputs or test_labels} alone; a test set is x_test and y_test"
+        )
+    kept = arrays[inputs](), arrays[labels]()
+    if test_inputs is None or test_labels is None or test_inputs == inputs:
+        return kept, None
+    return kept, (arrays[test_inputs](), arrays[test_labels]())
+
+
+def read_inputs(arrays: Arrays, path: Path) -> tuple[Array, Array | None]:
+    """The inputs, and the labels where there are some. No other array is read.
+
+    Args:
+        arrays: All there are; a single one need not have a usual name.
+        path: What messages begin with.
+
+    Raises:
+        DataError: The names do not say which array holds the inputs.
+    """
+    pairs = (_pair(arrays, part) for part in ("", "test", "train"))
+    inputs, labels = next((pair for pair in pairs if pair[0]), (None, None))
+    if inputs is None and len(arrays) == 1:
+        inputs = next(iter(arrays))
+    if inputs is None:
+        raise DataError(f"{path}: which array holds the inputs? Name it X; {_has(arrays)}")
+    return arrays[inputs](), None if labels is None else arrays[labels]()
+
+
+def _pair(arrays: Arrays, part: str = "") -> tuple[str | None, str | None]:
+    return _find(arrays, _INPUTS, part), _find(arrays, _LABELS, part)
+
+
+def _find(names: Iterable[str], known: tuple[str, ...], part: str = "") -> str | None:
+    """The name that is one of the known ones, whatever its case."""
+    lower = {name.lower(): name for name in names}
+    for one in known:
+        for full in (f"{one}_{part}", f"{part}_{one}") if part else (one,):
+            if full in lower:
+                return lower[full]
+    return None
+
+
+def partner_of(stem: str, stems: Iterable[str]) -> str | None:
+    """The name of the labels of inputs that have a known name; None where there is none."""
+    for part in ("", "train", "test"):
+        if _find([stem], _INPUTS, part):
+            return _find(stems, _LABELS, part)
+    return None
+
+
+def _has(arrays: Mapping[str, object]) -> str:
+    return f"it has {_names(arrays)}" if arrays else "it has no arrays"
+
+
+def _names(arrays: Mapping[str, object]) -> str:
+    names = [shown_key(name) for name in arrays]
+    return ", ".join(names[:_SHOWN]) + (
+        f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    )

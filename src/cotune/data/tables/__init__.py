@@ -1,0 +1,1 @@
+"""Tables: what their columns are, and their cells as numbers."""

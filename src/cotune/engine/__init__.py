@@ -1,0 +1,1 @@
+"""Trains many networks at once, epoch by epoch. It never sees Optuna."""

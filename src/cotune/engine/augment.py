@@ -1,0 +1,104 @@
+"""Augmentation of images: each is shifted, mirrored and partly erased by chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import log
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from cotune.records import Value
+
+_SALT = 0x61756774  # apart from the generator of the order of the rows
+_UNITS: Final = 1 << 16  # of an image's height and width, in which a rectangle's edges are drawn
+_SLIMMEST: Final = 0.3  # height to width, as shares of the image's; the broadest is its inverse
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What may happen to an image before a network is trained on it.
+
+    Lanes that are trained together see the same images, so they share their augmentation.
+
+    Attributes:
+        shift: It moves by up to so many pixels up or down, and left or right; pixels at the edge
+            are repeated.
+        flip: Left and right are exchanged, with a chance of a half.
+        erase: Then a rectangle of up to this share of it becomes 0, which is the mean of
+            standardized pixels (random erasing, Zhong et al. 2020).
+    """
+
+    shift: int = 0
+    flip: bool = False
+    erase: float = 0.0
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Value]) -> Augmentation:
+        """What ``shift``, ``flip`` and ``erase`` ask for."""
+        return cls(
+            int(params.get("shift", 0)),
+            bool(params.get("flip", False)),
+            float(params.get("erase", 0.0)),
+        )
+
+    def __bool__(self) -> bool:
+        return self.shift > 0 or self.flip or self.erase > 0.0
+
+    @property
+    def n_drawn(self) -> int:
+        """Random numbers an image."""
+        return 7 if self.erase else 3
+
+    def draw(self, n_rows: int, seed: int, epoch: int) -> Tensor:
+        """An epoch's random numbers: ``int64 [n_rows, 3 or 7]``: shift down, shift right, flip.
+
+        Where something is erased, the top, bottom, left and right of the rectangle follow, in
+        65,536ths of the image. Its share is uniform from 0 to the largest, the logarithm of its
+        ratio of height to width too, from 0.3 to its inverse; what would be higher or wider than
+        the image is cut to it.
+
+        They depend on the run's seed and the epoch alone, as the order of the rows does.
+        """
+        generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) ^ _SALT)
+        shifts = torch.randint(-self.shift, self.shift + 1, (n_rows, 2), generator=generator)
+        flips = torch.randint(0, 1 + self.flip, (n_rows, 1), generator=generator)
+        if not self.erase:
+            return torch.cat([shifts, flips], 1)
+        numbers = torch.rand(n_rows, 4, generator=generator, dtype=torch.float64)
+        share, ratio, top, left = numbers.unbind(1)
+        area, ratio = share * self.erase, ((2.0 * ratio - 1.0) * -log(_SLIMMEST)).exp()
+        height, width = (area * ratio).sqrt().clamp(max=1.0), (area / ratio).sqrt().clamp(max=1.0)
+        top, left = top * (1.0 - height), left * (1.0 - width)
+        edges = torch.stack([top, top + height, left, left + width], 1)
+        return torch.cat([shifts, flips, (edges * _UNITS).round().long()], 1)
+
+    def apply(self, rows: Tensor, drawn: Tensor, input_shape: tuple[int, ...]) -> Tensor:
+        """The images, moved and partly erased: a pixel is where its centre lies in the rectangle.
+
+        Args:
+            rows: ``[batch, features]``.
+            drawn: Of :meth:`draw`, ``[batch, 3 or 7]``, on the rows' device.
+            input_shape: Height, width and perhaps channels, as they lie in a row.
+        """
+        height, width, *rest = input_shape
+        channels = rest[0] if rest else 1
+        down, right, flipped = drawn[:, :3].unbind(1)
+        y = torch.arange(height, device=rows.device) - down[:, None]
+        x = torch.arange(width, device=rows.device) - right[:, None]
+        x = torch.where(flipped[:, None] > 0, width - 1 - x, x)
+        pixel = y.clamp_(0, height - 1)[:, :, None] * width + x.clamp_(0, width - 1)[:, None]
+        source = pixel[..., None] * channels + torch.arange(channels, device=rows.device)
+        moved = rows.gather(1, source.view(len(rows), -1))
+        if not self.erase:
+            return moved
+        top, bottom, left, right = drawn[:, 3:, None].unbind(1)
+        y, x = (
+            (2 * torch.arange(n, device=rows.device) + 1) * _UNITS // (2 * n)
+            for n in (height, width)
+        )
+        inside_y, inside_x = (y >= top) & (y < bottom), (x >= left) & (x < right)
+        erased = (inside_y[:, :, None] & inside_x[:, None])[..., None]
+        return moved.masked_fill_(erased.expand(-1, -1, -1, channels).reshape(moved.shape), 0.0)

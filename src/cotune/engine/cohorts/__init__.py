@@ -1,0 +1,1 @@
+"""Networks that are trained together, a module for each model family."""

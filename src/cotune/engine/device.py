@@ -1,0 +1,53 @@
+"""The device and the precision of the training. PyTorch is imported only to look for a GPU."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Final
+
+from cotune.arguments import named
+from cotune.exceptions import UsageError
+from cotune.text import shown
+
+DEVICES: Final = ("auto", "cpu", "cuda")
+
+
+PRECISIONS: Final = ("float32", "bfloat16")
+
+
+def read_device(device: str) -> str:
+    """``cpu`` or ``cuda``, from these or ``auto``."""
+    if device not in DEVICES:
+        raise UsageError(f"device: {shown(device)} is unknown; choose auto, cpu or cuda")
+    if device == "cpu":
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise UsageError("device: PyTorch finds no CUDA device here; use --device cpu")
+    return "cpu"
+
+
+def read_precision(precision: str, device: str) -> str:
+    """``float32`` or ``bfloat16``; warns where the device has no products of 16 bits."""
+    named(precision, PRECISIONS, "precision")
+    if precision == "bfloat16":
+        import torch
+
+        if device == "cuda":
+            has_it = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            has_it = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        if not has_it:
+            warnings.warn("precision: bfloat16 is slower than float32 here", stacklevel=2)
+    return precision
+
+
+def n_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

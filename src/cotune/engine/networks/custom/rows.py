@@ -1,0 +1,74 @@
+"""The form in which a user's own network gets its rows: the first that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from numpy.typing import NDArray
+
+from cotune.data.dataset import Dataset
+from cotune.data.preprocessing.preprocess import sample_rows
+from cotune.data.preprocessing.treatment import Treatment, treatments_for_own
+from cotune.engine.networks import OwnNetwork
+from cotune.engine.networks.custom.network import RowsRefusedError
+from cotune.engine.networks.custom.space import OwnSpace
+from cotune.exceptions import UsageError
+from cotune.space.hyperparameters import OF_IMAGES
+
+_TRIED: Final = 4
+
+
+def fit_own_space(
+    own: OwnNetwork,
+    added: Mapping[str, Any],
+    given: Mapping[str, Any],
+    dataset: Dataset,
+    split: tuple[float, int],
+    asked: Treatment,
+) -> OwnSpace:
+    """The space of a user's network, with what is to be done to the rows for it.
+
+    The network is tried with rows of the dataset. One that takes rows which were scaled, and makes
+    whole numbers of them, wants them as they were.
+
+    Args:
+        added, given: As for :class:`OwnSpace`.
+        split: Share of the validation part, and the seed.
+        asked: What the user wants done to the rows.
+
+    Raises:
+        UsageError: The network cannot be made, or takes the rows in no form.
+        SpaceError: As for :class:`OwnSpace`.
+    """
+    treatments = treatments_for_own(dataset, asked)
+    refused: list[str] = []
+    fallback: OwnSpace | None = None
+    for treatment in treatments:
+        rows, shape = sample_rows(dataset, *split, treatment)
+        offered = added
+        if treatment.dtype == "int64":  # whole numbers are no images to be moved
+            offered = {name: entry for name, entry in added.items() if name not in OF_IMAGES}
+        try:
+            space = OwnSpace(
+                own.tried_with(torch.from_numpy(rows)), offered, given, shape, len(dataset.classes)
+            )
+        except RowsRefusedError as error:
+            refused.append(f"{rows.dtype}: {error}" if len(treatments) > 1 else str(error))
+            continue
+        space.treatment = treatment
+        if treatment.inputs != "standardize" or len(treatments) == 1 or not space.looks_up:
+            return space
+        fallback = fallback or space
+    if fallback is not None:
+        return fallback
+    message = "; ".join(line.replace("model: ", "", 1) for line in refused)
+    if asked.inputs == "standardize":
+        message += "; leave --inputs at auto, and whole numbers reach it as they are"
+    raise UsageError(f"model: {message}")
+
+
+def with_rows(own: OwnNetwork, rows: NDArray[Any]) -> OwnNetwork:
+    """The same network, tried with the first of these rows, ``[rows, features]``."""
+    return own.tried_with(torch.from_numpy(rows[:_TRIED]))

@@ -1,0 +1,128 @@
+"""Optimizer steps of one lane: all its tensors in one call of PyTorch's fused kernels.
+
+The formulas are those of ``torch.optim`` (Adam: Kingma and Ba 2015; AdamW: Loshchilov and Hutter
+2019; RMSprop: Tieleman and Hinton 2012; Nesterov momentum: Sutskever et al. 2013). Weight decay is
+decoupled for AdamW and added to the gradient for the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from cotune.records import Value
+
+_EPS: Final = 1e-8
+_RMSPROP_ALPHA: Final = 0.99
+_MANY_STEPS: Final = 1e9
+_CLIP_EPS: Final = 1e-6
+
+MOMENTS: Final[dict[str, tuple[str, ...]]] = {
+    "adam": ("mean", "square"),
+    "adamw": ("mean", "square"),
+    "sgd": ("velocity",),
+    "rmsprop": ("square",),
+}
+"""The state that each optimizer keeps: tensors of the parameters' shapes, zero at the start."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """A lane's optimizer and its hyperparameters; ``clip_norm`` 0 is no clipping."""
+
+    optimizer: str
+    lr: float
+    weight_decay: float
+    momentum: float
+    nesterov: bool
+    beta1: float
+    beta2: float
+    clip_norm: float = 0.0
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Value]) -> Rates:
+        """Those of a trial; what it leaves out is as in ``torch.optim``."""
+        return cls(
+            optimizer=str(params["optimizer"]),
+            lr=float(params["lr"]),
+            weight_decay=float(params.get("weight_decay", 0.0)),
+            momentum=float(params.get("momentum", 0.0)),
+            nesterov=bool(params.get("nesterov", False)),
+            beta1=float(params.get("beta1", 0.9)),
+            beta2=float(params.get("beta2", 0.999)),
+            clip_norm=float(params.get("clip_norm", 0.0)),
+        )
+
+
+def update(
+    rates: Rates,
+    lr_factor: float | Tensor,
+    weights: list[Tensor],
+    gradients: list[Tensor],
+    moments: Mapping[str, list[Tensor]],
+    step: Tensor,
+) -> None:
+    """One step of one lane, in place; the gradients are used up.
+
+    Args:
+        rates: The lane's hyperparameters.
+        lr_factor: What the schedule multiplies the rate by; a scalar.
+        weights: The lane's parameters.
+        gradients: Of the same shapes, all that the lane has: they are clipped by their norm.
+        moments: For each of the optimizer's :data:`MOMENTS`, tensors of the same shapes.
+        step: Scalar; the number of this step, from 1.
+    """
+    lr = rates.lr * lr_factor
+    if rates.clip_norm:
+        _clip(gradients, rates.clip_norm)
+    if rates.optimizer == "sgd":
+        torch._fused_sgd_(
+            weights,
+            gradients,
+            moments["velocity"] if rates.momentum else [],
+            weight_decay=rates.weight_decay,
+            momentum=rates.momentum,
+            lr=lr,
+            dampening=0.0,
+            nesterov=rates.nesterov,
+            maximize=False,
+            is_first_step=False,  # a velocity of zero makes the first step like the others
+        )
+        return
+    beta1, beta2 = rates.beta1, rates.beta2
+    if rates.optimizer == "rmsprop":
+        # RMSprop is Adam without a mean (beta1 = 0, so the mean is the gradient) and without bias
+        # correction (which a large number of steps makes 1).
+        mean, beta1, beta2 = gradients, 0.0, _RMSPROP_ALPHA
+        step = torch.full_like(step, _MANY_STEPS)
+    else:
+        mean = moments["mean"]
+    kernel = torch._fused_adamw_ if rates.optimizer == "adamw" else torch._fused_adam_
+    kernel(
+        weights,
+        gradients,
+        mean,
+        moments["square"],
+        [],
+        [step] * len(weights),
+        lr=lr,
+        beta1=beta1,
+        beta2=beta2,
+        weight_decay=rates.weight_decay,
+        eps=_EPS,
+        amsgrad=False,
+        maximize=False,
+    )
+
+
+def _clip(gradients: list[Tensor], most: float) -> None:
+    """Scale the gradients so that the norm of all of them together is ``most`` at most.
+
+    As ``torch.nn.utils.clip_grad_norm_`` (Pascanu et al. 2013, algorithm 1).
+    """
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    torch._foreach_mul_(gradients, (most / (norm + _CLIP_EPS)).clamp_(max=1.0))

@@ -1,0 +1,270 @@
+"""Training and evaluating a cohort for an epoch: the only place where tensors are computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cotune.data.dataset import TrainingData
+from cotune.engine.cohorts.base import Cohort
+from cotune.engine.cohorts.cnn import CNNCohort
+from cotune.engine.cohorts.mlp import MLPCohort
+from cotune.engine.cohorts.module import ModuleCohort, SoloCohort
+from cotune.engine.cuda_graph import CapturedStep
+from cotune.engine.lane import AVERAGE_EVERY, CohortKey, Lane
+from cotune.engine.losses import balance
+from cotune.engine.networks import OwnNetwork
+from cotune.metrics import balanced_accuracy, macro_auc, macro_f1
+
+_TRIED_ROWS: Final = 4  # by which a user's networks are tried when they are made
+
+
+@dataclass(frozen=True)
+class DeviceData:
+    """The dataset on the device, or beside it where it is too large: then minibatches come over.
+
+    Attributes:
+        inputs: ``[rows, features]``, the training part first; in the host's memory, or in a file
+            that is mapped into it, where the device has no room for them.
+        labels: ``[rows]``.
+        n_train: Rows of the training part.
+        input_shape: Of one row before it was flattened.
+        fold_of: See ``TrainingData``.
+        own: What makes the networks, where they are the user's own.
+        is_streamed: The inputs are beside the device.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    n_train: int
+    n_classes: int
+    input_shape: tuple[int, ...]
+    fold_of: Tensor | None = None
+    own: OwnNetwork | None = None
+    is_streamed: bool = False
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the networks: that of the rows, or ``float32`` where those are whole numbers."""
+        return self.inputs.dtype if self.inputs.is_floating_point() else torch.float32
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything is computed."""
+        return self.labels.device
+
+    def take(self, index: Tensor, out: Tensor | None = None) -> Tensor:
+        """The inputs of these rows, on the device.
+
+        Args:
+            index: ``[some]``.
+            out: ``[some, features]``, what to fill.
+        """
+        if not self.is_streamed:
+            return torch.index_select(self.inputs, 0, index, out=out)
+        rows = self.inputs.index_select(0, index.to(self.inputs.device))
+        return rows.to(self.device) if out is None else out.copy_(rows)
+
+    def training_rows(self, key: CohortKey) -> Tensor:
+        """Indices of the rows that are trained on."""
+        everything = torch.arange(len(self.inputs), device=self.device)
+        if key.part == "all":
+            return everything
+        if key.fold == 0:
+            return everything[: self.n_train]
+        kept = (self._folds != key.fold).nonzero()[:, 0]
+        return torch.cat([kept, everything[self.n_train :]])
+
+    def held_out_rows(self, key: CohortKey) -> Tensor:
+        """Indices of the rows that scores are of."""
+        if key.fold == 0:
+            return torch.arange(self.n_train, len(self.inputs), device=self.device)
+        return (self._folds == key.fold).nonzero()[:, 0]
+
+    @property
+    def _folds(self) -> Tensor:
+        if self.fold_of is None:
+            raise ValueError("the dataset was not divided into folds")
+        return self.fold_of
+
+    @classmethod
+    def load(
+        cls,
+        data: TrainingData,
+        device: torch.device,
+        most: float | None = None,
+        own: OwnNetwork | None = None,
+    ) -> DeviceData:
+        """Shares the arrays' memory on the CPU, copies them to another device.
+
+        Args:
+            data: The dataset.
+            device: Where it is trained.
+            most: Bytes of inputs that the device takes in: by default half of what is free on a
+                GPU, and all on a CPU. Where there are more, they stay where they are.
+            own: What makes the networks, where they are the user's own.
+        """
+        inputs = torch.from_numpy(data.inputs)
+        if most is None:
+            most = math.inf if device.type == "cpu" else torch.cuda.mem_get_info(device)[0] / 2
+        is_streamed = inputs.nbytes > most
+        if not is_streamed:
+            inputs = inputs.to(device)
+        labels = torch.from_numpy(data.labels).to(device)
+        if own is not None:
+            own = own.tried_with(inputs[:_TRIED_ROWS].cpu())
+        folds = None if data.fold_of is None else torch.from_numpy(data.fold_of).to(device)
+        return cls(
+            inputs,
+            labels,
+            data.n_train,
+            data.n_classes,
+            data.input_shape,
+            folds,
+            own,
+            is_streamed,
+        )
+
+
+def make_cohort(lanes: Sequence[Lane], data: DeviceData, bfloat16: bool = False) -> Cohort:
+    """Put lanes of the same key and epoch together.
+
+    Args:
+        bfloat16: Compute the large products of the training in 16 bits.
+    """
+    batch_size, _ = steps_per_epoch(lanes[0].key, data)
+    balanced = None
+    if any(lane.class_weight for lane in lanes):
+        balanced = balance(data.labels[data.training_rows(lanes[0].key)], data.n_classes)
+    cohort: Cohort
+    if data.own is not None:
+        # What a user's code does may not be captured in a graph.
+        kind = SoloCohort if lanes[0].alone else ModuleCohort
+        return kind(lanes, bfloat16, balanced)
+    if lanes[0].key.family == "cnn":
+        cohort = CNNCohort(lanes, bfloat16, balanced)
+    else:
+        cohort = MLPCohort(lanes, batch_size, bfloat16, balanced)
+    if data.inputs.is_cuda:
+        cohort.captured = CapturedStep(
+            data.inputs,
+            data.labels,
+            data.input_shape,
+            batch_size,
+            lanes[0].key.augmentation,
+            len(lanes),
+        )
+    return cohort
+
+
+def row_order(n_rows: int, seed: int, epoch: int) -> Tensor:
+    """The order of an epoch's rows: depends on the run's seed and the epoch alone."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return torch.randperm(n_rows, generator=generator)
+
+
+def train_epoch(
+    cohort: Cohort, data: DeviceData, seed: int, cancelled: Callable[[], bool] = lambda: False
+) -> tuple[Tensor, Tensor, int] | None:
+    """Train every lane for one epoch, in place.
+
+    A last minibatch that is not full is left out, so all steps have the same shapes.
+
+    Returns:
+        Mean loss ``[lanes]`` and accuracy ``[lanes]`` over the minibatches, and their number; None
+        when it was cancelled between two of them, which leaves the cohort in mid-epoch.
+    """
+    key, epoch = cohort.lanes[0].key, cohort.lanes[0].epoch
+    batch_size, n_steps = steps_per_epoch(key, data)
+    trained_on = data.training_rows(key)
+    order = row_order(len(trained_on), seed, epoch).to(data.device)
+    order = trained_on[order[: n_steps * batch_size]]
+    labels = data.labels[order].view(n_steps, batch_size)
+    if data.is_streamed:
+        order = order.to(data.inputs.device)  # once, or the device would be waited for every step
+    loss_sum = torch.zeros(len(cohort.lanes), device=data.device, dtype=torch.float64)
+    correct = torch.zeros(len(cohort.lanes), device=data.device, dtype=torch.int64)
+    averaged = [lane for lane in cohort.lanes if lane.average]
+    rows = data.inputs.new_empty(batch_size, data.inputs.shape[1], device=data.device)
+    drawn = key.augmentation.draw(n_steps * batch_size, seed, epoch).to(data.device)
+    moves = drawn.view(n_steps, batch_size, -1)
+    for i, index in enumerate(order.view(n_steps, batch_size)):
+        if cancelled():
+            return None
+        step = epoch * n_steps + i
+        factors = [lane.lr_factor(step, n_steps) for lane in cohort.lanes]
+        if cohort.captured is not None:
+            losses, hits = cohort.captured(cohort, index, moves[i], factors)
+        else:
+            data.take(index, rows)
+            seen = rows
+            if key.augmentation:
+                seen = key.augmentation.apply(rows, moves[i], data.input_shape)
+            losses, hits = cohort.step(seen, labels[i], factors)
+        loss_sum += losses
+        correct += hits
+        if (step + 1) % AVERAGE_EVERY == 0:
+            for lane in averaged:
+                lane.accumulate()
+    for lane in cohort.lanes:
+        lane.epoch += 1
+    return loss_sum / n_steps, correct.double() / (n_steps * batch_size), n_steps
+
+
+def steps_per_epoch(key: CohortKey, data: DeviceData) -> tuple[int, int]:
+    """Rows of a minibatch, and minibatches of an epoch."""
+    n_rows = len(data.training_rows(key))
+    batch_size = min(key.batch_size, n_rows)
+    return batch_size, n_rows // batch_size
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """``[batch, lanes, classes]`` -> mean over the batch ``[lanes]``."""
+    batch, lanes, classes = logits.shape
+    targets = labels[:, None].expand(batch, lanes).reshape(-1)
+    losses = F.cross_entropy(logits.reshape(-1, classes), targets, reduction="none")
+    return losses.view(batch, lanes).mean(0)
+
+
+@torch.no_grad()
+def evaluate(cohort: Cohort, data: DeviceData, auc: bool = False) -> dict[str, Tensor]:
+    """Scores of every lane on the rows that are held out.
+
+    Args:
+        auc: Compute it too: it sorts the rows by the probability of every class.
+
+    Returns:
+        ``loss``, ``accuracy``, ``f1`` (macro), ``balanced-accuracy`` and perhaps ``auc``,
+        ``[lanes]`` each.
+    """
+    held_out = data.held_out_rows(cohort.lanes[0].key)
+    lanes, n_classes = len(cohort.lanes), data.n_classes
+    loss_sum = torch.zeros(lanes, dtype=torch.float64, device=held_out.device)
+    confusion = torch.zeros(lanes * n_classes**2, dtype=torch.int64, device=held_out.device)
+    lane_offset = torch.arange(lanes, device=held_out.device) * n_classes * n_classes
+    probabilities = []
+    for index in held_out.split(cohort.evaluation_rows):
+        rows, truth = data.take(index), data.labels[index]
+        logits = cohort.logits(rows)
+        loss_sum += _cross_entropy(logits, truth) * len(rows)
+        cells = lane_offset + truth[:, None] * n_classes + logits.argmax(-1)
+        confusion += torch.bincount(cells.flatten(), minlength=confusion.numel())
+        if auc:
+            # In 64 bits, or those next to 1 would be ties.
+            probabilities.append(logits.double().softmax(-1))
+    confusion = confusion.view(lanes, n_classes, n_classes)  # [lane, true, predicted]
+    scores = {
+        "loss": loss_sum / len(held_out),
+        "accuracy": confusion.diagonal(dim1=1, dim2=2).sum(1).double() / len(held_out),
+        "f1": macro_f1(confusion),
+        "balanced-accuracy": balanced_accuracy(confusion),
+    }
+    if auc:
+        scores["auc"] = macro_auc(torch.cat(probabilities), data.labels[held_out])
+    return scores

@@ -1,0 +1,86 @@
+"""Logits of many rows, and how sure one can be of a share of right ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cotune.data.preprocessing.raw_rows import RawRows
+from cotune.data.readers.missing import fill_missing
+from cotune.engine.networks.custom.network import is_out_of_range
+from cotune.exceptions import DataError
+
+_ROWS = 2048  # at a time
+
+
+@torch.no_grad()
+def compute_logits(model: nn.Module, inputs: NDArray[np.generic], device: str = "cpu") -> Tensor:
+    """``float64 [rows, classes]``, on the CPU.
+
+    Args:
+        model: From rows as they are in the data to logits; it is left on the device.
+        inputs: ``[rows, ...]``, perhaps more than fits the memory. Of rows of features, a NaN is
+            taken for a missing value.
+
+    Raises:
+        DataError: The network cannot look up the whole numbers of a row, or a row holds others
+            where it wants such; the row is named.
+    """
+    model = model.to(device)
+    preprocessing = getattr(model, "preprocessing", None)
+
+    def logits(start: int, stop: int) -> Tensor:
+        # torch.tensor copies: a memory map may not be written to, of which from_numpy would warn.
+        some = inputs[start:stop]
+        if isinstance(preprocessing, RawRows):
+            preprocessing.check_whole(some, start)
+        elif preprocessing is not None:
+            some = fill_missing(preprocessing, some)
+        rows = torch.tensor(_as_torch_can(some), device=device)
+        out: Tensor = model(rows).double().cpu()
+        return out
+
+    chunks = []
+    for start in range(0, len(inputs), _ROWS):
+        try:
+            chunks.append(logits(start, start + _ROWS))
+        except IndexError as error:
+            if not is_out_of_range(error):
+                raise
+            raise DataError(_out_of_range(logits, inputs, start)) from error
+    return torch.cat(chunks)
+
+
+def _out_of_range(
+    logits: Callable[[int, int], Tensor], inputs: NDArray[np.generic], start: int
+) -> str:
+    """What is wrong with the first row that a network cannot look up."""
+    for row in range(start, len(inputs)):
+        try:
+            logits(row, row + 1)
+        except IndexError:
+            start = row
+            break
+    low, high = inputs[start].min(), inputs[start].max()
+    return (
+        f"row {start} (counted from 0): holds whole numbers from {low} to {high}, of which the "
+        "network cannot look up one; give it rows with the numbers of its training, or make a "
+        "network with more places"
+    )
+
+
+def _as_torch_can(rows: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Neither turned round, as ``rows[::-1]``, nor in another byte order."""
+    return np.ascontiguousarray(rows, rows.dtype.newbyteorder("="))
+
+
+def wilson_interval(hits: int, rows: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927, eq. 4): keeps to 0-1, holds for shares near 1."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(hits, rows).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)

@@ -1,0 +1,189 @@
+"""All that the report reads from a run directory, gathered once."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from dataclasses import dataclass
+from math import nan
+from typing import TYPE_CHECKING, Any
+
+from cotune.exceptions import StorageError
+from cotune.records import FinalResult, Report, Summary
+from cotune.runs.directory import RunDirectory
+
+if TYPE_CHECKING:
+    import optuna
+
+METRICS = {
+    "accuracy": "validation accuracy",
+    "balanced-accuracy": "validation balanced accuracy",
+    "f1": "validation F1",
+    "auc": "validation AUC",
+    "loss": "validation loss",
+    "value": "value of the objective",
+}
+"""What a trial's value is, by the configuration's ``metric``."""
+
+_FIXED = 6
+"""The columns of ``trials.csv`` before the hyperparameters."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A finished trial as ``trials.csv`` has it.
+
+    Attributes:
+        epochs: Epochs that were trained.
+        seconds: Wall clock the engine spent on it.
+        params: Text of the hyperparameters that exist for it, by name.
+    """
+
+    number: int
+    state: str
+    value: float | None
+    epochs: str
+    seconds: float | None
+    reason: str
+    params: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A run as the report sees it. ``study`` is None when the run ended before it was made."""
+
+    config: dict[str, Any]
+    summary: Summary
+    final: FinalResult | None
+    curves: dict[int, list[Report]]
+    trials: list[Row]
+    study: optuna.Study | None
+
+    @property
+    def metric(self) -> str:
+        """One of :data:`METRICS`; ``value`` of a run of an objective."""
+        metric = str(self.config.get("metric", "accuracy"))
+        return metric if metric in METRICS else "accuracy"
+
+    @property
+    def maximize(self) -> bool:
+        if self.metric == "value":
+            return bool(self.config.get("direction") == "maximize")
+        return self.metric != "loss"
+
+    @property
+    def best(self) -> int | None:
+        """The number of the trial that was chosen."""
+        number = (self.summary.best or {}).get("number")
+        return None if number is None else int(number)
+
+    @property
+    def classes(self) -> list[str]:
+        dataset = self.config.get("dataset")
+        names = dataset.get("classes") if isinstance(dataset, dict) else None
+        return [str(name) for name in names] if isinstance(names, list) else []
+
+    def class_name(self, index: float) -> str:
+        """The name of a class, or its index where the configuration does not name it."""
+        position = int(index)
+        names = self.classes
+        return names[position] if 0 <= position < len(names) else str(position)
+
+    def ranked(self) -> list[Row]:
+        """The finished trials: complete, then pruned, then failed ones, best value first."""
+        order = {"complete": 0, "pruned": 1, "failed": 2}
+        sign = -1.0 if self.maximize else 1.0
+        return sorted(
+            self.trials,
+            key=lambda row: (
+                order.get(row.state, 3),
+                row.value is None,
+                sign * (row.value or 0.0),
+                row.number,
+            ),
+        )
+
+    def commonest_failure(self) -> tuple[str, int] | None:
+        """The reason that failed most trials, and how many."""
+        reasons = Counter(row.reason for row in self.trials if row.state == "failed" and row.reason)
+        return reasons.most_common(1)[0] if reasons else None
+
+
+def gather(run: RunDirectory) -> Contents:
+    """Read a run directory; what an interrupted run did not get to write is empty.
+
+    Raises:
+        StorageError: A file is there and cannot be read.
+    """
+    from cotune.study.journal import load_study
+
+    study = _by_metric(load_study(run.journal_path)) if run.journal_path.exists() else None
+    if run.is_of_objective:
+        curves = _reported_steps(study) if study else {}
+    else:
+        curves = run.curves() if run.curves_path.exists() else {}
+    return Contents(
+        config=run.config(),
+        summary=run.summary(),
+        final=run.final(),
+        curves=curves,
+        trials=_trials(run) if run.trials_path.exists() else [],
+        study=study,
+    )
+
+
+def _reported_steps(study: optuna.Study) -> dict[int, list[Report]]:
+    """What an objective reported, by trial: the step as the epoch, and the score ``value``."""
+    return {
+        trial.number: [
+            Report(trial.number, step, nan, nan, {"value": value}, 0.0, 0)
+            for step, value in sorted(trial.intermediate_values.items())
+        ]
+        for trial in study.get_trials(deepcopy=False)
+    }
+
+
+def _by_metric(study: optuna.Study) -> optuna.Study:
+    """The study, or where it has costs beside its metric, one in memory by the metric alone."""
+    if len(study.directions) == 1:
+        return study
+    import optuna
+
+    view = optuna.create_study(direction=study.directions[0])
+    for trial in study.get_trials(deepcopy=False):
+        view.add_trial(
+            optuna.trial.create_trial(
+                state=trial.state,
+                value=trial.values[0] if trial.values else None,
+                params=trial.params,
+                distributions=trial.distributions,
+                user_attrs=trial.user_attrs,
+            )
+        )
+    return view
+
+
+def _trials(run: RunDirectory) -> list[Row]:
+    # By position: a hyperparameter may have the name of one of the first columns (epochs has).
+    rows = []
+    try:
+        with open(run.trials_path, newline="", encoding="utf-8") as file:
+            lines = csv.reader(file)
+            names = next(lines, [])[_FIXED:]
+            for line in lines:
+                number, state, value, epochs, seconds, reason = line[:_FIXED]
+                params = dict(zip(names, line[_FIXED:], strict=False))
+                rows.append(
+                    Row(
+                        number=int(number),
+                        state=state,
+                        value=float(value) if value else None,
+                        epochs=epochs,
+                        seconds=float(seconds) if seconds else None,
+                        reason=reason,
+                        params={name: text for name, text in params.items() if text != ""},
+                    )
+                )
+    except (OSError, ValueError, csv.Error) as error:
+        raise StorageError(f"{run.trials_path}: cannot be read: {error}") from error
+    return rows

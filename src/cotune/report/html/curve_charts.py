@@ -1,0 +1,167 @@
+"""Learning curves: of every trial on the validation part, and of the final model's training."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from cotune.records import Report
+from cotune.report.html.chart import (
+    BLUE,
+    GREY,
+    ORANGE,
+    RED,
+    Chart,
+    focus,
+    missing,
+    plain,
+    rounded,
+    whole_ticks,
+)
+from cotune.report.html.contents import METRICS, Contents
+
+MOST_POINTS = 20_000
+"""Points in one chart; beyond that a browser's hover gets slow, so epochs are left out."""
+
+_LOOKS: dict[str, tuple[str, float, float]] = {
+    "pruned": (GREY, 0.35, 1.0),
+    "failed": (RED, 0.6, 1.2),
+    "unfinished": (GREY, 0.6, 1.2),
+    "complete": (BLUE, 0.45, 1.2),
+    "best": (ORANGE, 1.0, 3.0),
+}
+"""Colour, opacity and width of the lines, drawn in this order."""
+
+
+def trial_curve_charts(contents: Contents) -> list[Chart]:
+    """Accuracy, loss and the run's metric on the validation part after every trial's epochs."""
+    own = [] if contents.metric in ("accuracy", "loss") else [contents.metric]
+    return [_trial_curves(contents, score) for score in (*own, "accuracy", "loss")]
+
+
+def step_chart(contents: Contents) -> Chart:
+    """What every trial of an objective reported, by its own steps."""
+    return _trial_curves(contents, "value", "step")
+
+
+def _trial_curves(contents: Contents, score: str, unit: str = "epoch") -> Chart:
+    label = "reported values" if score == "value" else METRICS[score]
+    name, title = f"curves-{score}", label[0].upper() + label[1:]
+    curves = {
+        number: [report for report in reports if math.isfinite(report.scores.get(score, math.nan))]
+        for number, reports in contents.curves.items()
+    }
+    curves = {number: reports for number, reports in curves.items() if reports}
+    if not curves:
+        why = "finished an epoch" if unit == "epoch" else "reported a value"
+        return missing(name, title, f"Not drawn: no trial {why}.")
+    import plotly.graph_objects as go
+
+    states = {row.number: row.state for row in contents.trials}
+    most = max(2, MOST_POINTS // len(curves))
+    thin = 1.0 if len(curves) <= 300 else 0.5
+    longest = max(len(reports) for reports in curves.values())
+    groups: dict[str, list[tuple[int, list[Report]]]] = {look: [] for look in _LOOKS}
+    for number, reports in sorted(curves.items()):
+        state = "best" if number == contents.best else states.get(number, "unfinished")
+        groups.setdefault(state, []).append((number, thinned(reports, most)))
+    figure = go.Figure()
+    for state, members in groups.items():
+        if not members:
+            continue
+        color, opacity, width = _LOOKS.get(state, _LOOKS["unfinished"])
+        common = {
+            "legendgroup": state,
+            "opacity": opacity,
+            "meta": "trial",
+            "hovertemplate": f"%{{customdata}}<br>{unit} %{{x}}: %{{y:.4f}}<extra></extra>",
+        }
+        shown = f"best: trial {members[0][0]}" if state == "best" else state
+        figure.add_trace(
+            go.Scatter(
+                **_joined(members, score),
+                **common,
+                name=shown,
+                mode="lines",
+                line={"color": color, "width": width if state == "best" else width * thin},
+            )
+        )
+        # A line of one point is invisible: trials that ended after one epoch get a dot.
+        dots = [(number, reports) for number, reports in members if len(reports) == 1]
+        if dots:
+            figure.add_trace(
+                go.Scatter(
+                    **_joined(dots, score),
+                    **common,
+                    name=shown,
+                    showlegend=False,
+                    mode="markers",
+                    marker={"color": color, "size": 5},
+                )
+            )
+    maximize = contents.maximize if score == "value" else score != "loss"
+    values = [report.scores[score] for reports in curves.values() for report in reports]
+    limits, hidden = focus(values, maximize)
+    figure.update_layout(
+        xaxis={"title": {"text": unit}, **whole_ticks(1, longest)},
+        yaxis={"title": {"text": label}, "range": limits, "autorange": limits is None},
+    )
+    notes = []
+    if hidden:
+        notes.append("The weakest tenth of the points lies outside; double-click shows all.")
+    if longest > most:
+        notes.append(f"At most {most} {unit}s of a trial are drawn; curves.csv has all.")
+    return Chart(name, title, plain(figure), " ".join(notes))
+
+
+def thinned(reports: list[Report], most: int) -> list[Report]:
+    """At most ``most`` (2 or more) of them, evenly spread, the first and the last among them."""
+    if len(reports) <= most:
+        return reports
+    kept = np.unique(np.linspace(0, len(reports) - 1, most).round().astype(int))
+    return [reports[index] for index in kept]
+
+
+def _joined(members: list[tuple[int, list[Report]]], score: str) -> dict[str, list[Any]]:
+    """Many lines as one trace, a gap (None) after each."""
+    x: list[int | None] = []
+    y: list[float | None] = []
+    numbers: list[int | None] = []
+    for number, reports in members:
+        x += [*(report.epoch for report in reports), None]
+        y += [*rounded([report.scores[score] for report in reports]), None]
+        numbers += [*(number for _ in reports), None]
+    return {"x": x, "y": y, "customdata": numbers}
+
+
+def final_curve_charts(contents: Contents) -> list[Chart]:
+    """Training accuracy and training loss of the final model after each epoch."""
+    charts = []
+    for key in ("accuracy", "loss"):
+        name, title = f"final-{key}", f"Training {key}"
+        values = contents.final.curve.get(key, []) if contents.final is not None else []
+        if not values:
+            charts.append(missing(name, title, "Not drawn: it was not recorded."))
+            continue
+        import plotly.graph_objects as go
+
+        epochs = list(range(1, len(values) + 1))
+        figure = go.Figure(
+            go.Scatter(
+                x=epochs,
+                y=rounded(values),
+                mode="lines+markers",
+                line={"color": BLUE, "width": 2.5},
+                marker={"size": 6},
+                hovertemplate="epoch %{x}: %{y:.4f}<extra></extra>",
+            )
+        )
+        figure.update_layout(
+            showlegend=False,
+            xaxis={"title": {"text": "epoch"}, **whole_ticks(1, len(values))},
+            yaxis={"title": {"text": title.lower()}},
+        )
+        charts.append(Chart(name, title, plain(figure), height=300))
+    return charts

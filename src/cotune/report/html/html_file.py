@@ -1,0 +1,74 @@
+"""A page that is one HTML file and needs no network: its template, its scripts, its way to disk."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cotune.report.html import text
+from cotune.report.html.chart import Chart
+
+
+def render_page(
+    template: str, charts: Sequence[Chart], hover: Mapping[int, str], **context: Any
+) -> str:
+    """The HTML of a template that extends ``base.html.j2``.
+
+    Args:
+        charts: All that the page draws.
+        hover: What a trial's points say, by number, in plotly.js's markup.
+        context: What else the template names.
+    """
+    import jinja2
+    from markupsafe import Markup
+    from plotly.io.json import to_json_plotly
+    from plotly.offline import get_plotlyjs
+
+    data = {
+        "charts": {chart.name: chart.figure for chart in charts if chart.figure is not None},
+        "trials": hover,
+    }
+    # Browsers normalise line ends before they hash an inline script, so do it first.
+    plotly_js = get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n")
+    page_js = _source("page.js")
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_source),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(value=text.value, duration=text.duration, percent=text.percent)
+    return environment.get_template(template).render(
+        policy=_policy(plotly_js, page_js),
+        style=Markup(_source("page.css")),
+        plotly_js=Markup(plotly_js),
+        page_js=Markup(page_js),
+        data=Markup(_inert_json(to_json_plotly(data, engine="json"))),
+        **context,
+    )
+
+
+def _source(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def _inert_json(content: str) -> str:
+    """JSON that cannot end the script element it stands in, whatever texts it holds."""
+    return content.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _policy(*scripts: str) -> str:
+    """A Content-Security-Policy: these scripts alone may run, and nothing may be fetched."""
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+        for script in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )

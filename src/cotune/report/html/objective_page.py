@@ -1,0 +1,116 @@
+"""The report of a run of an objective: a run's page without what is of data and a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cotune.report.html import text
+from cotune.report.html.chart import Chart, plural
+from cotune.report.html.contents import METRICS, Contents, gather
+from cotune.report.html.curve_charts import step_chart
+from cotune.report.html.html_file import render_page
+from cotune.report.html.page import MOST_ROWS, Tile, columns_of, hover_labels, run_tiles
+from cotune.report.html.study_charts import (
+    history_chart,
+    importances_chart,
+    parallel_chart,
+    pareto_chart,
+    slice_charts,
+)
+from cotune.runs.directory import RunDirectory
+from cotune.runs.files import write_file
+
+
+def build_objective_report(run: RunDirectory) -> Path:
+    """Write ``report.html`` into the run directory and return its path.
+
+    Raises:
+        StorageError: The run cannot be read, or the report cannot be written.
+    """
+    write_file(run.report_path, render(gather(run)))
+    return run.report_path
+
+
+def render(contents: Contents) -> str:
+    """The page's HTML."""
+    history, importances = history_chart(contents), importances_chart(contents)
+    (slices, slices_note), parallel = slice_charts(contents), parallel_chart(contents)
+    curves = step_chart(contents)
+    drawn: list[Chart] = [history, curves, importances, *slices, parallel]
+    rows = contents.ranked()[:MOST_ROWS]
+    return render_page(
+        "objective.html.j2",
+        drawn,
+        hover_labels(contents),
+        brand="Cotune report",
+        title=str(contents.config["objective"]),
+        banner=_banner(contents),
+        tiles=_tiles(contents),
+        best=contents.summary.best or {},
+        metric=METRICS["value"],
+        samples=None,
+        history=history,
+        pareto=pareto_chart(contents),
+        curves=curves,
+        importances=importances,
+        slices=slices,
+        slices_note=slices_note,
+        parallel=parallel,
+        finalists=contents.summary.finalists,
+        rows=rows,
+        columns=columns_of(rows),
+        trials=len(contents.trials),
+        chosen=contents.best,
+        settings=_settings(contents),
+        command=str(contents.config.get("command") or ""),
+        config_text=yaml.safe_dump(contents.config, sort_keys=False, allow_unicode=True),
+    )
+
+
+def _banner(contents: Contents) -> str:
+    """One or two sentences of a run that is not complete, else ""."""
+    summary = contents.summary
+    if summary.state == "running":
+        return "This run is still going."
+    if summary.state == "complete":
+        return ""
+    message = f": {summary.message.rstrip('.')}" if summary.message else ""
+    return f"This run {'failed' if summary.state == 'failed' else 'was interrupted'}{message}."
+
+
+def _tiles(contents: Contents) -> list[Tile]:
+    summary = contents.summary
+    tiles = []
+    for one in summary.finalists[:1]:
+        spread = "" if one.get("sd") is None else f"± {text.value(one['sd'])}; "
+        note = f"{spread}trial {one['number']}, {plural(one['runs'], 'run')} with fresh seeds"
+        tiles.append(Tile("Finalists’ best mean", text.value(float(one["mean"])), note))
+    best = summary.best
+    if best:
+        note = "optimistic, as the best of many; what the objective returned, no test score"
+        tiles.append(Tile("Search’s best", text.value(float(best["search_best"])), note))
+    else:
+        tiles.append(Tile("Search’s best", "–", "no trial has a value"))
+    return [*tiles, *run_tiles(contents)]
+
+
+def _settings(contents: Contents) -> list[tuple[str, str]]:
+    config, timeout = contents.config, contents.config.get("timeout_seconds")
+    items: list[tuple[str, Any]] = [
+        ("Objective", config["objective"]),
+        ("Direction", config["direction"]),
+        ("Sampler", config.get("sampler")),
+        ("Pruner", config.get("pruner")),
+        ("Seed", config.get("seed")),
+        ("Trials asked for", config.get("n_trials")),
+        ("Time limit", None if timeout is None else text.duration(timeout)),
+        ("Workers", config.get("workers")),
+        ("Runs of each finalist", config.get("repeats")),
+    ]
+    if isinstance(versions := config.get("versions"), dict):
+        items.append(("Versions", ", ".join(f"{name} {v}" for name, v in versions.items())))
+    items.append(("Time in Optuna and storage", text.duration(contents.summary.seconds["study"])))
+    return [(label, str(item)) for label, item in items if item not in (None, "")]

@@ -1,0 +1,56 @@
+"""The user's own network that a run was on, given again: a run directory holds no code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cotune.arguments import named
+from cotune.data import Dataset
+from cotune.data.preprocessing.treatment import CHANNELS, INPUTS, Treatment
+from cotune.engine.networks import OwnNetwork
+from cotune.engine.networks.custom.given import ModelLike, read_own
+from cotune.engine.networks.custom.rows import fit_own_space
+from cotune.engine.networks.custom.space import OwnSpace
+from cotune.exceptions import UsageError
+from cotune.runs.directory import RunDirectory
+
+
+def recorded_own(run: RunDirectory, model: ModelLike) -> OwnNetwork | None:
+    """What makes the run's networks, or None where they are of a built-in family.
+
+    Raises:
+        UsageError: It is not given, or is given where none is wanted.
+    """
+    name = run.config().get("network")
+    if name is None:
+        if model is not None:
+            raise UsageError(f"model: {run.path} is no run on a network of your own; leave it out")
+        return None
+    own = read_own(model)
+    if own is None:
+        raise UsageError(
+            f"model: {run.path} is a run on a network of your own, {name}; give what makes it: "
+            "--model FILE.py:NAME, or model= from Python"
+        )
+    return own
+
+
+def own_space(run: RunDirectory, own: OwnNetwork, dataset: Dataset) -> OwnSpace:
+    """The run's space: what the function asks for now, and the training's as it was recorded."""
+    config = run.config()
+    recorded = {n: e for n, e in config["space"].items() if n != "model"}
+    split = config["validation"], config["seed"]
+    return fit_own_space(own, {}, recorded, dataset, split, recorded_treatment(config))
+
+
+def recorded_treatment(config: Mapping[str, Any]) -> Treatment:
+    """What the user of a run wanted done to the rows; older runs standardized all with one scale.
+
+    Args:
+        config: Of the run.
+    """
+    inputs, channels = config.get("inputs", "standardize"), config.get("channels", "none")
+    return Treatment(
+        str(named(inputs, INPUTS, "inputs")), str(named(channels, CHANNELS, "channels"))
+    )

@@ -1,0 +1,98 @@
+"""The data that a run was on, read again."""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+from cotune.data import Dataset, entries, load
+from cotune.data.dataset import Source
+from cotune.data.known_rows import test_set_digests
+from cotune.data.reading import read_data
+from cotune.exceptions import StorageError, UsageError
+from cotune.runs.directory import RunDirectory
+
+
+def recorded_dataset(run: RunDirectory) -> Dataset:
+    """The run's data, the same as it was.
+
+    Raises:
+        UsageError: It was of objects in memory, is no longer where it was, has changed since, or
+            there was none.
+    """
+    run.check_on_data()
+    source = recorded_source(run)
+    name = run.config()["dataset"]["name"]
+    if source is not None:
+        for path in (source.path, source.test):
+            if path is not None and not os.path.exists(path):
+                option = "--data" if path == source.path else "--test"
+                raise UsageError(
+                    f"{path}: the run's data is no longer there; put it back, or go on with "
+                    f"cotune resume {shlex.quote(str(run.path))} {option} NEW_PATH"
+                )
+        dataset = read_data(
+            source.path, target=source.target, test=source.test, reading=source.reading
+        )
+    elif name in [entry.name for entry in entries()]:
+        dataset = load(name)
+    else:
+        raise UsageError(
+            f"{name}: is no named dataset, so the run's data cannot be read again; cotune.resume "
+            "takes them once more with data=..."
+        )
+    check_fingerprint(run, dataset)
+    return dataset
+
+
+def recorded_source(run: RunDirectory) -> Source | None:
+    """Where the run's data was read from; None for a named dataset or objects in memory.
+
+    Raises:
+        StorageError: ``config.yaml`` does not say it as a run writes it.
+    """
+    recorded = run.config()["dataset"].get("source")
+    if recorded is None:
+        return None
+    try:
+        source = Source(**recorded)
+        if not all(isinstance(value, str | None) for value in (source.target, source.test)):
+            raise TypeError(recorded)
+        os.fspath(source.path)
+        if not isinstance(source.columns, dict) or not isinstance(source.skip_damaged, bool):
+            raise TypeError(recorded)
+    except TypeError:
+        raise StorageError(
+            f"{run.config_path}: is damaged, or not what a run writes there (dataset.source)"
+        ) from None
+    return source
+
+
+def check_fingerprint(run: RunDirectory, dataset: Dataset) -> None:
+    """Make sure that a dataset is the one that a run was on.
+
+    Raises:
+        UsageError: It is another one.
+    """
+    recorded = run.config()["dataset"]
+    if "fingerprint" not in recorded:
+        raise UsageError(f"{run.config_path}: has no fingerprint; an older Cotune wrote it")
+    fingerprint = str(recorded["fingerprint"])
+    if dataset.fingerprint != fingerprint:
+        where = dataset.source.path if dataset.source else dataset.name
+        raise UsageError(
+            f"{where}: is not what the run was on; its fingerprint is "
+            f"{dataset.fingerprint[:12]}, {fingerprint[:12]} was recorded"
+        )
+    sealed = recorded.get("test_fingerprint")
+    if sealed is None or dataset.test_rows is None:
+        return  # a named dataset's files have checksums
+    _, found = test_set_digests(dataset)
+    if found != sealed:
+        where = dataset.name
+        if dataset.source is not None:
+            where = dataset.source.test or dataset.source.path
+        raise UsageError(
+            f"{where}: the test set is not the run's; its fingerprint is {found[:12]}, "
+            f"{str(sealed)[:12]} was recorded"
+        )

@@ -1,0 +1,121 @@
+"""What finalists and final models came to, epoch by epoch, so that a killed run can go on there.
+
+``trainings.jsonl`` has one line for whatever happened: which trials are finalists, what was given
+to the executor, a report, the end of a round.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cotune.exceptions import StorageError, writing
+from cotune.records import Report, TrialSpec
+
+
+@dataclass
+class Round:
+    """Trainings that were asked for together.
+
+    Attributes:
+        specs: What was to be trained.
+        reports: Of each, in the order of epochs, by number.
+        is_over: Nothing more will come.
+    """
+
+    specs: list[TrialSpec]
+    reports: dict[int, list[Report]] = field(default_factory=dict)
+    is_over: bool = False
+
+
+class TrainingLog:
+    """Appends to the file, and remembers what was in it at the start.
+
+    Args:
+        path: ``trainings.jsonl``; a last line that was cut off has been removed.
+
+    Attributes:
+        finalists: Epochs of the trials that were chosen as finalists, by number, and the rounds;
+            None before that.
+
+    Raises:
+        StorageError: The file is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.finalists: tuple[dict[int, int], int] | None = None
+        self._rounds: list[Round] = []
+        self._next = 0
+        if path.exists():
+            self._read()
+
+    @property
+    def next_part(self) -> str | None:
+        """Whether the next trainings, in what was there at the start, are finalists' ("train") or
+        final models' ("all"); None where there are none.
+        """
+        if self._next >= len(self._rounds):
+            return None
+        return self._rounds[self._next].specs[0].part
+
+    def choose(self, epochs: Mapping[int, int], rounds: int) -> None:
+        """These are the finalists, each trained for so many epochs."""
+        self.finalists = dict(epochs), rounds
+        self._append({"finalists": list(epochs.items()), "rounds": rounds})
+
+    def round(self, specs: Sequence[TrialSpec]) -> Round:
+        """The next trainings: as far as they were before, if they are the same."""
+        if self._next < len(self._rounds):
+            known = self._rounds[self._next]
+            if known.specs == list(specs):
+                self._next += 1
+                return known
+            del self._rounds[self._next :]  # decided otherwise this time
+        self._rounds.append(Round(list(specs)))
+        self._next = len(self._rounds)
+        self._append({"round": self._next - 1, "specs": [spec.to_json() for spec in specs]})
+        return self._rounds[-1]
+
+    def report(self, round_: Round, report: Report) -> None:
+        """One epoch of one training."""
+        round_.reports.setdefault(report.number, []).append(report)
+        self._append({"report": report.to_json()})
+
+    def end(self, round_: Round) -> None:
+        """All of them are over."""
+        round_.is_over = True
+        self._append({"over": True})
+
+    def _append(self, line: dict[str, Any]) -> None:
+        with writing(self._path), open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _read(self) -> None:
+        number = 0
+        try:
+            for text in self._path.read_text(encoding="utf-8").splitlines():
+                number += 1
+                self._take(json.loads(text))
+        except OSError as error:
+            raise StorageError(f"{self._path}: cannot be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+            raise StorageError(f"{self._path}:{number}: is damaged") from error
+
+    def _take(self, line: dict[str, Any]) -> None:
+        if "finalists" in line:
+            self.finalists = {int(n): int(e) for n, e in line["finalists"]}, int(line["rounds"])
+        elif "specs" in line:
+            del self._rounds[int(line["round"]) :]
+            specs = [TrialSpec.from_json(spec) for spec in line["specs"]]
+            if not specs:
+                raise ValueError("a round of nothing")
+            self._rounds.append(Round(specs))
+        elif "report" in line:
+            report = Report.from_json(line["report"])
+            self._rounds[-1].reports.setdefault(report.number, []).append(report)
+        else:
+            self._rounds[-1].is_over = bool(line["over"])

@@ -1,0 +1,180 @@
+"""The hyperparameters that the trainer knows: their types, ranges and defaults."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cotune.exceptions import SpaceError
+from cotune.records import Value
+from cotune.text import shown, shown_value
+
+MAX_LAYERS: Final = 10
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a hyperparameter means to the trainer.
+
+    Attributes:
+        type: The values' type.
+        default: Used where a space leaves it out.
+        low, high: Smallest and largest value that makes sense (numbers).
+        choices: The values there are (otherwise).
+        fusible: May differ between lanes that are trained together.
+    """
+
+    type: type[bool | int | float | str]
+    default: Value
+    low: float = -math.inf
+    high: float = math.inf
+    choices: tuple[Value, ...] = ()
+    fusible: bool = True
+
+
+_COMMON: Final = {
+    "batch_norm": Known(bool, True, choices=(True, False), fusible=False),
+    "dropout": Known(float, 0.2, 0.0, 0.95),
+    "lr": Known(float, 1e-3, 1e-12, 100.0),
+    "optimizer": Known(str, "adamw", choices=("adam", "adamw", "sgd", "rmsprop")),
+    "momentum": Known(float, 0.9, 0.0, 0.9999),
+    "weight_decay": Known(float, 1e-4, 0.0, 100.0),
+    "batch_size": Known(int, 128, 2, 1_048_576, fusible=False),
+    "epochs": Known(int, 20, 1, 100_000),
+}
+_OF_FAMILY: Final = {
+    "mlp": {
+        "n_layers": Known(int, 2, 1, MAX_LAYERS),
+        "width": Known(int, 256, 1, 65_536),
+    },
+    "cnn": {
+        "n_blocks": Known(int, 2, 1, MAX_LAYERS),
+        "filters": Known(int, 32, 1, 4_096),
+        "kernel_size": Known(int, 3, choices=(1, 3, 5, 7)),
+        "dense_width": Known(int, 128, 0, 65_536),
+    },
+}
+_EXTRA: Final = {
+    "model": Known(str, "mlp", choices=tuple(_OF_FAMILY), fusible=False),
+    "schedule": Known(
+        str, "constant", choices=("constant", "cooldown", "cosine", "one-cycle", "plateau")
+    ),
+    "plateau_factor": Known(float, 0.1, 0.001, 0.999),
+    "plateau_patience": Known(int, 5, 0, 100_000),
+    "warmup": Known(float, 0.0, 0.0, 1000.0),
+    "clip_norm": Known(float, 0.0, 0.0, 1e6),
+    "early_stopping": Known(int, 0, 0, 100_000),
+    "label_smoothing": Known(float, 0.0, 0.0, 0.9),
+    "class_weight": Known(float, 0.0, 0.0, 1.0),
+    "shift": Known(int, 0, 0, 64, fusible=False),
+    "flip": Known(bool, False, choices=(True, False), fusible=False),
+    "erase": Known(float, 0.0, 0.0, 0.5, fusible=False),
+    "nesterov": Known(bool, False, choices=(True, False)),
+    "beta1": Known(float, 0.9, 0.0, 0.9999),
+    "beta2": Known(float, 0.999, 0.0, 0.999999),
+}
+
+
+def _known() -> dict[str, Known]:
+    known = {**_COMMON, **_EXTRA, **_OF_FAMILY["mlp"], **_OF_FAMILY["cnn"]}
+    for layer in range(MAX_LAYERS):
+        for name in ("width", "dropout", "filters"):
+            known[f"{name}_{layer}"] = known[name]
+    return known
+
+
+NAMES: Final = tuple(_COMMON | _EXTRA | _OF_FAMILY["mlp"] | _OF_FAMILY["cnn"])
+"""Their names, those of single layers left out."""
+
+KNOWN: Final[dict[str, Known]] = _known()
+"""Every hyperparameter that a space can name: ``width_3`` is the width of one layer."""
+
+OF_TRAINING: Final = tuple(
+    name for name in (*_COMMON, *_EXTRA) if name not in ("batch_norm", "dropout", "model")
+)
+"""Those that every network is trained with, whatever it is made of."""
+
+OF_IMAGES: Final = ("shift", "flip", "erase")
+"""Hyperparameters that make no sense for rows that are no images."""
+
+SHARED: Final = tuple(name for name, known in KNOWN.items() if not known.fusible)
+"""Hyperparameters that lanes trained together have in common."""
+
+
+def defaults(family: str) -> dict[str, Value]:
+    """The default configuration of ``mlp`` or ``cnn``; of another network, of its training."""
+    if family not in _OF_FAMILY:
+        return {name: known.default for name, known in _COMMON.items() if name in OF_TRAINING}
+    known = {**_OF_FAMILY[family], **_COMMON}
+    return {name: hyperparameter.default for name, hyperparameter in known.items()}
+
+
+def is_averaged(params: Mapping[str, Value]) -> bool:
+    """Whether a trial is scored by the average of its weights.
+
+    At a constant rate the last weights are noisy, and their average is, at every epoch, as good as
+    weights after a rate that fell. Under other schedules the rate falls by itself.
+    """
+    return params.get("schedule", "constant") == "constant"
+
+
+def family_of_name(name: str) -> str | None:
+    """The only family that knows a hyperparameter, or None where both do."""
+    plain = name.rstrip("0123456789").rstrip("_")
+    families = [family for family, known in _OF_FAMILY.items() if plain in known]
+    return families[0] if families else None
+
+
+def known_value(
+    name: str, value: Any, path: str, names: Mapping[str, Known] | None = None
+) -> Value:
+    """The value in the hyperparameter's own type.
+
+    Args:
+        names: The hyperparameters there are; without it, :data:`KNOWN`.
+
+    Raises:
+        SpaceError: The trainer cannot use it; ``path`` says where it stands.
+    """
+    known = (KNOWN if names is None else names)[name]
+    if known.choices:
+        if not any(type(value) is type(choice) and value == choice for choice in known.choices):
+            listed = ", ".join(shown_value(choice) for choice in known.choices)
+            raise SpaceError(f"{path}: {shown(value)} is not one of {listed}")
+        return value  # type: ignore[no-any-return]
+    number = read_integer(value, path) if known.type is int else read_number(value, path)
+    if not known.low <= number <= known.high:
+        raise SpaceError(
+            f"{path}: {shown_value(number)} is outside {shown_value(known.low)} to "
+            f"{shown_value(known.high)}"
+        )
+    return number
+
+
+def read_number(value: Any, path: str) -> float:
+    """A finite number; a string of one too, as YAML 1.1 reads 1e-5 (no dot) as a string."""
+    number = value
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            raise SpaceError(f"{path}: {shown(value)} is not a number") from None
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise SpaceError(f"{path}: {shown(value)} is not a number")
+    try:
+        number = float(number)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise SpaceError(f"{path}: {number} is not a finite number")
+    return number
+
+
+def read_integer(value: Any, path: str) -> int:
+    """A whole number; ``20.0`` is one too."""
+    number = read_number(value, path)
+    if not number.is_integer():
+        raise SpaceError(f"{path}: {shown_value(number)} is not a whole number")
+    return int(number)

@@ -1,0 +1,140 @@
+"""Search spaces by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from cotune.exceptions import SpaceError
+from cotune.space.hyperparameters import OF_IMAGES
+from cotune.space.space import Space
+from cotune.space.yaml import read_space, space_from_dict
+from cotune.text import close_name, shown_key
+
+_CLASS_WEIGHT: Final = {"type": "float", "low": 0.0, "high": 1.0}
+_FEWEST_STEPS: Final = 8  # of an epoch, where the rows suffice
+
+
+def _common() -> dict[str, Any]:
+    return {
+        "batch_norm": {"type": "categorical", "choices": [True, False]},
+        "dropout": {"type": "float", "low": 0.0, "high": 0.5},
+        "lr": {"type": "float", "low": 1e-5, "high": 1e-1, "log": True},
+        "optimizer": {"type": "categorical", "choices": ["adam", "adamw", "sgd", "rmsprop"]},
+        "momentum": {"type": "float", "low": 0.0, "high": 0.99, "when": {"optimizer": "sgd"}},
+        "weight_decay": {"type": "float", "low": 1e-6, "high": 1e-2, "log": True},
+        "batch_size": {"type": "categorical", "choices": [16, 32, 64, 128]},
+        "label_smoothing": {"type": "float", "low": 0.0, "high": 0.2},
+        "shift": {"type": "int", "low": 0, "high": 2},
+        "epochs": {"type": "int", "low": 10, "high": 100, "step": 10},
+    }
+
+
+def _mlp() -> Space:
+    layers = {"type": "int", "low": 1, "high": 5}
+    width = {"type": "int", "low": 8, "high": 256, "step": 8}
+    return space_from_dict({"n_layers": layers, "width": width, **_common()})
+
+
+def _mlp_per_layer() -> Space:
+    data = {"n_layers": {"type": "int", "low": 1, "high": 5}, **_common()}
+    del data["dropout"]
+    for layer in range(5):
+        when = {"when": {"n_layers": list(range(layer + 1, 6))}} if layer else {}
+        data[f"width_{layer}"] = {"type": "int", "low": 8, "high": 256, "step": 8, **when}
+        data[f"dropout_{layer}"] = {"type": "float", "low": 0.0, "high": 0.5, **when}
+    return space_from_dict(data)
+
+
+def _cnn() -> Space:
+    data: dict[str, Any] = {
+        "model": "cnn",
+        "n_blocks": {"type": "int", "low": 1, "high": 4},
+        "kernel_size": {"type": "categorical", "choices": [3, 5]},
+        "dense_width": {"type": "int", "low": 32, "high": 256, "step": 32},
+        "flip": {"type": "categorical", "choices": [False, True]},
+        **_common(),
+    }
+    for block in range(4):
+        when = {"when": {"n_blocks": list(range(block + 1, 5))}} if block else {}
+        data[f"filters_{block}"] = {"type": "int", "low": 16, "high": 64, "step": 16, **when}
+    return space_from_dict(data)
+
+
+def _auto() -> Space:
+    """Both families; what one of them has alone exists only for that one."""
+    mlp, cnn = _mlp().to_dict(), _cnn().to_dict()
+    models = {"type": "categorical", "choices": ["cnn", "mlp"]}
+    return space_from_dict({**cnn, **mlp, "model": models})
+
+
+def training_entries(
+    images: bool, imbalanced: bool = False, rows: int | None = None
+) -> dict[str, Any]:
+    """The hyperparameters of the training of a user's own network, as YAML writes them.
+
+    Args:
+        images: Whether the rows are images.
+        imbalanced: Whether classes are of very different sizes.
+        rows: How many there are to train on; see :func:`load_space`.
+    """
+    of_built_in = ("batch_norm", "dropout")
+    entries = {name: entry for name, entry in _common().items() if name not in of_built_in}
+    if rows is not None:
+        entries["batch_size"] = _batch_sizes(entries["batch_size"]["choices"], rows)
+    if imbalanced:
+        entries["class_weight"] = _CLASS_WEIGHT
+    return {name: entry for name, entry in entries.items() if images or name not in OF_IMAGES}
+
+
+PRESETS: Final[dict[str, Callable[[], Space]]] = {
+    "mlp": _mlp,
+    "mlp-per-layer": _mlp_per_layer,
+    "cnn": _cnn,
+    "auto": _auto,
+}
+"""Spaces by name.
+
+``mlp`` has one width for all hidden layers, ``mlp-per-layer`` one for each; ``cnn`` has blocks of
+convolutions, and ``auto`` both.
+"""
+
+
+def with_class_weight(space: Space) -> Space:
+    """A space that searches how far rare classes weigh more."""
+    return space_from_dict({**space.to_dict(), "class_weight": _CLASS_WEIGHT})
+
+
+def load_space(name: str, images: bool = True, rows: int | None = None) -> Space:
+    """A preset by its name, or a space from a YAML file.
+
+    Args:
+        images: Whether the rows are images. A preset for other rows has no hyperparameters of
+            images, and ``auto`` is ``mlp``.
+        rows: How many there are to train on. A preset for few has small minibatches alone: of 120
+            rows, 128 at a time would be one step an epoch.
+
+    Raises:
+        SpaceError: It is neither, or the file holds no valid space.
+    """
+    if name in PRESETS:
+        preset = "mlp" if name == "auto" and not images else name
+        data = PRESETS[preset]().to_dict()
+        if rows is not None:
+            data["batch_size"] = _batch_sizes(data["batch_size"]["choices"], rows)
+        return space_from_dict({key: data[key] for key in data if images or key not in OF_IMAGES})
+    if Path(name).suffix in (".yaml", ".yml") or os.path.exists(name):
+        return read_space(Path(name))
+    raise SpaceError(
+        f"{shown_key(name)}: there is no such preset or file{close_name(name, PRESETS)}"
+    )
+
+
+def _batch_sizes(choices: list[int], rows: int) -> Any:
+    """Those that leave an epoch eight steps or more; without any, the smallest."""
+    fitting = [size for size in choices if size * _FEWEST_STEPS <= rows]
+    if len(fitting) < 2:
+        return min(choices)
+    return {"type": "categorical", "choices": fitting}

@@ -1,0 +1,1 @@
+"""Everything of Optuna's: the study, its journal, halving."""

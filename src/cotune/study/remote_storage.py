@@ -1,0 +1,192 @@
+"""The run's study, as an objective in another process sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Sequence
+from typing import Any, Final, NoReturn
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial, TrialState
+
+from cotune.study.choices import Choices, choice_name, plain
+from cotune.study.journal import STUDY_NAME
+
+READS: Final = (
+    "get_study_id_from_name",
+    "get_study_name_from_id",
+    "get_study_directions",
+    "get_study_user_attrs",
+    "get_study_system_attrs",
+    "get_all_studies",
+    "get_trial",
+    "get_all_trials",
+    "get_best_trial",
+    "get_trial_id_from_study_id_trial_number",
+)
+WRITES: Final = (
+    "set_study_user_attr",
+    "set_study_system_attr",
+    "set_trial_user_attr",
+    "set_trial_system_attr",
+    "create_new_trial",
+)
+"""Methods of the run's storage that an objective may call, through :class:`RemoteStorage`."""
+
+Ask = Callable[..., Any]
+"""``ask(name, *arguments, **named)``: what the driver answers to that call."""
+
+
+class RemoteStorage(BaseStorage):
+    """The run's storage, at the other end of a pipe.
+
+    An objective may read everything, set attributes and enqueue trials. It cannot make studies, nor
+    begin or end trials: that is the run's part.
+
+    Args:
+        ask: Asks the driver.
+        choices: Those that this process has met: parameters of trials are given as they are.
+    """
+
+    def __init__(self, ask: Ask, choices: Choices) -> None:
+        self._ask = ask
+        self._choices = choices
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        return int(self._ask("storage.get_study_id_from_name", study_name))
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        return str(self._ask("storage.get_study_name_from_id", study_id))
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        return list(self._ask("storage.get_study_directions", study_id))
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        return dict(self._ask("storage.get_study_user_attrs", study_id))
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        return dict(self._ask("storage.get_study_system_attrs", study_id))
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        return list(self._ask("storage.get_all_studies"))
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        return self._restored(self._ask("storage.get_trial", trial_id))
+
+    def get_best_trial(self, study_id: int) -> FrozenTrial:
+        return self._restored(self._ask("storage.get_best_trial", study_id))
+
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        name = "storage.get_trial_id_from_study_id_trial_number"
+        return int(self._ask(name, study_id, trial_number))
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        trials = self._ask("storage.get_all_trials", study_id, deepcopy, states)
+        return [self._restored(trial) for trial in trials]
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._ask("storage.set_study_user_attr", study_id, key, plain(value))
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._ask("storage.set_study_system_attr", study_id, key, plain(value))
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self._ask("storage.set_trial_user_attr", trial_id, key, plain(value))
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self._ask("storage.set_trial_system_attr", trial_id, key, plain(value))
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """Enqueue a trial.
+
+        Raises:
+            RuntimeError: It is not one that waits to be run.
+        """
+        if template_trial is None or template_trial.state != TrialState.WAITING:
+            _refuse("add trials that have ended to")
+        return int(self._ask("storage.create_new_trial", study_id, plain_trial(template_trial)))
+
+    def create_new_study(
+        self, directions: Sequence[StudyDirection], study_name: str | None = None
+    ) -> int:
+        _refuse("make another study in")
+
+    def delete_study(self, study_id: int) -> None:
+        _refuse("delete")
+
+    def set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+    ) -> None:
+        _refuse("set a parameter in")
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        _refuse("end a trial in")
+
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
+        _refuse("report for another trial in")
+
+    def _restored(self, trial: FrozenTrial) -> FrozenTrial:
+        """Return it with the choices in place of their names."""
+        trial._params = self._choices.restore(trial._params)
+        return trial
+
+
+class RemoteStudy(optuna.Study):
+    """The run's study in a worker process.
+
+    Args:
+        ask: Asks the driver.
+        storage: The run's.
+    """
+
+    def __init__(self, ask: Ask, storage: RemoteStorage) -> None:
+        super().__init__(STUDY_NAME, storage)
+        self._ask = ask
+
+    def stop(self) -> None:
+        """End the run once the trials that run now have ended."""
+        self._ask("study.stop")
+
+    def optimize(self, *_: Any, **__: Any) -> None:
+        raise RuntimeError("Nested invocation of `Study.optimize` method isn't allowed.")
+
+    def ask(self, *_: Any, **__: Any) -> NoReturn:
+        _refuse("ask for trials of")
+
+    def tell(self, *_: Any, **__: Any) -> NoReturn:
+        _refuse("end trials of")
+
+
+def plain_trial(trial: FrozenTrial) -> FrozenTrial:
+    """Return a trial that waits to be run, as the journal can hold it."""
+    params = trial.system_attrs.get("fixed_params", {})
+    return waiting_trial(
+        {name: plain(choice_name(value)) for name, value in params.items()},
+        plain(trial.user_attrs),
+    )
+
+
+def waiting_trial(params: dict[str, Any], user_attrs: dict[str, Any]) -> FrozenTrial:
+    """Return a trial that waits to be run with these parameters."""
+    return optuna.trial.create_trial(
+        state=TrialState.WAITING,
+        system_attrs={"fixed_params": params},
+        user_attrs=user_attrs,
+    )
+
+
+def _refuse(what: str) -> NoReturn:
+    raise RuntimeError(f"an objective cannot {what} the study that runs it")

@@ -1,0 +1,415 @@
+"""The Optuna study of a run: asks for trials, takes their reports, prunes, tells how they end."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import (
+    BasePruner,
+    HyperbandPruner,
+    MedianPruner,
+    NopPruner,
+)
+from optuna.samplers import (
+    BaseSampler,
+    BruteForceSampler,
+    GPSampler,
+    PartialFixedSampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
+from optuna.trial import TrialState
+
+from cotune.exceptions import StorageError, UsageError
+from cotune.records import DIRECTIONS, State, TrialSpec, Value
+from cotune.space.hyperparameters import is_averaged
+from cotune.space.quiet_optuna import quiet_optuna
+from cotune.space.space import Space
+from cotune.study.halving import Halving
+from cotune.study.journal import STUDY_NAME, Journal, open_storage
+from cotune.text import shown_value
+
+SAMPLERS: Final = ("tpe", "random", "grid", "qmc", "gp")
+PRUNERS: Final = ("asha", "top-k", "median", "hyperband", "none")
+SamplerLike = str | BaseSampler
+"""A name in :data:`SAMPLERS`, or an Optuna sampler."""
+
+PrunerLike = str | BasePruner
+"""A name in :data:`PRUNERS`, or an Optuna pruner."""
+
+OPTUNA_VERSION: Final = optuna.__version__
+
+_IDENTITY: Final = "cotune"
+_EXHAUSTED: Final = "exhausted"
+DISTURBED: Final = "disturbed"
+"""The user attribute of a study of which trials would not come again bit for bit."""
+
+STATES: Final[dict[State, TrialState]] = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+"""What a trial's end is called in a study."""
+
+
+class Study:
+    """The search's memory: an Optuna study in the run's journal.
+
+    Args:
+        journal_path: Where the journal is made, or is already.
+        space: What is searched; finite for a grid.
+        sampler: One of :data:`SAMPLERS`, or an Optuna sampler.
+        pruner: One of :data:`PRUNERS`, or an Optuna pruner.
+        metric: One of :data:`DIRECTIONS`.
+        costs: Of :data:`COSTS`: further objectives, all to be small. Pruning is by the metric.
+        seed: Seeds the sampler and the trials. What the sampler draws depends on it, the trial's
+            number and the trials before, not on what the process drew; of an Optuna sampler that
+            was passed as an object, on what it says.
+        identity: What must be the same when a journal that is there already is gone on with.
+
+    Raises:
+        UsageError: It is not the same.
+
+    Attributes:
+        seconds: Wall clock spent in Optuna and in the journal.
+        exhausted: A grid has no configuration left.
+        asked: Trials that were asked for.
+        is_disturbed: Trials would not come again bit for bit.
+    """
+
+    def __init__(
+        self,
+        journal_path: Path,
+        space: Space,
+        sampler: SamplerLike = "tpe",
+        pruner: PrunerLike = "asha",
+        metric: str = "accuracy",
+        costs: Sequence[str] = (),
+        seed: int = 0,
+        identity: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.seconds = 0.0
+        self._sampler = sampler
+        self._costs = tuple(costs)
+        self._seed = seed
+        self._space = space
+        self._running: dict[int, optuna.Trial] = {}
+        self._enqueued: deque[dict[str, Value]] = deque()
+        # Optuna's own asks one trial at a time, and lets pass whichever it asks first.
+        maximize = DIRECTIONS[metric] == "maximize"
+        self._halving: Halving | None = None
+        if pruner == "asha":
+            self._halving = Halving(maximize)
+        elif pruner == "top-k":
+            self._halving = Halving(maximize, reduction=10, rung=3)
+        directions = [DIRECTIONS[metric]]
+        directions += ["minimize" for _ in costs]
+        with self._timed():
+            self._journal = Journal(journal_path)
+            self._study = optuna.create_study(
+                study_name=STUDY_NAME,
+                storage=open_storage(self._journal),
+                directions=directions,
+                sampler=None if isinstance(sampler, str) else sampler,
+                pruner=make_pruner(pruner) if isinstance(pruner, str) else pruner,
+                load_if_exists=True,
+            )
+            if _IDENTITY not in self._study.user_attrs:
+                self._study.set_metric_names([metric, *costs])
+                self._study.set_user_attr(_IDENTITY, dict(identity or {}))
+            _check_identity(self._study.user_attrs[_IDENTITY], dict(identity or {}))
+            trials = self._study.get_trials(deepcopy=False)
+        self.exhausted = bool(self._study.user_attrs.get(_EXHAUSTED))
+        self.is_disturbed = bool(self._study.user_attrs.get(DISTURBED))
+        self.asked = sum(trial.state != TrialState.WAITING for trial in trials)
+        self._waiting = len(trials) - self.asked
+        self._known = len(trials)
+        self._grid = space.configurations() if sampler == "grid" else None
+        self._grid_points = 0  # of the grid, as far as it was gone through
+        self._drawn = {_point(t.params) for t in trials if t.state != TrialState.WAITING}
+        self._look_for_the_end()
+        # BruteForceSampler ends a search by study.stop(), which Optuna allows in optimize() only.
+        self._study.stop = self._exhaust  # type: ignore[method-assign]
+
+    def enqueue(self, params: Sequence[Mapping[str, Value]]) -> None:
+        """Try these configurations, or parts of them, before the sampler's own.
+
+        In a journal that was there already, as many as it has trials came first.
+        """
+        # Given to Optuna when its turn comes: it would stay in the study, as a trial that waits
+        # for ever, if the search ended before.
+        self._enqueued.extend(dict(one) for one in params[self._known :])
+
+    def ask(
+        self, count: int = 1, alone: Callable[[TrialSpec], bool] = lambda spec: False
+    ) -> list[TrialSpec]:
+        """The next trials; they count as running until :meth:`tell`.
+
+        Those after the first share its values of the hyperparameters that lanes of a cohort must
+        have in common; the sampler draws the others. A grid, which may not repeat itself, draws
+        all of them.
+
+        Args:
+            count: How many at most.
+            alone: Whether a trial wants no others beside it; it is the last of the group.
+        """
+        first = self._ask({})
+        held = {
+            name: value
+            for name, value in self.params(first.number).items()
+            if name in self._space.shared
+        }
+        if self._sampler == "grid" or isinstance(self._sampler, BruteForceSampler):
+            held = {}
+        specs = [first]
+        while len(specs) < count and not self.exhausted and not alone(specs[-1]):
+            specs.append(self._ask(held))
+        return specs
+
+    def _ask(self, held: dict[str, Value]) -> TrialSpec:
+        with self._timed(), self._sampling(self.asked, held):
+            if self._waiting:  # enqueued just before a run was killed
+                self._waiting -= 1
+            elif self._enqueued:
+                self._study.enqueue_trial(self._enqueued.popleft())
+            trial = self._study.ask()
+            params = self._space.suggest(trial)
+        self.asked += 1
+        self._running[trial.number] = trial
+        self._drawn.add(_point(params))
+        self._look_for_the_end()
+        return trial_spec(self._space, params, trial.number, self._seed)
+
+    def _look_for_the_end(self) -> None:
+        """Whether all of a grid was drawn; Optuna finds out when the last has ended."""
+        while self._grid and not self.exhausted and self._grid_points <= len(self._drawn):
+            if next(self._grid, None) is None:
+                self._exhaust()
+            self._grid_points += 1
+
+    @contextmanager
+    def _sampling(self, number: int, held: Mapping[str, Value]) -> Iterator[None]:
+        """The sampler that draws the trial of that number."""
+        before = self._study.sampler
+        if isinstance(self._sampler, str):
+            self._study.sampler = make_sampler(self._sampler, self._seed, number)
+        if held:
+            self._study.sampler = PartialFixedSampler(dict(held), self._study.sampler)
+        try:
+            yield
+        finally:
+            self._study.sampler = before
+
+    def reopen(self) -> list[TrialSpec]:
+        """Trials that were asked for and not told before the journal was opened again.
+
+        One that was not drawn to its end is now.
+        """
+        specs = []
+        with self._timed():
+            for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                with self._sampling(frozen.number, {}):
+                    trial = optuna.Trial(self._study, frozen._trial_id)
+                    params = self._space.suggest(trial)
+                self._running[trial.number] = trial
+                specs.append(trial_spec(self._space, params, trial.number, self._seed))
+        return specs
+
+    def recall(self, reports: Mapping[int, Mapping[int, float]]) -> None:
+        """Know again what trials reported before: values by trial and epoch.
+
+        Of running trials, the journal gets what it lacks.
+        """
+        with self._timed():
+            for number, trial in self._running.items():
+                known = self._study.get_trials(deepcopy=False)[number].intermediate_values
+                for epoch, value in reports.get(number, {}).items():
+                    if epoch not in known and not self._costs:
+                        trial.report(value, epoch)
+        if self._halving is not None:
+            for number, values in reports.items():
+                for epoch, value in values.items():
+                    self._halving.judge({number: (epoch, value)})
+
+    def params_of_all(self) -> dict[int, dict[str, Value]]:
+        """Searched hyperparameters of all trials, by number."""
+        return {
+            trial.number: dict(trial.params) for trial in self._study.get_trials(deepcopy=False)
+        }
+
+    def params(self, number: int) -> dict[str, Value]:
+        """A running trial's searched hyperparameters."""
+        return dict(self._running[number].params)
+
+    def report(self, values: Mapping[int, tuple[int, float]]) -> set[int]:
+        """Record what running trials came to, and judge them together.
+
+        Args:
+            values: Epoch, from 1, and value by trial number.
+
+        Returns:
+            The trials that the pruner wants stopped.
+        """
+        with self._timed():
+            if not self._costs:  # with several objectives, Optuna takes no reports
+                for number, (epoch, value) in values.items():
+                    self._running[number].report(value, epoch)
+            if self._halving is not None:
+                return self._halving.judge(values)
+            if self._costs:
+                return set()
+            return {number for number in values if self._running[number].should_prune()}
+
+    def tell(
+        self,
+        number: int,
+        state: State,
+        value: float | None,
+        reason: str = "",
+        costs: Sequence[float] = (),
+    ) -> None:
+        """End a running trial; a complete one has its ``costs``."""
+        with self._timed(), self._sampling(number, {}):  # a grid counts what has ended
+            trial = self._running.pop(number)
+            if reason:
+                trial.set_user_attr("reason", reason)
+            # Optuna takes a pruned trial's value from its last report.
+            values = None if value is None else [value, *costs]
+            self._study.tell(trial, values if state == "complete" else None, state=STATES[state])
+
+    def sync(self) -> None:
+        """Make what was recorded survive a power loss."""
+        with self._timed():
+            self._journal.sync()
+
+    def mark_disturbed(self) -> None:
+        """Record that trials no longer come again bit for bit."""
+        if not self.is_disturbed:
+            self.is_disturbed = True
+            with self._timed():
+                self._study.set_user_attr(DISTURBED, True)
+                self._journal.sync()
+
+    def pareto_front(self) -> list[int]:
+        """Complete trials that no other one beats in every objective, by number."""
+        with self._timed():
+            return [trial.number for trial in self._study.best_trials] if self._costs else []
+
+    def _exhaust(self) -> None:
+        if not self.exhausted:
+            self.exhausted = True
+            self._study.set_user_attr(_EXHAUSTED, True)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            with in_optuna():
+                yield
+        finally:
+            self.seconds += time.perf_counter() - began
+
+
+@contextmanager
+def in_optuna() -> Iterator[None]:
+    """Calls of Optuna that may write the journal; quiet but for what is wrong.
+
+    Raises:
+        StorageError: The journal cannot be written.
+    """
+    try:
+        with quiet_optuna(optuna.logging.WARNING, ExperimentalWarning):
+            yield
+    except OSError as error:
+        raise StorageError(f"the study's journal cannot be written: {error}") from error
+
+
+def _point(params: Mapping[str, Value]) -> frozenset[tuple[str, Value]]:
+    return frozenset(params.items())
+
+
+def _check_identity(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    for name in sorted({*recorded, *asked}):
+        then, now = recorded.get(name), asked.get(name)
+        if isinstance(then, dict) and isinstance(now, dict):
+            for key in sorted({*then, *now}):
+                if then.get(key) != now.get(key):
+                    raise UsageError(
+                        f"{name}: {key} was {shown_value(then.get(key))} when the run began and is "
+                        f"{shown_value(now.get(key))} now; start another run"
+                    )
+        if then != now:
+            raise UsageError(
+                f"{name}: was {shown_value(then)} when the run began and is {shown_value(now)} "
+                "now; start another run"
+            )
+
+
+def trial_spec(space: Space, params: Mapping[str, Value], number: int, seed: int) -> TrialSpec:
+    """What is trained of a trial in the search.
+
+    Args:
+        space: The searched space.
+        params: The trial's searched hyperparameters.
+        number: The trial's.
+        seed: The run's; the trial's own is made of it and the number.
+    """
+    complete = space.complete(params)
+    return TrialSpec(number, complete, trial_seed(seed, number), averaged=is_averaged(complete))
+
+
+def trial_seed(seed: int, number: int) -> int:
+    """A trial's own seed, made of the run's and its number."""
+    # Large odd factors keep the seeds of neighbouring runs and trials apart.
+    return (seed * 1_000_003 + number * 7_919 + 1) % 2**63
+
+
+def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
+    """An Optuna sampler by its name in :data:`SAMPLERS`, to draw one trial.
+
+    Args:
+        seed: The run's.
+        number: The trial's. A sampler for each makes a run that is killed and resumed draw what it
+            would have drawn.
+    """
+    own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        if name == "tpe":
+            return TPESampler(seed=own)
+        if name == "random":
+            return RandomSampler(seed=own)
+        if name == "grid":
+            return BruteForceSampler(seed=own)
+        if name == "qmc":
+            # The place in the sequence is in the study; its scrambling is the run's.
+            return QMCSampler(
+                seed=seed,
+                scramble=True,
+                independent_sampler=RandomSampler(seed=own),
+                warn_independent_sampling=False,
+            )
+        if name == "gp":
+            return GPSampler(seed=own)
+    raise ValueError(f"sampler: {name!r} is not one of {', '.join(SAMPLERS)}")
+
+
+def make_pruner(name: str) -> BasePruner:
+    """An Optuna pruner by its name in :data:`PRUNERS`."""
+    if name == "median":
+        return MedianPruner(n_startup_trials=4, n_warmup_steps=1)
+    if name == "hyperband":
+        return HyperbandPruner(min_resource=1, max_resource=50, reduction_factor=3)
+    if name in ("asha", "top-k", "none"):  # the first two are judged by Halving
+        return NopPruner()
+    raise ValueError(f"pruner: {name!r} is not one of {', '.join(PRUNERS)}")

@@ -1,1 +1,0 @@
-"""What tests compare Cotune with; nothing else of Cotune imports it."""

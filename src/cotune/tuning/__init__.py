@@ -1,0 +1,1 @@
+"""Runs a search to a tested model: search, finalists, final model, test."""

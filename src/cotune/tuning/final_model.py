@@ -1,0 +1,224 @@
+"""The final model: the chosen configuration on training + validation data, tested once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cotune.data.dataset import Dataset
+from cotune.data.preprocessing.preprocess import Preprocessing
+from cotune.data.row_hashes import Digests, row_digests
+from cotune.engine.networks import OwnNetwork
+from cotune.inference.baseline import baseline_scores, baseline_warning
+from cotune.inference.ensemble import Ensemble
+from cotune.inference.model_file import Classifier, trained_network
+from cotune.inference.scores import compute_logits, wilson_interval
+from cotune.metrics import confusion_matrix, scores_of
+from cotune.records import EnsembleResult, Finalist, FinalResult, TrialSpec, Value
+from cotune.space.hyperparameters import is_averaged
+from cotune.standard_error import mcnemar
+from cotune.tuning.full_training import Training
+
+DEFAULT_NUMBER = -2
+_MISTAKES = 16
+
+
+MEMBER_NUMBER = -10_000_000
+"""The number of the first further training for an ensemble of finalists; the others count down."""
+
+
+def final_spec(params: Mapping[str, Value], number: int, seed: int) -> TrialSpec:
+    """A configuration, to be trained on all rows but the test set's.
+
+    Args:
+        params: Its complete hyperparameters.
+        number: ``FINAL_NUMBER``, :data:`DEFAULT_NUMBER` or from :data:`MEMBER_NUMBER` down.
+        seed: The run's seed.
+    """
+    if number <= MEMBER_NUMBER:
+        seed = (seed * 1_000_003 + (MEMBER_NUMBER - number + 1) * 32_452_843) % 2**63
+    return TrialSpec(number, dict(params), seed, part="all", averaged=is_averaged(params))
+
+
+def make_classifier(
+    training: Training,
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    own: OwnNetwork | None = None,
+) -> Classifier:
+    """The trained network with its preprocessing and classes."""
+    network = trained_network(
+        training.spec.params,
+        training.weights,
+        preprocessing.input_shape,
+        len(dataset.classes),
+        own,
+        training.spec.seed,
+    )
+    counts = np.bincount(dataset.labels, minlength=len(dataset.classes)).tolist()
+    return Classifier(network, preprocessing, dataset.classes, counts).eval()
+
+
+@dataclass(frozen=True)
+class TestReading:
+    """What the one reading of the sealed test set gave for one model.
+
+    Attributes:
+        accuracy: Share of the rows classified right, 0-1.
+        ci95: Its Wilson 95 % interval.
+        confusion: ``[classes][classes]`` counts, true class by row.
+        mistakes: The surest misclassifications, worst first; see ``FinalResult.mistakes``.
+        images: The inputs of those rows.
+        right: ``[rows]``: whether each was classified right.
+        scores: By :data:`cotune.records.DIRECTIONS`; without ``auc`` where there is one class only.
+        baseline: The same of always predicting the most frequent class of the training rows;
+            empty where that is not known.
+        warning: A line where the model is not better than that, or "".
+        digests: ``[rows]``, see :func:`cotune.data.row_hashes.row_digests`.
+    """
+
+    __test__ = False  # not a test class, whatever its name says
+
+    accuracy: float
+    ci95: tuple[float, float]
+    confusion: list[list[int]]
+    mistakes: list[dict[str, float]]
+    images: NDArray[np.generic]
+    right: NDArray[np.bool_]
+    scores: dict[str, float]
+    baseline: dict[str, float]
+    warning: str
+    digests: Digests
+
+
+def read_test_set(
+    models: Sequence[Classifier | Ensemble], dataset: Dataset, metric: str
+) -> list[TestReading]:
+    """Open the sealed test set and score the models on it. Called once in a run.
+
+    Args:
+        metric: What the models were tuned for.
+    """
+    inputs, labels = dataset.read_test()
+    digests = row_digests(inputs)
+    return [_score(model, inputs, labels, digests, metric) for model in models]
+
+
+def _score(
+    model: Classifier | Ensemble,
+    inputs: NDArray[np.generic],
+    labels: NDArray[np.int64],
+    digests: Digests,
+    metric: str,
+) -> TestReading:
+    logits = compute_logits(model, inputs)
+    probabilities = logits.softmax(-1).numpy()
+    predicted = probabilities.argmax(1)
+    truth, trained = torch.from_numpy(labels), model.class_counts
+    confusion = confusion_matrix(torch.from_numpy(predicted), truth, len(model.classes))
+    hits = int((predicted == labels).sum())
+    sureness = np.where(predicted == labels, -1.0, probabilities.max(1))
+    worst = [int(row) for row in np.argsort(-sureness, kind="stable")[:_MISTAKES]]
+    worst = [row for row in worst if sureness[row] >= 0]
+    return TestReading(
+        accuracy=hits / len(labels),
+        ci95=wilson_interval(hits, len(labels)),
+        confusion=confusion.tolist(),
+        mistakes=[
+            {
+                "row": row,
+                "true": int(labels[row]),
+                "predicted": int(predicted[row]),
+                "probability": float(sureness[row]),
+            }
+            for row in worst
+        ],
+        images=inputs[worst],
+        right=predicted == labels,
+        scores=scores_of(logits, truth),
+        baseline=baseline_scores(trained, truth) if trained else {},
+        warning=(
+            baseline_warning(metric, logits, truth, trained, model.classes) if trained else ""
+        ),
+        digests=digests,
+    )
+
+
+def p_value(one: TestReading, other: TestReading) -> float:
+    """Return the chance of a difference as large between two models that are equally good."""
+    return mcnemar(one.right, other.right)
+
+
+def final_result(
+    model: Classifier,
+    training: Training,
+    reading: TestReading | None,
+    default: TestReading | None,
+    default_number: int | None,
+    finalists: Sequence[Finalist],
+    ensemble: EnsembleResult | None,
+    warning: str,
+) -> FinalResult:
+    """The final model's training and test as one record.
+
+    Args:
+        reading: Its own; None where there is no test set.
+        default: The default's reading; None where it was not trained in time.
+        default_number: Its trial, where it has a score.
+        warning: What is to be said of it where there is no reading, or "".
+    """
+    reports = training.reports
+    return FinalResult(
+        test_accuracy=reading.accuracy if reading else None,
+        test_ci95=reading.ci95 if reading else None,
+        epochs=reports[-1].epoch,
+        parameters=sum(p.numel() for p in model.parameters()),
+        curve={
+            "loss": [report.train_loss for report in reports],
+            "accuracy": [report.train_accuracy for report in reports],
+        },
+        confusion=reading.confusion if reading else [],
+        mistakes=reading.mistakes if reading else [],
+        finalists=list(finalists),
+        default_number=default_number,
+        default_test_accuracy=default.accuracy if default else None,
+        default_test_ci95=default.ci95 if default else None,
+        default_p_value=p_value(reading, default) if reading and default else None,
+        ensemble=ensemble,
+        warning=reading.warning if reading else warning,
+        baseline_test_scores=reading.baseline if reading else {},
+        test_scores=reading.scores if reading else {},
+        default_test_scores=default.scores if default else {},
+    )
+
+
+def beside(final: FinalResult, chosen: int | None) -> dict[str, object]:
+    """What a run's summary tells beside the final model's test score.
+
+    Args:
+        chosen: The number of the trial that it was made of.
+    """
+    means = [one for one in final.finalists if one.number == chosen]
+    told: dict[str, object] = {
+        "validation_accuracy_mean": means[0].accuracy if means else None,
+        "validation_accuracy_sd": means[0].accuracy_sd if means else None,
+        "default_test_accuracy": final.default_test_accuracy,
+        "default_test_ci95": final.default_test_ci95 and list(final.default_test_ci95),
+        "default_p_value": final.default_p_value,
+        "default_chosen": chosen is not None and chosen == final.default_number,
+        "test_scores": final.test_scores or None,
+        "default_test_scores": final.default_test_scores or None,
+        "baseline_test_scores": final.baseline_test_scores or None,
+        "warning": final.warning,
+    }
+    if final.ensemble is not None and final.ensemble.test_ci95 is not None:
+        told |= {
+            "ensemble_test_accuracy": final.ensemble.test_accuracy,
+            "ensemble_test_ci95": list(final.ensemble.test_ci95),
+            "ensemble_members": len(final.ensemble.members),
+        }
+    return told

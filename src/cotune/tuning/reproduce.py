@@ -1,0 +1,196 @@
+"""A trial of a run, trained again alone from what the run recorded of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from cotune.data import TrainingData, prepare
+from cotune.engine.device import read_device, read_precision
+from cotune.engine.networks import OwnNetwork
+from cotune.engine.networks.custom.given import ModelLike
+from cotune.engine.networks.custom.space import OwnSpace
+from cotune.exceptions import CotuneError, UsageError
+from cotune.records import Report, TrialSpec, Value, Verdict
+from cotune.runs.directory import RunDirectory
+from cotune.runs.network import own_space, recorded_own, recorded_treatment
+from cotune.runs.source import recorded_dataset
+from cotune.space.space import Space
+from cotune.space.yaml import space_from_dict
+from cotune.study.journal import load_study
+from cotune.study.study import trial_spec
+from cotune.workers.base import Executor
+from cotune.workers.in_process import InProcessExecutor
+from cotune.workers.pool import ProcessExecutor
+
+TOLERANCE: Final = 0.01
+"""Difference of a score that is taken for rounding: a point of a hundred in a share of 0-1."""
+
+_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What the run recorded of a trial, and what came of it again.
+
+    Attributes:
+        number: The trial's.
+        metric: The run's, one of ``cotune.records.DIRECTIONS``, on the validation part.
+        recorded, replayed: ``[epochs]``: that score after each epoch.
+        remark: What may have made a difference, or "".
+    """
+
+    number: int
+    metric: str
+    recorded: list[float]
+    replayed: list[float]
+    remark: str = ""
+
+    @property
+    def largest(self) -> float:
+        """The largest difference of the two after an epoch, without its sign."""
+        pairs = zip(self.recorded, self.replayed, strict=True)
+        return max(abs(recorded - replayed) for recorded, replayed in pairs)
+
+    def check(self) -> None:
+        """Make sure that every score is what was recorded.
+
+        Raises:
+            CotuneError: One differs by more than :data:`TOLERANCE`.
+        """
+        if self.largest > TOLERANCE:
+            raise CotuneError(
+                f"trial {self.number}: its {self.metric} differs by up to {self.largest:.4f} from "
+                f"what was recorded, more than {TOLERANCE:g}{self.remark and '; ' + self.remark}"
+            )
+
+
+def replay(
+    path: str | Path,
+    number: int,
+    replayed: Callable[[int, float, float], None] = lambda epoch, recorded, again: None,
+    model: ModelLike = None,
+) -> Replay:
+    """Train a trial of a run again, alone, for the epochs that were recorded.
+
+    Hyperparameters come from the run's Optuna study; space, seed, split, precision and device from
+    its ``config.yaml``. As in the search, a worker process trains with one thread and subnormal
+    numbers flushed to 0. A trial that was trained alone all the time scores exactly what it did.
+    In company, sums of the same numbers may be rounded otherwise, which an unstable training
+    amplifies: of 120 trials on digits by 2 workers, 117 scored exactly the same after every epoch,
+    and 2 differed by more than :data:`TOLERANCE` after some, by 0.028 at most.
+
+    Args:
+        path: The run directory.
+        number: The trial's number.
+        replayed: Told of every epoch: its number, the recorded score and the one of now.
+        model: Of a run on networks of your own: what makes them.
+
+    Raises:
+        UsageError: There is no such run or trial, it recorded no epoch, the run was on data that
+            cannot be read again or that has changed since, or on a GPU where there is none now.
+        StorageError: The run's files are damaged.
+        CotuneError: It failed, where it had not failed before.
+    """
+    run = RunDirectory.open(path)
+    run.check_on_data()
+    config = run.config()
+    metric = str(config["metric"])
+    params, recorded = _params(run, number), _recorded(run, number, metric)
+    seed, device = int(_setting(config, "seed", run)), _device(config)
+    precision = read_precision(str(_setting(config, "precision", run)), device)
+    own = recorded_own(run, model)
+    dataset = recorded_dataset(run)
+    space: Space
+    if own is None:
+        space = space_from_dict(_setting(config, "space", run))
+    else:
+        space = own_space(run, own, dataset)
+    spec = trial_spec(space, params, number, seed)
+    treatment = space.treatment if isinstance(space, OwnSpace) else recorded_treatment(config)
+    training, _ = prepare(
+        dataset, validation=_setting(config, "validation", run), seed=seed, treatment=treatment
+    )
+    again = []
+    with _executor(training, seed, device, precision, metric, own) as executor:
+        for report in _train(executor, spec, len(recorded)):
+            if report.error:
+                raise CotuneError(f"trial {number}: epoch {report.epoch}: {report.error}")
+            again.append(report.scores[metric])
+            replayed(report.epoch, recorded[report.epoch - 1], again[-1])
+    return Replay(number, metric, recorded, again, _remark(config))
+
+
+def _remark(config: dict[str, Any]) -> str:
+    then = config.get("versions", {}).get("torch")
+    now = str(torch.__version__)
+    if then != now:
+        return f"it was recorded with torch {then}, and this is {now}"
+    if config.get("lanes") != 1:
+        return "sums are rounded by the lanes beside it, and an unstable training amplifies that"
+    return ""
+
+
+def _params(run: RunDirectory, number: int) -> dict[str, Value]:
+    trials = load_study(run.journal_path).get_trials(deepcopy=False)
+    if number not in range(len(trials)):
+        there = f"there are 0 to {len(trials) - 1}" if trials else "there are none"
+        raise UsageError(f"trial {number}: is not in {run.path}; {there}")
+    return dict(trials[number].params)
+
+
+def _recorded(run: RunDirectory, number: int, metric: str) -> list[float]:
+    reports = run.curves().get(number, [])
+    scores = [report.scores[metric] for report in reports if metric in report.scores]
+    if not scores:
+        raise UsageError(f"trial {number}: no epoch of it was recorded")
+    return scores
+
+
+def _setting(config: dict[str, Any], name: str, run: RunDirectory) -> Any:
+    if name not in config:
+        raise UsageError(f"{run.config_path}: has no {name}; an older Cotune wrote it")
+    return config[name]
+
+
+def _device(config: dict[str, Any]) -> str:
+    try:
+        return read_device(config["device"])
+    except UsageError:
+        raise UsageError(
+            f"device: the run was on {config['device']}, which PyTorch does not find here"
+        ) from None
+
+
+@contextlib.contextmanager
+def _executor(
+    data: TrainingData,
+    seed: int,
+    device: str,
+    precision: str,
+    metric: str,
+    own: OwnNetwork | None,
+) -> Iterator[Executor]:
+    """One lane, where a search would train it."""
+    if device == "cpu":
+        with ProcessExecutor(1) as executor:
+            executor.load(data, seed, 1, precision, metric, own)
+            yield executor
+    else:
+        with InProcessExecutor(data, seed, device, 1, precision, metric, own) as alone:
+            yield alone
+
+
+def _train(executor: Executor, spec: TrialSpec, epochs: int) -> Iterator[Report]:
+    executor.submit([spec])
+    epoch = 0
+    while epoch < epochs:
+        for report in executor.reports(_POLL_SECONDS):
+            epoch = report.epoch
+            yield report
+            executor.apply([Verdict(spec.number, stop=epoch >= epochs)])

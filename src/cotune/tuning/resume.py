@@ -1,0 +1,203 @@
+"""Resume a run that was stopped or killed, or that is to have more trials or time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cotune.arguments import count, named, positive, read_metrics, read_seed, read_size
+from cotune.data import Dataset
+from cotune.data.reading import Data, read_dataset
+from cotune.engine.device import read_device, read_precision
+from cotune.engine.networks import OwnNetwork
+from cotune.exceptions import CotuneError, StorageError, UsageError
+from cotune.runs.checkpoint_store import Generation, Generations
+from cotune.runs.config import Options, Resources
+from cotune.runs.directory import RunDirectory
+from cotune.runs.network import own_space, recorded_own, recorded_treatment
+from cotune.runs.source import check_fingerprint, recorded_dataset, recorded_source
+from cotune.space.space import Space
+from cotune.space.yaml import space_from_dict
+from cotune.study.journal import OptunaStudy, load_study
+from cotune.study.study import DISTURBED, PRUNERS, SAMPLERS, PrunerLike, SamplerLike
+from cotune.text import parse_duration
+from cotune.tuning.observer import Observer
+from cotune.tuning.optimize import resume_objective
+from cotune.tuning.resumption import Limits, Resumption, recorded_part
+from cotune.tuning.run import Before, Report, carry_out, workers_for
+from cotune.tuning.settings import ENSEMBLES
+
+
+def resume_run(
+    path: str | Path, asked: Resumption, observer: Observer, began: float, report: Report
+) -> tuple[RunDirectory, OwnNetwork | None]:
+    """Resume a run; see :func:`cotune.resume`.
+
+    Args:
+        report: Writes its report.
+
+    Returns:
+        Its directory; and what makes its networks, where they are the user's own.
+    """
+    if asked.n_trials is not None and asked.more is not None:
+        raise UsageError("n_trials: give the total, or how many more, not both")
+    limits = Limits(
+        None if asked.timeout is None else parse_duration(asked.timeout),
+        positive(asked.n_trials, "n_trials"),
+        positive(asked.more, "more"),
+    )
+    if RunDirectory.open(path).is_of_objective:
+        resume_objective(path, asked, limits, observer, began, report)
+        return RunDirectory.open(path), None
+    if asked.objective is not None or asked.arguments is not None:
+        raise UsageError(f"{path}: is no run of an objective; resume it without one")
+    run = RunDirectory.reopen(path)
+    try:
+        config, summary = run.config(), _summary(run)
+        is_complete = summary is not None and summary.state == "complete"
+        own = recorded_own(run, asked.model)
+        options = _options(run, config, own, asked.sampler, asked.pruner)
+        resources = _resources(run, config)
+        study = _study(run)
+        is_lockstep = resources.is_lockstep(options)
+        used = summary.seconds["total"] if summary else 0.0
+        so_far = len(study.get_trials(deepcopy=False)) if study else 0
+        n_trials, timeout, extended = limits.apply(options.n_trials, options.timeout, used, so_far)
+        options = replace(options, n_trials=n_trials, timeout=timeout)
+        generations = Generations(run.checkpoint_path)
+        if is_complete and not extended:
+            generations.remove()  # where the run was killed just before
+            if not run.report_path.exists():
+                report(run)
+            return RunDirectory.open(run.path), None
+        dataset = _dataset(run, asked.data, asked.target, asked.test)
+        if own is not None:
+            options = replace(options, space=own_space(run, own, dataset))
+        generation = generations.latest()
+        # What was in lockstep then, and is now, comes again bit for bit.
+        is_lockstep = is_lockstep and not (study and study.user_attrs.get(DISTURBED))
+        may_be_exact = is_lockstep and not extended and not is_complete
+
+        def go_back() -> Before:
+            """What came after an exact checkpoint comes again; otherwise it stays as it is."""
+            exact = may_be_exact and _cut_back(run, generation)
+            if extended:
+                run.trainings_path.unlink(missing_ok=True)  # other finalists will be chosen
+            return Before(config, summary.seconds if summary else {}, generation, exact, extended)
+
+        with workers_for(options, resources) as pool:
+            directory = carry_out(
+                options,
+                resources,
+                dataset,
+                pool,
+                lambda: run,
+                observer,
+                began - used,
+                before=go_back,
+                report=report,
+            )
+        return directory, own
+    finally:
+        run.close()
+
+
+def _cut_back(run: RunDirectory, generation: Generation | None) -> bool:
+    """Whether the tables are now as they were at the checkpoint, or before the first trial."""
+    if generation is None:
+        nothing_has_finished = not run.trials_path.exists() or not run.trials()
+        return nothing_has_finished and run.roll_back(dict.fromkeys(run.sizes(), 0))
+    try:
+        return bool(generation.state["exact"]) and run.roll_back(generation.state["sizes"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise StorageError(f"{run.checkpoint_path}: is damaged: {error}") from None
+
+
+def _summary(run: RunDirectory) -> Any:
+    """None where the run was killed before it wrote one."""
+    return run.summary() if (run.path / "summary.json").exists() else None
+
+
+def _study(run: RunDirectory) -> OptunaStudy | None:
+    """None where the run was killed before it had one."""
+    if not run.journal_path.exists() or run.journal_path.stat().st_size == 0:
+        return None
+    return load_study(run.journal_path)
+
+
+def _dataset(run: RunDirectory, data: Data, target: str | int | None, test: Data) -> Dataset:
+    if data is None and test is None:
+        return recorded_dataset(run)
+    source = recorded_source(run)
+    columns, skip_damaged = None, False
+    if source is not None:
+        columns, skip_damaged = source.columns, source.skip_damaged
+        data = source.path if data is None else data
+        target = source.target if target is None else target
+        test = source.test if test is None else test
+    dataset = read_dataset(data, target, test, columns, skip_damaged)
+    check_fingerprint(run, dataset)
+    return dataset
+
+
+def _options(
+    run: RunDirectory,
+    config: Mapping[str, Any],
+    own: OwnNetwork | None,
+    sampler: SamplerLike | None,
+    pruner: PrunerLike | None,
+) -> Options:
+    try:
+        if config["search_only"]:
+            raise UsageError(f"{run.path}: is a search of a comparison, which is not resumed")
+        if not isinstance(config["enqueued"], list):
+            raise TypeError("enqueued is no list")
+        metric, costs = read_metrics(",".join([config["metric"], *config["costs"]]))
+        timeout = config["timeout_seconds"]
+        return Options(
+            # The sampler's own: a grid was made of the space already.
+            space=space_from_dict(config["space"]) if own is None else Space({}),
+            own=own,
+            sampler=recorded_part("sampler", str(config["sampler"]), sampler, SAMPLERS),
+            pruner=recorded_part("pruner", str(config["pruner"]), pruner, PRUNERS),
+            metric=metric,
+            costs=costs,
+            n_trials=positive(config["n_trials"], "n_trials"),
+            timeout=None if timeout is None else parse_duration(timeout),
+            seed=read_seed(config["seed"]),
+            enqueued=config["enqueued"],
+            portfolio=bool(config["portfolio"]),
+            patience=positive(config["patience"], "patience"),
+            ensemble=count(config["ensemble"], "ensemble"),
+            ensemble_of=named(config["ensemble_of"], ENSEMBLES, "ensemble_of"),
+            validation=float(config["validation"]),
+            inputs=recorded_treatment(config).inputs,
+            channels=recorded_treatment(config).channels,
+        )
+    except CotuneError:
+        raise
+    except KeyError as error:
+        raise _old(run, error) from None
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{run.config_path}: cannot be used: {error}") from None
+
+
+def _old(run: RunDirectory, error: KeyError) -> UsageError:
+    return UsageError(f"{run.config_path}: has no {error.args[0]}; an older Cotune wrote it")
+
+
+def _resources(run: RunDirectory, config: Mapping[str, Any]) -> Resources:
+    device = read_device(config["device"])
+    try:
+        return Resources(
+            device=device,
+            workers=1 if config["workers"] is None else count(config["workers"], "workers"),
+            lanes=positive(config["lanes"], "lanes"),
+            precision=read_precision(config["precision"], device),
+            checkpoint=parse_duration(config["checkpoint_seconds"], "checkpoint"),
+            max_disk=read_size(config["max_disk_bytes"], "max_disk"),
+        )
+    except KeyError as error:
+        raise _old(run, error) from None

@@ -1,0 +1,180 @@
+"""A whole run, from its data to its report."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from cotune.data import Dataset, prepare
+from cotune.data.known_rows import known_rows
+from cotune.data.preprocessing.told import remarks_of
+from cotune.data.splits import parts_of_rows
+from cotune.engine.networks import OwnNetwork
+from cotune.engine.networks.custom.rows import with_rows
+from cotune.exceptions import StorageError
+from cotune.inference.baseline import validation_baseline
+from cotune.runs.checkpoint_store import Generation
+from cotune.runs.config import Options, Resources, describe_run
+from cotune.runs.directory import RunDirectory
+from cotune.tuning.observer import Observer
+from cotune.tuning.signals import Stopped, StopRequest, stop_request
+from cotune.tuning.tuner import Tuner
+from cotune.workers.base import Executor
+from cotune.workers.in_process import InProcessExecutor, one_thread
+from cotune.workers.pool import ProcessExecutor
+
+_CLOSING_SECONDS = 2.5  # test, report and exit after the final model
+
+Report = Callable[[RunDirectory], object]
+"""Writes the report of a run."""
+
+
+def workers_for(
+    options: Options, resources: Resources
+) -> contextlib.AbstractContextManager[ProcessExecutor | None]:
+    """Worker processes that start at once; None where a GPU, or this process, does the work."""
+    if resources.device != "cpu" or resources.workers == 0:
+        return contextlib.nullcontext()
+    return ProcessExecutor(resources.workers, resources.is_lockstep(options))
+
+
+@dataclass(frozen=True)
+class Before:
+    """What a run was before it is gone on with.
+
+    Attributes:
+        config: Its ``config.yaml``.
+        seconds: What its phases took, as in its summary.
+        generation: The checkpoint to go on from.
+        exact: All files are as they were at that checkpoint.
+        extended: The search goes on, even if it was over.
+    """
+
+    config: dict[str, Any]
+    seconds: dict[str, float]
+    generation: Generation | None
+    exact: bool
+    extended: bool
+
+
+def carry_out(
+    options: Options,
+    resources: Resources,
+    dataset: Dataset,
+    pool: ProcessExecutor | None,
+    open_directory: Callable[[], RunDirectory],
+    observer: Observer,
+    began: float | None = None,
+    stop: StopRequest | None = None,
+    before: Callable[[], Before] | None = None,
+    report: Report | None = None,
+) -> RunDirectory:
+    """Run a search, and what follows from it, in a directory: new, or of an earlier run.
+
+    Args:
+        pool: From :func:`workers_for`.
+        open_directory: Opens the run directory for writing, once the data can be learned from.
+        began: ``time.monotonic()`` when the timeout began to count; None: with the search.
+        stop: Set by whoever catches the signals; without it they are caught here.
+        before: Of a run that is gone on with; asked once the directory is open.
+        report: Writes a report of the directory, unless there was only a search.
+
+    Raises:
+        As :func:`run`.
+    """
+    training, preprocessing = prepare(
+        dataset,
+        validation=options.validation,
+        seed=options.seed,
+        treatment=options.treatment,
+    )
+    if options.own is not None:
+        options = replace(options, own=with_rows(options.own, training.inputs))
+    told = remarks_of(dataset, options.asked, preprocessing, options.own is not None)
+    dataset = replace(dataset, remarks=(*dataset.remarks, *told))
+    with contextlib.ExitStack() as stack:
+        directory = open_directory()
+        stack.callback(directory.close)
+        earlier = before() if before else None
+        executor: Executor
+        lanes, precision = resources.lanes, resources.precision
+        if pool is None:
+            if resources.device == "cpu":
+                stack.enter_context(one_thread())
+            executor = stack.enter_context(
+                InProcessExecutor(
+                    training,
+                    options.seed,
+                    resources.device,
+                    lanes,
+                    precision,
+                    options.metric,
+                    options.own,
+                )
+            )
+        else:
+            pool.load(training, options.seed, lanes, precision, options.metric, options.own)
+            executor = pool
+        config = describe_run(options, resources, dataset, training, executor.lanes)
+        rows, config["dataset"]["test_fingerprint"] = known_rows(dataset, training)
+        # What a network has to be better than: always the most frequent class. Its scores are of
+        # the validation part, by metric.
+        most_frequent = dataset.classes[int(np.bincount(dataset.labels).argmax())]
+        config["dataset"]["baseline_class"] = most_frequent
+        config["dataset"]["baseline"] = validation_baseline(training)
+        if earlier:
+            config["command"] = earlier.config.get("command")
+        directory.write_config(config)
+        directory.write_splits(parts_of_rows(dataset, training))
+        directory.write_rows(rows)
+        stop = stack.enter_context(stop_request()) if stop is None else stop
+        if options.search_only:
+            report = None
+        if report:
+            stack.callback(write_report, report, directory)
+        stack.callback(observer.run_ended)
+        began = time.monotonic() if began is None else began
+        observer.run_started(directory, began, options.timeout)
+        tuner = Tuner(
+            dataset,
+            options,
+            directory,
+            training,
+            executor,
+            preprocessing,
+            observer,
+            stop,
+            began,
+            _CLOSING_SECONDS if report else 0.0,
+            None if options.search_only else resources.checkpoint,
+            resources.max_disk,
+            resources.is_lockstep(options),
+            earlier.seconds if earlier else None,
+        )
+        if earlier:
+            tuner.go(earlier.generation, earlier.exact, earlier.extended)
+        else:
+            tuner.go()
+    if stop.signal is not None:
+        raise Stopped(stop.signal, directory.path, _advice(directory, options.own))
+    return directory
+
+
+def _advice(directory: RunDirectory, own: OwnNetwork | None) -> str:
+    path = str(directory.path)
+    if own is not None and own.reference is None:
+        return f"to go on, from Python: cotune.resume({path!r}, model={own.name})"
+    model = f" --model {shlex.quote(own.reference)}" if own and own.reference else ""
+    return f"to go on: cotune resume {shlex.quote(path)}{model}"
+
+
+def write_report(report: Report, directory: RunDirectory) -> None:
+    """Write the report of a run, whichever way it ends; what ended it is the error to tell."""
+    with contextlib.suppress(StorageError):
+        report(directory)

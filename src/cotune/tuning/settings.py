@@ -1,0 +1,140 @@
+"""A run's settings: its arguments, checked once, and then fitted to its data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+from cotune.arguments import (
+    count,
+    named,
+    positive,
+    read_metrics,
+    read_seed,
+    read_size,
+    read_timeout,
+)
+from cotune.data import Dataset
+from cotune.data.preprocessing.treatment import CHANNELS, INPUTS
+from cotune.engine.device import n_cores, read_device, read_precision
+from cotune.engine.lane_count import FIRST_GUESS
+from cotune.engine.networks.custom.given import ModelLike, read_own
+from cotune.exceptions import UsageError
+from cotune.runs.config import Options, Resources
+from cotune.space.enqueue import check_configurations
+from cotune.space.given import SpaceLike, read_space
+from cotune.space.space import Space
+from cotune.study.study import PRUNERS, SAMPLERS, PrunerLike, SamplerLike
+from cotune.text import parse_duration
+from cotune.tuning.fit_space import fit_space
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A run's arguments, checked as far as they can be without its data.
+
+    Attributes:
+        options: What was asked for; its space is that of many images.
+        resources: What the run may use.
+        space, model, fixed, enqueue: As for :func:`cotune.run`, to be fitted to the data.
+    """
+
+    options: Options
+    resources: Resources
+    space: SpaceLike
+    model: ModelLike
+    fixed: Mapping[str, Any] | None
+    enqueue: Sequence[Mapping[str, Any]]
+
+    def fit(self, dataset: Dataset) -> Options:
+        """Return the options for a dataset: its space, and the configurations to try first.
+
+        Raises:
+            UsageError: The space, the network or a configuration is not for such rows.
+        """
+        asked = self.options
+        space = fit_space(
+            self.space,
+            self.model,
+            dataset,
+            self.fixed,
+            asked.own,
+            asked.validation,
+            asked.seed,
+            asked.asked,
+        )
+        options = replace(asked, space=space)
+        return replace(options, enqueued=check_configurations(self.enqueue, options.searched))
+
+
+def read_settings(
+    *,
+    space: SpaceLike = None,
+    model: ModelLike = None,
+    fixed: Mapping[str, Any] | None = None,
+    sampler: SamplerLike = "tpe",
+    pruner: PrunerLike = "asha",
+    metric: str = "accuracy",
+    n_trials: int | None = None,
+    timeout: str | float | None = None,
+    seed: int = 0,
+    workers: int | Literal["in-process"] | None = None,
+    lanes: int | None = None,
+    device: str = "auto",
+    precision: str = "float32",
+    portfolio: bool = True,
+    patience: int | None = None,
+    ensemble: int = 0,
+    validation: float = 0.2,
+    inputs: str = "auto",
+    channels: str = "auto",
+    checkpoint: str | float = "30s",
+    max_disk: str | float = "2GB",
+    ensemble_of: str = "search",
+    enqueue: Sequence[Mapping[str, Any]] = (),
+) -> Settings:
+    """Check the arguments of :func:`cotune.run`.
+
+    Raises:
+        UsageError: One cannot be used.
+    """
+    metrics = read_metrics(metric)
+    own = read_own(model)
+    options = Options(
+        space=read_space(space, model, fixed=fixed) if own is None else Space({}),
+        own=own,
+        sampler=named(sampler, SAMPLERS, "sampler"),
+        pruner=named(pruner, PRUNERS, "pruner"),
+        metric=metrics[0],
+        costs=metrics[1],
+        n_trials=positive(n_trials, "n_trials"),
+        timeout=read_timeout(timeout, n_trials),
+        seed=read_seed(seed),
+        ensemble=count(ensemble, "ensemble"),
+        ensemble_of=named(ensemble_of, ENSEMBLES, "ensemble_of"),
+        portfolio=bool(portfolio),
+        patience=positive(patience, "patience"),
+        validation=validation,
+        inputs=str(named(inputs, INPUTS, "inputs")),
+        channels=str(named(channels, CHANNELS, "channels")),
+    )
+    if options.costs and options.pruner not in ("asha", "top-k", "none"):
+        raise UsageError("pruner: with several objectives it can be asha, top-k or none")
+    if own is None:
+        options = replace(options, enqueued=check_configurations(enqueue, options.searched))
+    device = read_device(device)
+    resources = Resources(
+        device,
+        0 if workers == "in-process" else positive(workers, "workers") or n_cores(),
+        positive(lanes, "lanes"),
+        read_precision(precision, device),
+        parse_duration(checkpoint, "checkpoint"),
+        read_size(max_disk, "max_disk"),
+    )
+    if resources.is_lockstep(options) and resources.lanes is None:
+        resources = replace(resources, lanes=FIRST_GUESS[device])  # what is measured differs
+    return Settings(options, resources, space, model, fixed, enqueue)
+
+
+ENSEMBLES: Final = ("search", "finalists")

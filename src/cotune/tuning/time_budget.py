@@ -1,0 +1,150 @@
+"""What trainings of trials' configurations cost, and what a search has to leave for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from cotune.data.dataset import TrainingData
+from cotune.records import Report, TrialResult, Value
+from cotune.space.hyperparameters import is_averaged
+from cotune.space.space import Space
+from cotune.tuning.time_plan import Plan
+
+_ENOUGH_ROWS: Final = 400  # to judge finalists by before some go out
+_ENSEMBLE_SHARE: Final = 1 / 7  # of the time, at most, for networks beside the final model
+
+
+class Budget:
+    """Divides a run's time between trials, finalists and final models, by what trials took.
+
+    Args:
+        space: What is searched.
+        training: The dataset.
+        n_test: Rows of the test set.
+        workers: Trainings that go on side by side.
+        total: Seconds for everything from now on; None for no limit.
+        default: The number of the default configuration's trial, if there is one.
+        enqueued: Trials that were enqueued; they have the first numbers.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        training: TrainingData,
+        n_test: int,
+        workers: int,
+        total: float | None,
+        default: int | None,
+        enqueued: int,
+    ) -> None:
+        growth = len(training.labels) / training.n_train
+        held_out = len(training.labels) - training.n_train
+        # Of few rows, a single fold says too little to send a finalist home by.
+        self.stage = min(max(1, training.n_folds - 1), -(-_ENOUGH_ROWS // held_out))
+        self._plan = Plan(total, workers, growth, training.n_folds - 1, self.stage)
+        self._space = space
+        self._test_share = n_test / training.n_train
+        self._default = default
+        # It is trained for good only to stand beside the final model in the test.
+        self._compared = default if n_test else None
+        self._enqueued = enqueued
+        self.most_epochs = self._plan.most_epochs
+        self._alone: dict[int, float] = {}  # seconds of an epoch by itself, as was measured
+
+    def measure(self, number: int, reports: Sequence[Report]) -> None:
+        """Learn from a finalist's training what an epoch of its trial's configuration takes.
+
+        In the search, lanes that are trained together share the time; a small network alone takes
+        nearly as long as all of them.
+        """
+        longest = max((report.seconds * report.lanes for report in reports), default=0.0)
+        self._alone[number] = max(longest, self._alone.get(number, 0.0))
+
+    def params(self, trial: TrialResult) -> dict[str, Value]:
+        """A trial's complete hyperparameters, with the epochs that a final model wants.
+
+        A trial that had no time for all its epochs may have more of them later; the average of the
+        weights is good whenever the time is up. One that was stopped early has as many as it had
+        at its best.
+        """
+        params = self._space.complete(trial.params)
+        if trial.stopped_early:
+            return {**params, "epochs": trial.epochs - int(params["early_stopping"])}
+        if self._plan.total is None or not is_averaged(params):
+            params["epochs"] = trial.epochs
+        return params
+
+    def epochs(self, trial: TrialResult) -> int:
+        """The epochs that a finalist has time for."""
+        wanted = int(self.params(trial)["epochs"])
+        if trial.stopped_early:
+            return wanted
+        most = self.most_epochs(trial.seconds / trial.epochs)
+        return max(trial.epochs, wanted if most is None else min(wanted, most))
+
+    def promising(self, ranked: Sequence[TrialResult]) -> list[TrialResult]:
+        """Trials in the order in which they become finalists.
+
+        The default and the two best; then what was enqueued, which was likely to be good before
+        the search began; then the others.
+        """
+        first = [trial for trial in ranked if trial.number == self._default]
+        others = [trial for trial in ranked if trial.number != self._default]
+        enqueued = [trial for trial in others[2:] if trial.number < self._enqueued]
+        rest = [trial for trial in others[2:] if trial.number >= self._enqueued]
+        return [*first, *others[:2], *enqueued, *rest]
+
+    def finalists(self, ranked: Sequence[TrialResult], spent: float) -> tuple[int, int, float]:
+        """See :meth:`Plan.finalists`.
+
+        Args:
+            ranked: Trials, the best first.
+            spent: Epochs of all trials.
+        """
+        return self._plan.finalists([self._cost(t) for t in self.promising(ranked)], spent)
+
+    def final_seconds(self, trial: TrialResult, ranked: Sequence[TrialResult]) -> float:
+        """What the final trainings take if this trial is chosen, about."""
+        others = [self._cost(t) for t in ranked if t.number == self._compared != trial.number]
+        return self._plan.final(self._cost(trial), sum(others))
+
+    def members(self, trial: TrialResult, wanted: int) -> int:
+        """How many networks an ensemble of finalists has time for, at least 1."""
+        if self._plan.total is None:
+            return wanted
+        each = self._plan.final(self._cost(trial), 0.0)
+        return max(1, min(wanted, int(_ENSEMBLE_SHARE * self._plan.total / max(each, 1e-9))))
+
+    def test_seconds(self, trial: TrialResult) -> float:
+        """What a final model takes to classify the test set: a third of training on as many."""
+        return trial.seconds / trial.epochs * self._test_share / 3
+
+    def reserve(self, ranked: Sequence[TrialResult], ensemble: int = 0) -> float:
+        """Seconds to leave for finalists, final models and their test, as the trials rank now.
+
+        Args:
+            ensemble: Networks of an ensemble of finalists.
+        """
+        if not ranked:
+            return 0.0
+        _, _, finalists = self.finalists(ranked, 0.0)
+        final = self.final_seconds(ranked[0], ranked)
+        more = self.ensemble_seconds(ranked[0], ensemble)
+        return finalists + final + more + 2 * self.test_seconds(ranked[0])
+
+    def ensemble_seconds(self, trial: TrialResult, ensemble: int) -> float:
+        """What an ensemble takes beside the final model, about."""
+        further = self.members(trial, ensemble) - 1 if ensemble else 0
+        return further * self._plan.final(self._cost(trial), 0.0)
+
+    def _cost(self, trial: TrialResult) -> float:
+        """Of training a trial's configuration once more: seconds, or epochs.
+
+        Where the time has no limit it is epochs: a choice that depended on the clock could not be
+        repeated.
+        """
+        if self._plan.total is None:
+            return float(self.epochs(trial))
+        epoch = max(trial.seconds / trial.epochs, self._alone.get(trial.number, 0.0))
+        return epoch * self.epochs(trial)

@@ -1,0 +1,129 @@
+"""The interface between the driver and the engines: plain data in, plain data out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from numpy.typing import NDArray
+
+from cotune.records import Report, TrialSpec, Verdict
+
+
+class Executor(ABC):
+    """Trains trials somewhere.
+
+    The driver submits groups of trials where there are openings. Each trial is trained epoch by
+    epoch: after its report it waits for its verdict. A trial whose report has an error is over.
+
+    Attributes:
+        lost: For each engine that was lost and replaced, why. Its trials then train on in other
+            company, so the last bits are no longer those of an undisturbed run.
+        saving_seconds: How long engines stood still to save their lanes.
+    """
+
+    lost: Sequence[str] = ()
+    saving_seconds = 0.0
+
+    @property
+    @abstractmethod
+    def lanes(self) -> int:
+        """How many trials one engine trains at a time."""
+
+    def alone(self, spec: TrialSpec) -> bool:
+        """Whether a trial is better trained without others beside it in the engine."""
+        return False
+
+    @abstractmethod
+    def openings(self) -> list[int]:
+        """How many trials each engine has room for now, where it is worth while to fill it."""
+
+    @abstractmethod
+    def submit(self, specs: Sequence[TrialSpec], saved: Sequence[Path] = ()) -> None:
+        """Start training these trials in one engine, which trains those together that fit.
+
+        Args:
+            saved: Files of :meth:`saved`; trials whose lanes are in them go on from there.
+
+        Raises:
+            ValueError: No engine has room for all of them.
+        """
+
+    @abstractmethod
+    def reports(self, timeout: float) -> list[Report]:
+        """The reports that have come in; waits at most about ``timeout`` seconds for the first."""
+
+    @abstractmethod
+    def apply(self, verdicts: Sequence[Verdict]) -> None:
+        """Let reported trials go on, or stop them and free their places."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Stop all trials at once, those in mid-epoch too."""
+
+    @abstractmethod
+    def settle(self, timeout: float) -> bool:
+        """Wait until the state of the lanes follows from the verdicts alone.
+
+        In lockstep, until no epoch is being trained; otherwise, as it never does, not at all.
+
+        Returns:
+            False if that takes longer than ``timeout`` seconds.
+        """
+
+    @abstractmethod
+    def pending(self) -> list[Report]:
+        """Reports that are here already; no epoch is begun for them."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Begin to write all lanes into files in the folder. Training may go on meanwhile."""
+
+    @abstractmethod
+    def saved(self, timeout: float) -> list[Path] | None:
+        """The files, once they are whole; None if that takes longer than ``timeout`` seconds.
+
+        Reports of what is in them came before, see :meth:`pending`.
+
+        Raises:
+            StorageError: One cannot be written.
+        """
+
+    @abstractmethod
+    def keep(self, saved: Sequence[Path]) -> None:
+        """From now on, lanes of an engine that is lost go on from these files."""
+
+    @abstractmethod
+    def weights(self, number: int, best: bool = False) -> dict[str, NDArray]:  # type: ignore[type-arg]
+        """The weights of a trial that waits for its verdict, as its module twin names them.
+
+        Args:
+            best: Those of its epoch with the best validation accuracy so far (the first of
+                several); those of now where nothing was validated.
+
+        Returns:
+            {} if its engine was lost just now; it then trains some epochs again, which are
+            reported once more.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop everything; trials in training are lost. May be called twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def worth_filling(free: Sequence[int], lanes: int) -> list[int]:
+    """The engines' free places where at least half of the lanes are free, the most first.
+
+    Lanes that start together go through their epochs together; filled one by one, each would
+    train alone. As a group goes to the engine with the most room, groups that are submitted in
+    this order all fit.
+    """
+    return sorted((places for places in free if 2 * places >= lanes), reverse=True)

@@ -1,0 +1,1 @@
+"""Worker processes for a user's own Optuna objective."""

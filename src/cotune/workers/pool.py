@@ -1,0 +1,408 @@
+"""Worker processes on the CPU: one torch thread each, the dataset shared and not copied.
+
+Workers are started as commands of their own, not forked or spawned from the caller's ``__main__``:
+a script or notebook that calls Cotune needs no ``if __name__ == "__main__"`` guard. The dataset
+lies in one unlinked temporary file that every worker maps into memory, so it is in memory once and
+leaves nothing behind, however the processes end. A worker ends when its pipe does.
+
+A worker that dies, fails or hangs is replaced. Its trials go on from the last saved lanes, those
+that it was training one at a time: one that ends its worker again is the one to blame, and fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from math import nan
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cotune.data.dataset import TrainingData
+from cotune.engine.networks import OwnNetwork
+from cotune.exceptions import StorageError
+from cotune.records import Report, TrialSpec, Verdict
+from cotune.workers.base import Executor, worth_filling
+from cotune.workers.launch import how_it_ended, launch
+
+_EXIT_SECONDS = 2.0
+_HANG_SECONDS = 120.0  # without a sign of life; a worker gives one a second
+_CHANCES = 2  # workers that a trial may end
+_STARTS = 3  # of a worker, before that is an error
+_BARREN = 5  # workers that end one after another without a report, before that is an error
+_LOAD_SECONDS = 120.0
+
+
+class _WorkerLostError(Exception):
+    """A worker ended or failed; the message says how."""
+
+
+class ProcessExecutor(Executor):
+    """Trains trials in several worker processes, several together in each.
+
+    The processes start at once and import PyTorch while the caller reads its data; :meth:`load`
+    gives them the dataset.
+
+    Args:
+        workers: Number of processes.
+        lockstep: Of a single worker: train an epoch only when the driver waits for its reports.
+            Which trials meet then does not depend on how fast the driver is, and the same seed
+            gives the same results bit for bit.
+        hang_seconds: A worker that gives no sign of life for so long is replaced.
+
+    Attributes:
+        lost: For each worker that was replaced, why.
+        saving_seconds: How long workers stood still to save their lanes.
+    """
+
+    def __init__(
+        self, workers: int, lockstep: bool = False, hang_seconds: float = _HANG_SECONDS
+    ) -> None:
+        self._lockstep = lockstep and workers == 1
+        self._hang_seconds = hang_seconds
+        self._stepping = False
+        self._file = tempfile.TemporaryFile(prefix="cotune-")  # noqa: SIM115 - until close()
+        self._workers = [_Worker(self._file.fileno()) for _ in range(workers)]
+        self._lanes = 0
+        self._load: tuple[Any, ...] = ()
+        self.lost: list[str] = []
+        self._barren = 0  # workers that ended since the last report
+        self.saving_seconds = 0.0
+        self._failures: list[Report] = []
+        self._ended_workers: Counter[int] = Counter()  # by the trial that was in training
+        self._folder: Path | None = None
+        self._kept: list[Path] = []
+
+    def load(
+        self,
+        data: TrainingData,
+        seed: int,
+        lanes: int | None = None,
+        precision: str = "float32",
+        metric: str = "accuracy",
+        own: OwnNetwork | None = None,
+    ) -> None:
+        """Share the dataset with the workers, and have them measure how many lanes pay.
+
+        Args:
+            seed: The run's seed.
+            lanes: Trials in training at a time in each worker; measured by default.
+            precision, metric, own: As for :class:`Engine`.
+
+        Raises:
+            StorageError: The temporary folder has no room for the dataset, or a worker ended.
+        """
+        try:
+            # The labels first, as all that follows 8-byte numbers is aligned.
+            self._file.write(np.ascontiguousarray(data.labels).data)
+            self._file.write(np.ascontiguousarray(data.inputs).data)
+            self._file.flush()
+        except OSError as error:
+            raise StorageError(
+                f"{tempfile.gettempdir()}: the dataset cannot be shared through it: "
+                f"{error.strerror}; set TMPDIR to a folder with more room"
+            ) from error
+        layout = {
+            "shape": data.inputs.shape,
+            "dtype": data.inputs.dtype.str,
+            "n_train": data.n_train,
+            "n_classes": data.n_classes,
+            "input_shape": data.input_shape,
+            "fold_of": data.fold_of,
+        }
+        self._load = (layout, seed, lanes, precision, metric, own, self._lockstep)
+        for worker in self._workers:
+            with contextlib.suppress(_WorkerLostError):  # it is found to be lost below
+                worker.send("load", self._load)
+        # Measured side by side, as they will train; the least keeps all workers alike.
+        measured = []
+        for i, worker in enumerate(self._workers):
+            try:
+                measured.append(worker.ask("lanes", _LOAD_SECONDS))
+            except _WorkerLostError:
+                worker.kill()
+                self._workers[i], found = self._start()
+                measured.append(found)
+        self._lanes = min(measured, default=0)
+        self._load = (layout, seed, self._lanes, precision, metric, own, self._lockstep)
+
+    def _start(self) -> tuple[_Worker, int]:
+        """A new worker that has the dataset, and how many lanes pay there."""
+        for attempt in range(1, _STARTS + 1):
+            worker = _Worker(self._file.fileno())
+            try:
+                worker.send("load", self._load)
+                return worker, worker.ask("lanes", _LOAD_SECONDS)
+            except _WorkerLostError as error:
+                worker.kill()
+                if attempt == _STARTS:
+                    raise StorageError(f"worker processes end as they begin: {error}") from None
+        raise AssertionError
+
+    @property
+    def lanes(self) -> int:
+        return self._lanes
+
+    def alone(self, spec: TrialSpec) -> bool:
+        # Lanes of a CNN are stepped one after another: together, each would only take longer.
+        return spec.params.get("model") == "cnn"
+
+    def openings(self) -> list[int]:
+        return worth_filling([self._lanes - self._taken(w) for w in self._workers], self._lanes)
+
+    def _taken(self, worker: _Worker) -> int:
+        specs = worker.specs.values()
+        return self._lanes if any(self.alone(spec) for spec in specs) else len(specs)
+
+    def submit(self, specs: Sequence[TrialSpec], saved: Sequence[Path] = ()) -> None:
+        worker = min(self._workers, key=self._taken)
+        if len(specs) > self._lanes - len(worker.specs):
+            raise ValueError(f"trial {specs[0].number}: no worker has room for {len(specs)} trials")
+        worker.specs |= {spec.number: spec for spec in specs}
+        self._send(worker, "resume", (list(specs), list(saved)))
+
+    def reports(self, timeout: float) -> list[Report]:
+        if self._lockstep and not self._stepping:
+            self._stepping = True
+            self._send(self._workers[0], "step", None)
+        reports = self.pending()
+        pipes = {worker.pipe: worker for worker in self._workers if worker.specs}
+        for pipe in wait(list(pipes), 0.0 if reports else timeout):
+            worker = pipes[pipe]  # type: ignore[index]
+            while self._receive(worker) and worker in self._workers and worker.pipe.poll():
+                pass
+        if self._stepping or not self._lockstep:
+            self._watch([worker for worker in self._workers if worker.specs])
+        return reports + self.pending()
+
+    def _watch(self, workers: Sequence[_Worker]) -> None:
+        """Replace those that hang."""
+        for worker in workers:
+            silent = time.monotonic() - worker.last_sign > self._hang_seconds
+            if silent and not worker.pipe.poll():
+                self._replace(worker, f"no sign of life for {self._hang_seconds:g} s")
+
+    def apply(self, verdicts: Sequence[Verdict]) -> None:
+        for worker in list(self._workers):
+            # Together, so that lanes which go on go on together.
+            if own := [verdict for verdict in verdicts if verdict.number in worker.specs]:
+                for verdict in own:
+                    if verdict.stop:
+                        del worker.specs[verdict.number]
+                self._send(worker, "apply", own)
+                self._clear_suspects(worker)
+
+    def settle(self, timeout: float) -> bool:
+        end = time.monotonic() + timeout
+        while self._stepping and time.monotonic() < end:
+            worker = self._workers[0]
+            if worker.pipe.poll(0.05):
+                self._receive(worker)
+            else:
+                self._watch([worker])
+        return not self._stepping
+
+    def pending(self) -> list[Report]:
+        failures, self._failures = self._failures, []
+        return failures + [report for worker in self._workers for report in worker.take_reports()]
+
+    def save(self, folder: Path) -> None:
+        self._folder = folder
+        for i, worker in enumerate(list(self._workers)):
+            worker.saved, worker.saving = None, folder / f"lanes-{i}.safetensors"
+            worker.last_sign = time.monotonic()
+            self._send(worker, "save", worker.saving)
+
+    def saved(self, timeout: float) -> list[Path] | None:
+        end = time.monotonic() + timeout
+        while waiting := [worker for worker in self._workers if worker.saved is None]:
+            for worker in waiting:
+                if worker.pipe.poll(0.01 if timeout else 0.0):
+                    self._receive(worker)
+                else:
+                    self._watch([worker])
+            if time.monotonic() >= end:
+                break
+        if any(worker.saved is None for worker in self._workers) or self._folder is None:
+            return None
+        for worker in self._workers:
+            if worker.saved:
+                raise StorageError(worker.saved)
+        self.saving_seconds += max(worker.saving_seconds for worker in self._workers)
+        return sorted(self._folder.glob("lanes-*.safetensors"))
+
+    def keep(self, saved: Sequence[Path]) -> None:
+        self._kept = list(saved)
+
+    def weights(self, number: int, best: bool = False) -> dict[str, NDArray]:  # type: ignore[type-arg]
+        worker = next((worker for worker in self._workers if number in worker.specs), None)
+        if worker is None:
+            return {}
+        try:
+            worker.send("weights", (number, best))
+            weights: dict[str, NDArray]  # type: ignore[type-arg]
+            weights = worker.ask("weights", self._hang_seconds)
+        except _WorkerLostError as error:
+            self._replace(worker, str(error))
+            return {}
+        return weights
+
+    def clear(self) -> None:
+        self._failures = []
+        for worker in list(self._workers):
+            worker.specs.clear()
+            self._send(worker, "clear", None)
+            self._clear_suspects(worker)
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.pipe.close()
+        for worker in self._workers:
+            worker.end()
+        self._workers = []
+        with contextlib.suppress(OSError):  # what a full disk had no room for is tried once more
+            self._file.close()
+
+    def _send(self, worker: _Worker, kind: str, content: Any) -> None:
+        try:
+            worker.send(kind, content)
+        except _WorkerLostError as error:
+            self._replace(worker, str(error))
+
+    def _receive(self, worker: _Worker) -> bool:
+        """Take in what a worker says next; False if it is lost, and replaced."""
+        try:
+            kind, _ = worker.receive()
+        except _WorkerLostError as error:
+            self._replace(worker, str(error))
+            return False
+        if kind == "reports":
+            self._stepping = False
+            self._barren = 0
+            self._clear_suspects(worker)
+        return True
+
+    def _clear_suspects(self, worker: _Worker) -> None:
+        """Let a worker train all its lanes together again when none of them can be to blame."""
+        if worker.suspects:
+            worker.suspects &= worker.specs.keys() - worker.reported
+            if not worker.suspects:
+                self._send(worker, "limit", self._lanes)
+
+    def _replace(self, worker: _Worker, reason: str) -> None:
+        """Let a new process go on with a lost worker's trials."""
+        # What it told before its end stands; its lanes train on from further back.
+        with contextlib.suppress(_WorkerLostError, OSError):
+            while worker.pipe.poll():
+                worker.receive()
+        worker.kill()
+        self._failures += worker.take_reports()
+        in_training = [number for number in worker.in_training if number in worker.specs]
+        self._ended_workers.update(in_training)
+        for number in in_training:
+            if self._ended_workers[number] >= _CHANCES:
+                error = f"it ended its worker process {_CHANCES} times ({reason})"
+                epoch = worker.epochs.get(number, 0) + 1
+                self._failures.append(Report(number, epoch, nan, nan, {}, 0.0, 0, error=error))
+                del worker.specs[number]
+        self.lost.append(reason)
+        self._barren += 1
+        if self._barren >= _BARREN:
+            raise StorageError(f"worker processes end one after another: {reason}")
+        self._stepping = False
+        new, _ = self._start()
+        self._workers[self._workers.index(worker)] = new
+        new.specs, new.epochs = worker.specs, worker.epochs
+        new.suspects = {number for number in in_training if number in new.specs}
+        if new.suspects:
+            self._send(new, "limit", 1)
+        self._send(new, "resume", (list(new.specs.values()), self._kept))
+        if worker.saved is None:
+            new.saved, new.saving = None, worker.saving
+            self._send(new, "save", new.saving)
+
+
+class _Worker:
+    def __init__(self, data_fd: int) -> None:
+        self.specs: dict[int, TrialSpec] = {}
+        self.epochs: dict[int, int] = {}  # by trial, the last that was reported
+        self.in_training: list[int] = []
+        self.suspects: set[int] = set()  # in training when the worker before this one ended
+        self.reported: set[int] = set()
+        self.saved: str | None = ""  # None while it saves its lanes, then why that failed
+        self.saving: Path | None = None
+        self.saving_seconds = 0.0
+        self.last_sign = time.monotonic()
+        self._reports: list[Report] = []
+        self.pipe, self._process = launch("cotune.workers.training", data_fd)
+
+    def send(self, kind: str, content: Any) -> None:
+        if not self.specs or kind == "resume":
+            self.last_sign = time.monotonic()  # until now there was nothing to tell
+        try:
+            self.pipe.send((kind, content))
+        except OSError:
+            raise self._lost() from None
+
+    def ask(self, kind: str, seconds: float) -> Any:
+        """The answer of that kind; reports that come before it are kept.
+
+        Args:
+            seconds: For the answer, or another sign of life.
+        """
+        while True:
+            if not self.pipe.poll(seconds):
+                raise _WorkerLostError(f"no sign of life for {seconds:g} s")
+            if (answer := self.receive())[0] == kind:
+                return answer[1]
+
+    def receive(self) -> tuple[str, Any]:
+        try:
+            kind, content = self.pipe.recv()
+        except (EOFError, OSError):
+            raise self._lost() from None
+        self.last_sign = time.monotonic()
+        if kind == "error":
+            raise _WorkerLostError(content)
+        if kind == "began":
+            self.in_training = content
+        elif kind == "reports":
+            self._reports += content
+            self.epochs |= {report.number: report.epoch for report in content}
+            self.reported |= {report.number for report in content}
+            self.in_training = []
+        elif kind == "saved":
+            self.saved, self.saving_seconds = content
+        return kind, content
+
+    def take_reports(self) -> list[Report]:
+        """Reports that were received, but for those of trials that were stopped before."""
+        reports = [report for report in self._reports if report.number in self.specs]
+        self._reports = []
+        for report in reports:
+            if report.error:
+                del self.specs[report.number]
+        return reports
+
+    def _lost(self) -> _WorkerLostError:
+        return _WorkerLostError(how_it_ended(self._process))
+
+    def kill(self) -> None:
+        with contextlib.suppress(OSError):
+            self.pipe.close()
+        self._process.kill()
+        self._process.wait()
+
+    def end(self) -> None:
+        try:
+            self._process.wait(_EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

@@ -1,0 +1,121 @@
+"""What a worker process runs: an engine at the end of a pipe.
+
+``python -m cotune.workers.training PIPE_FD DATA_FD``; started by ``ProcessExecutor`` only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+import torch
+
+from cotune.data.dataset import TrainingData
+from cotune.engine.engine import Engine
+from cotune.exceptions import StorageError
+
+_SIGN_OF_LIFE_SECONDS = 1.0
+_SHOWN = 300  # characters of an error
+
+
+def main(pipe_fd: int, data_fd: int) -> None:
+    """Serve the driver until its end of the pipe closes."""
+    torch.set_num_threads(1)
+    # Subnormal numbers, which weights under strong decay reach, are many times slower.
+    torch.set_flush_denormal(True)
+    pipe = Connection(pipe_fd)
+    try:
+        _serve(pipe, data_fd)
+    except (EOFError, ConnectionError):
+        os._exit(0)  # the driver waits, and Python's own tidying up takes half a second
+    except Exception as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        pipe.send(("error", text[:_SHOWN]))
+        os._exit(1)
+
+
+def _serve(pipe: Connection, data_fd: int) -> None:
+    engine: Engine | None = None
+    lockstep, may_step = False, True
+    unread: deque[tuple[str, Any]] = deque()  # what came in mid-epoch, to be done after it
+    signed = time.monotonic()
+
+    def cancelled() -> bool:
+        """Whether the driver wants the epoch to end at once."""
+        nonlocal signed
+        while pipe.poll():
+            kind, content = pipe.recv()
+            if kind == "weights" and not unread and engine is not None:
+                pipe.send((kind, engine.weights(*content)))  # of a lane that waits
+            else:
+                unread.append((kind, content))
+        if time.monotonic() > signed + _SIGN_OF_LIFE_SECONDS:
+            signed = time.monotonic()
+            pipe.send(("alive", None))
+        return any(kind == "clear" for kind, _ in unread)
+
+    def began(numbers: Sequence[int]) -> None:
+        pipe.send(("began", list(numbers)))
+
+    while True:
+        # Wait for word only when no lane can be trained, or in lockstep.
+        while (
+            engine is None
+            or unread
+            or not may_step
+            or not (lockstep or engine.waiting)
+            or pipe.poll()
+        ):
+            kind, content = unread.popleft() if unread else pipe.recv()
+            if kind == "load":
+                layout, seed, lanes, precision, metric, own, lockstep = content
+                may_step = not lockstep
+                data = _map_data(data_fd, **layout)
+                engine = Engine(data, seed, "cpu", lanes, precision, metric, own)
+                pipe.send(("lanes", engine.max_lanes))
+            elif engine is None:
+                raise RuntimeError(f"{kind!r} came before the dataset")
+            elif kind == "step":
+                may_step = True
+            elif kind == "weights":
+                pipe.send(("weights", engine.weights(*content)))
+            elif kind == "save":
+                pipe.send(("saved", _save(engine, content)))
+            elif kind == "clear":
+                engine.clear()
+            elif kind == "resume":
+                engine.resume(*content)
+            else:
+                getattr(engine, kind)(content)
+        reports = engine.step(cancelled, began)
+        may_step = not lockstep
+        if reports or lockstep:
+            pipe.send(("reports", reports))
+
+
+def _save(engine: Engine, content: Any) -> tuple[str, float]:
+    """Why it failed, or "", and how long it took."""
+    began = time.monotonic()
+    try:
+        engine.save(content)
+    except StorageError as error:
+        return str(error), 0.0
+    return "", time.monotonic() - began
+
+
+def _map_data(fd: int, shape: tuple[int, int], dtype: str, **parts: Any) -> TrainingData:
+    # Private mappings of one file share its pages; "c" gives PyTorch the writable view it wants.
+    with os.fdopen(fd, "rb") as file:
+        labels = np.memmap(file, np.int64, "c", 0, (shape[0],))
+        inputs = np.memmap(file, dtype, "c", labels.nbytes, shape)
+    return TrainingData(np.asarray(inputs), np.asarray(labels), **parts)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
