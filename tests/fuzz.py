@@ -16,7 +16,7 @@ import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
 with atheris.instrument_imports(include=["cotune", "yaml"]):
     from cotune.exceptions import CotuneError
-    from tests.readers import READERS
+    from tests.support.readers import READERS
 
 
 def main() -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NAMED = sorted(set(re.findall(r"`(test_[\w.:]+)`", (ROOT / "docs/reliability.md").read_text())))
+NAMED = sorted(
+    set(re.findall(r"`([\w/]*test_[\w.:]+)`", (ROOT / "docs/reliability.md").read_text()))
+)
 
 
 @pytest.mark.parametrize("name", NAMED)

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from cotune.runs.directory import RunDirectory
 from cotune.study.journal import load_study
-from tests.processes import lives, workers_of
+from tests.support.processes import lives, workers_of
 
 _COTUNE = (sys.executable, "-m", "cotune")
 _ORPHAN_SECONDS = 15.0

@@ -1,0 +1,134 @@
+"""Runs of an older version are still shown, resumed and predicted with, and come out equal."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cotune.cli.main import cotune as command
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+CLOCK = ("seconds",)  # columns that no two runs share
+
+
+@pytest.fixture
+def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs a command beside copies of all golden runs."""
+    shutil.copytree(GOLDEN, tmp_path, dirs_exist_ok=True)
+    for config in tmp_path.glob("*/config.yaml"):
+        config.write_text(config.read_text().replace("DATA/", f"{tmp_path}/"))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Result:
+        done = CliRunner().invoke(command, arguments)
+        if done.exception is not None:
+            raise done.exception
+        return done
+
+    return run
+
+
+def rows(path: Path | str) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return [
+            {name: cell for name, cell in row.items() if name not in CLOCK}
+            for row in csv.DictReader(file)
+        ]
+
+
+def assert_same_trials(found: list[dict[str, str]], wanted: list[dict[str, str]]) -> None:
+    """What was drawn is equal; a score may be a row of 39 off, as other processors round."""
+    assert [{**row, "value": ""} for row in found] == [{**row, "value": ""} for row in wanted]
+    values = [float(row["value"]) for row in wanted]
+    assert [float(row["value"]) for row in found] == pytest.approx(values, abs=1.1 / 39)
+
+
+@pytest.mark.parametrize("name", ["complete", "killed", "objective", "objective-killed"])
+def test_show(invoke, name: str):
+    stored = json.loads((GOLDEN / name / "summary.json").read_text())
+    shown = json.loads(invoke("show", name, "--json").output)
+    assert shown["state"] == ("interrupted" if "killed" in name else "complete")
+    assert shown["best"] == stored["best"]
+    for state in ("complete", "pruned", "failed"):
+        assert shown["trials"][state] == stored["trials"][state]
+    if stored.get("final"):
+        assert shown["final"]["test_accuracy"] == stored["final"]["test_accuracy"]
+    assert "trials" in invoke("show", name).output
+
+
+@pytest.mark.parametrize("name", ["complete", "objective"])
+def test_report(invoke, name: str):
+    invoke("report", name)
+    assert "</html>" in Path(name, "report.html").read_text()
+
+
+def test_predict(invoke):
+    invoke("predict", "complete", "people.csv", "--proba", "-o", "now.csv")
+    found, wanted = rows("now.csv"), rows("complete-predictions.csv")
+    assert [row["predicted"] for row in found] == [row["predicted"] for row in wanted]
+    for column in ("p_no", "p_yes"):
+        shares = [float(row[column]) for row in wanted]
+        assert [float(row[column]) for row in found] == pytest.approx(shares, abs=1e-5)
+
+
+def test_evaluate(invoke):
+    stored = json.loads((GOLDEN / "complete" / "summary.json").read_text())
+    found = json.loads(invoke("evaluate", "complete", "people.csv", "--json").output)
+    assert found["parts"]["test"]["accuracy"] == pytest.approx(stored["final"]["test_accuracy"])
+    ensemble = json.loads(
+        invoke("evaluate", "complete", "people.csv", "--json", "--ensemble").output
+    )
+    assert ensemble["rows"] == 240
+
+
+def test_resume(invoke):
+    """A lockstep run that was killed ends as the one that was not."""
+    before = rows("killed/trials.csv")
+    invoke("resume", "killed", "--quiet")
+    after = rows("killed/trials.csv")
+    assert after[: len(before)] == before
+    assert_same_trials(after, rows("reference-trials.csv"))
+    final = json.loads(Path("killed/final.json").read_text())
+    wanted = json.loads((GOLDEN / "reference-final.json").read_text())
+    assert final["parameters"] == wanted["parameters"]
+    assert final["test_accuracy"] == pytest.approx(wanted["test_accuracy"], abs=3.1 / 48)
+
+
+def test_the_same_command_gives_the_same_trials(invoke):
+    settings = ["width=8", "batch_size=32", "epochs=300", "n_layers=2"]
+    held = [text for setting in settings for text in ("--set", setting)]
+    asked = [
+        "--n-trials",
+        "8",
+        "--workers",
+        "1",
+        "--lanes",
+        "2",
+        "--pruner",
+        "none",
+        "--sampler",
+        "random",
+        "--seed",
+        "5",
+    ]
+    invoke("run", "people.csv", *asked, *held, "--out", "again", "--quiet")
+    assert_same_trials(rows("again/trials.csv"), rows("reference-trials.csv"))
+    assert rows("again/splits.csv") == rows("killed/splits.csv")
+
+
+def test_resume_an_objective(invoke):
+    before = rows("objective-killed/trials.csv")
+    invoke("resume", "objective-killed", "--objective", "objective.py:objective", "--quiet")
+    after = rows("objective-killed/trials.csv")
+    assert after[: len(before)] == before
+    assert len(after) == 14
+    # drawn by the same random numbers, with which the longer of two runs begins
+    drawn = [(row["x"], row["kind"]) for row in sorted(after, key=lambda row: int(row["number"]))]
+    other = sorted(rows("objective/trials.csv"), key=lambda row: int(row["number"]))
+    assert drawn[:12] == [(row["x"], row["kind"]) for row in other]
