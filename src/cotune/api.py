@@ -13,7 +13,8 @@ from cotune.engine.networks.custom.given import ModelLike
 from cotune.records import DIRECTIONS
 from cotune.report import build_comparison, build_report
 from cotune.result import RunResult
-from cotune.runs.directory import RunDirectory, check_free, default_path
+from cotune.runs.directory import RunDirectory
+from cotune.runs.paths import check_free, default_path
 from cotune.space.space import Space
 from cotune.study.study import SAMPLERS, PrunerLike, SamplerLike
 from cotune.tuning.compare import (

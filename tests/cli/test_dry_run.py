@@ -18,7 +18,7 @@ from cotune.cli.main import cotune as command
 from cotune.data import from_arrays
 from cotune.data.dataset import Column, Dataset, Source
 from cotune.exceptions import DataError, SpaceError
-from cotune.runs.config import Options, Resources
+from cotune.runs.options import Options, Resources
 from cotune.space.presets import load_space
 from tests.support.processes import workers_of
 

@@ -125,7 +125,7 @@ def make_run(
             "versions": {"cotune": "0.1.0", "python": "3.11", "torch": "2.13", "optuna": "5.0"},
         }
     )
-    run.start_tables([f"{prefix}{name}" for name in HYPERPARAMETERS])
+    run.tables.start([f"{prefix}{name}" for name in HYPERPARAMETERS])
     if pictures:
         grid(load_digits().images[:16]).save(run.samples_path)
     storage = JournalStorage(JournalFileBackend(str(run.journal_path)))
@@ -155,7 +155,7 @@ def make_run(
             chances = model.predict_proba(images[validation])
             guesses = chances.argmax(1)
             value = float((guesses == labels[validation]).mean())
-            run.append_report(
+            run.tables.append_report(
                 Report(
                     number=trial.number,
                     epoch=epoch,
@@ -183,7 +183,7 @@ def make_run(
         counts[state] += 1
         named = {f"{prefix}{name}": value for name, value in params.items()}
         seconds = time.monotonic() - began
-        run.append_trial(
+        run.tables.append_trial(
             TrialResult(trial.number, state, value, epoch, named, seconds, reason=reason)
         )
         if state == "complete" and (best is None or value > best["validation_accuracy"]):
@@ -352,7 +352,7 @@ def test_every_trial_has_a_learning_curve(run: RunDirectory) -> None:
             for number in trace["customdata"]:
                 if number is not None:
                     drawn[number] = drawn.get(number, 0) + 1
-    assert drawn == {number: len(reports) for number, reports in run.curves().items()}
+    assert drawn == {number: len(reports) for number, reports in run.tables.curves().items()}
     names = [trace["name"] for trace in charts["curves-loss"]["data"]]
     best = run.summary().best
     assert best is not None
@@ -419,7 +419,7 @@ def test_infinite_and_missing_scores_are_left_out(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", trials=2, final=False)
     for epoch, loss in ((1, math.inf), (2, math.nan), (3, 0.5)):
         scores = {"loss": loss, "accuracy": 0.5, "f1": 0.5}
-        run.append_report(Report(7, epoch, loss, 0.5, scores, 0.1, 1))
+        run.tables.append_report(Report(7, epoch, loss, 0.5, scores, 0.1, 1))
     charts = figures(build_report(run).read_text(encoding="utf-8"))
     [points] = [
         trace["y"]

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from cotune.exceptions import CotuneError, StorageError, UsageError
 from cotune.records import DIRECTIONS, FinalResult, Report, Summary, TrialResult
-from cotune.runs.directory import RunDirectory, check_free, default_path
+from cotune.runs.directory import RunDirectory
+from cotune.runs.paths import check_free, default_path
 
 CONFIG = {
     "dataset": {
@@ -168,9 +169,9 @@ class TestTables:
             TrialResult(1, "pruned", 0.5, 3, {"lr": 0.1, "optimizer": "sgd", "momentum": 0.9}, 0.2),
             TrialResult(2, "failed", None, 0, {"lr": 0.1}, 0.0, 'a "reason",\nof two lines'),
         ]
-        run.start_tables(["lr", "batch_norm", "optimizer", "momentum"])
+        run.tables.start(["lr", "batch_norm", "optimizer", "momentum"])
         for trial in trials:
-            run.append_trial(trial)
+            run.tables.append_trial(trial)
         with open(run.trials_path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         assert list(rows[0])[:6] == [
@@ -201,38 +202,38 @@ class TestTables:
             for epoch in (1, 2)
             for number in (0, 7)
         ]
-        run.start_tables(["lr"])
+        run.tables.start(["lr"])
         for report in reports:
-            run.append_report(report)
-        assert run.curves() == {
+            run.tables.append_report(report)
+        assert run.tables.curves() == {
             number: [report for report in reports if report.number == number] for number in (0, 7)
         }
 
     def test_a_line_that_was_cut_off_is_left_out(self, run):
-        run.start_tables(["lr"])
+        run.tables.start(["lr"])
         for epoch in (1, 2):
-            run.append_report(Report(0, epoch, 0.5, 0.5, {"loss": 1.0}, 0.1, steps=0))
+            run.tables.append_report(Report(0, epoch, 0.5, 0.5, {"loss": 1.0}, 0.1, steps=0))
         whole = run.curves_path.read_bytes()
         for cut in range(1, len(whole.splitlines(keepends=True)[-1])):
             run.curves_path.write_bytes(whole[:-cut])
-            assert [report.epoch for report in run.curves()[0]] in ([1], [1, 2])
+            assert [report.epoch for report in run.tables.curves()[0]] in ([1], [1, 2])
 
     @pytest.mark.parametrize(
         "line", [b"1,2\r\n", b"x,1,1,1,1,1,1,1\r\n", b'"' + b"x" * 200_000 + b'"\r\n', b"\0\r\n"]
     )
     def test_damage_in_the_middle(self, run, line):
-        run.start_tables(["lr"])
-        run.append_report(Report(0, 1, 0.5, 0.5, {"loss": 1.0}, 0.1, steps=0))
+        run.tables.start(["lr"])
+        run.tables.append_report(Report(0, 1, 0.5, 0.5, {"loss": 1.0}, 0.1, steps=0))
         with open(run.curves_path, "ab") as file:
             file.write(line)
-        run.append_report(Report(0, 2, 0.5, 0.5, {"loss": 1.0}, 0.1, steps=0))
-        message = storage_error(run.curves)
+        run.tables.append_report(Report(0, 2, 0.5, 0.5, {"loss": 1.0}, 0.1, steps=0))
+        message = storage_error(run.tables.curves)
         assert message.startswith(f"{run.curves_path}:")
         assert message.endswith(": is damaged")
 
     def test_curves_that_are_no_text(self, run):
         run.curves_path.write_bytes(b"\xff\xfe")
-        assert "cannot be read" in storage_error(run.curves)
+        assert "cannot be read" in storage_error(run.tables.curves)
 
 
 class TestWriting:
@@ -253,7 +254,7 @@ class TestWriting:
         assert message.endswith("summary.json: cannot be written: No space left on device")
         assert (run.path / "summary.json").read_bytes() == before
         os.symlink("/dev/full", run.trials_path)
-        message = storage_error(lambda: run.start_tables(["lr"]))
+        message = storage_error(lambda: run.tables.start(["lr"]))
         assert message.endswith("trials.csv: cannot be written: No space left on device")
 
     def test_a_folder_that_went_away(self, tmp_path):

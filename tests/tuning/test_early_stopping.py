@@ -28,7 +28,7 @@ def check(result: cotune.RunResult) -> None:
     run = RunDirectory.open(result.path)
     metric = run.config()["metric"]
     sign = -1 if metric == "loss" else 1
-    curves, trials = run.curves(), run.trials()
+    curves, trials = run.tables.curves(), run.tables.trials()
     best = {}
     for trial in trials:
         scores = [sign * report.scores[metric] for report in curves[trial.number]]

@@ -61,7 +61,7 @@ def test_balanced_accuracy(tmp_path, capsys):
     check_test_scores(result, data)
     weights = [trial.params["class_weight"] for trial in result.study.trials]
     assert weights == [0.0, 1.0]
-    curves = RunDirectory.open(result.path).curves()
+    curves = RunDirectory.open(result.path).tables.curves()
     values = [curves[n][-1].scores["balanced-accuracy"] for n in (0, 1)]
     assert [trial.value for trial in result.study.trials] == values
     assert "auc" not in curves[0][0].scores
@@ -91,7 +91,7 @@ def test_auc_of_two_classes(tmp_path):
         out=tmp_path / "run",
     )
     check_test_scores(result, data)
-    curves = RunDirectory.open(result.path).curves()
+    curves = RunDirectory.open(result.path).tables.curves()
     values = [curves[trial.number][-1].scores["auc"] for trial in result.study.trials]
     assert values == [trial.value or trial.intermediate_values[4] for trial in result.study.trials]
     assert max(values) > 0.8

@@ -66,7 +66,7 @@ def change(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
 def test_in_company_it_is_the_same_but_for_rounding(together: Path) -> None:
     summary = RunDirectory.open(together).summary()
     assert summary.lanes["together"] > 0
-    curves = RunDirectory.open(together).curves()
+    curves = RunDirectory.open(together).tables.curves()
     number = max(curves, key=lambda number: len(curves[number]))
     result = replay(together, number)
     assert result.largest <= TOLERANCE
@@ -92,7 +92,7 @@ def run_command(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def test_alone_it_is_the_same_to_the_last_bit(alone: Path, capsys, monkeypatch) -> None:
-    curves = RunDirectory.open(alone).curves()
+    curves = RunDirectory.open(alone).tables.curves()
     number = max(curves, key=lambda number: len(curves[number]))
     assert run_command(["replay", str(alone), str(number)], monkeypatch) == 0
     printed = capsys.readouterr()

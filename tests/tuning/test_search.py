@@ -47,7 +47,7 @@ class Build:
     def __call__(self, observer: Observer | None = None) -> Search:
         training, _ = prepare(load("digits"), seed=0)
         self.run = RunDirectory.create(self.path / "run")
-        self.run.start_tables(self.space.searched)
+        self.run.tables.start(self.space.searched)
         self.study = Study(
             self.run.journal_path, self.space, "random", self.pruner, self.metric, seed=0
         )
@@ -96,7 +96,7 @@ def test_it_runs_the_trials_asked_for(build: Build) -> None:
     assert [int(row["number"]) for row in rows] == [t.number for t in search.finished]
     assert [float(row["value"]) for row in rows] == [t.value for t in search.finished]
     assert [row["width"] for row in rows] == [str(t.params["width"]) for t in search.finished]
-    curves = build.run.curves()
+    curves = build.run.tables.curves()
     assert {number: len(reports) for number, reports in curves.items()} == dict.fromkeys(
         range(5), 3
     )

@@ -21,7 +21,7 @@ from cotune.data.preprocessing.told import remarks_of
 from cotune.data.reading import Data, read_dataset
 from cotune.data.uneven import is_uneven
 from cotune.engine.lane_count import MOST_LANES
-from cotune.runs.config import Options, Resources, uneven_remark_of
+from cotune.runs.options import Options, Resources, uneven_remark_of
 from cotune.space.space import Space, count_values, describe
 from cotune.text import shown_value
 from cotune.tuning.settings import read_settings

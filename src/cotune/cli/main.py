@@ -503,7 +503,7 @@ def _check_names(
     from cotune.data.preprocessing.treatment import CHANNELS, INPUTS
     from cotune.data.reading import check_path
     from cotune.engine.device import DEVICES, PRECISIONS
-    from cotune.runs.directory import check_free
+    from cotune.runs.paths import check_free
     from cotune.study.study import PRUNERS, SAMPLERS
 
     named(sampler, SAMPLERS, "sampler")
@@ -629,13 +629,13 @@ def predict_new(
     if output is not None and output.is_file() and output.samefile(new_data):
         raise UsageError(f"{output}: is the data itself; choose another -o FILE.csv")
 
-    from cotune.runs.directory import check_not_own
+    from cotune.runs.paths import check_not_own
 
     if output is not None:
         check_not_own(output, "-o FILE.csv")
 
-    from cotune.inference.model_file import write_files
     from cotune.inference.predict import load_predictor, predict_rows
+    from cotune.runs.files import write_files
 
     predictor = load_predictor(run_directory, ensemble, model)
     predictions = predict_rows(predictor, new_data, device=device)

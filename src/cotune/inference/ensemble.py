@@ -24,9 +24,9 @@ from cotune.inference.model_file import (
     save_model,
     signed,
     trained_network,
-    write_files,
 )
 from cotune.records import EnsembleResult, Value
+from cotune.runs.files import write_files
 
 _VERSION: Final = 2
 _ROWS: Final = 1024  # predicted at a time

@@ -153,7 +153,7 @@ def evaluate(
         return result
     parts = {
         name: PartScore(int(chosen.sum()), float(right[chosen].mean()))
-        for name, chosen in parts_of(run.rows(), row_digests(rows.inputs)).items()
+        for name, chosen in parts_of(run.tables.rows(), row_digests(rows.inputs)).items()
     }
     readings = None
     if "test" in parts:

@@ -33,7 +33,7 @@ from cotune.exceptions import CotuneError, UsageError, writing
 from cotune.inference.ensemble import Ensemble, ensemble_folder
 from cotune.inference.model_file import model_folder, read_card
 from cotune.inference.predict import Predictor, load_predictor, rows_shape, run_of
-from cotune.runs.directory import check_not_own
+from cotune.runs.paths import check_not_own
 from cotune.runs.source import recorded_source
 from cotune.version import VERSION
 

@@ -35,9 +35,10 @@ from cotune.engine.networks import (
     dropout_rates,
     make_shape,
 )
-from cotune.exceptions import ModelFileError, UsageError, writing
+from cotune.exceptions import ModelFileError, UsageError
 from cotune.inference.preprocessing_module import example_rows, preprocessing_module
 from cotune.records import Value
+from cotune.runs.files import write_files
 from cotune.space.hyperparameters import MAX_LAYERS
 from cotune.text import shown
 
@@ -392,24 +393,3 @@ def _counts(values: Any, least: int = 0) -> tuple[int, ...]:
     if not isinstance(values, list) or not least <= len(values) <= MAX_LAYERS:
         raise ValueError("not a list, or too few or too many layers")
     return tuple(_count(value) for value in values)
-
-
-def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write files, each at once and whole, into a folder that is made when missing.
-
-    Raises:
-        StorageError: The folder cannot be written.
-    """
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            _write(folder / name, content)
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

@@ -12,9 +12,10 @@ from typing import Final
 from cotune.data import Dataset
 from cotune.exceptions import NoUsableTrialError
 from cotune.records import DIRECTIONS
-from cotune.runs.config import Options, Resources
-from cotune.runs.directory import RunDirectory, default_path
+from cotune.runs.directory import RunDirectory
 from cotune.runs.files import write_file
+from cotune.runs.options import Options, Resources
+from cotune.runs.paths import default_path
 from cotune.study.journal import load_study
 from cotune.tuning.comparison import Comparison, Ended, SearchRecord
 from cotune.tuning.observer import Observer

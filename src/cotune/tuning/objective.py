@@ -147,7 +147,7 @@ class ObjectiveSearch:
             UsageError: The objective cannot be loaded.
         """
         try:
-            self._run.start_objective_tables()
+            self._run.tables.start_objective()
             if self._before is not None:
                 self._restore()
             self._search()
@@ -171,7 +171,7 @@ class ObjectiveSearch:
         """Know again what ended; trials that had not begin anew, with what they had drawn."""
         params = self._study.params_of_all()
         unfinished = set(self._study.reopen())
-        for trial in self._run.trials():
+        for trial in self._run.tables.trials():
             ended = replace(trial, params=params.get(trial.number, {}))
             if trial.number in unfinished:  # killed before the study was told
                 self._study.tell(trial.number, trial.state, trial.value, trial.reason)
@@ -179,7 +179,7 @@ class ObjectiveSearch:
             self._finished.append(ended)
         self._asked = len(params)
         self._again.extend(self._call(number) for number in sorted(unfinished))
-        self._values = self._run.finalists()
+        self._values = self._run.tables.finalists()
         specs = [TrialSpec(n, params[n], 0) for n in sorted(unfinished)]
         self._observer.resumed(self._finished, specs, self._best())
 
@@ -292,7 +292,7 @@ class ObjectiveSearch:
             running.params[arguments[0]] = answer
         elif name == "report" and answer:
             value, step = arguments
-            self._run.append_step(call.number, step, value)
+            self._run.tables.append_step(call.number, step, value)
             report = Report(call.number, step, math.nan, math.nan, {}, 0.0, 0)
             self._observer.trial_reported(report, value)
 
@@ -313,8 +313,8 @@ class ObjectiveSearch:
         result = TrialResult(call.number, state, value, len(steps), params, seconds, reason)
         # What is in the table has ended, whether or not the study was told; it is in the study.
         self._study.sync()
-        self._run.add_trial_columns(params)
-        self._run.append_trial(result)
+        self._run.tables.add_trial_columns(params)
+        self._run.tables.append_trial(result)
         self._study.tell(call.number, state, value, reason)
         self._finished.append(result)
         self._observer.trial_ended(result, self._best())
@@ -408,7 +408,7 @@ class ObjectiveSearch:
 
     def _end_repeat(self, call: Call, value: float | None, seconds: float, reason: str) -> None:
         self._values[call.number, call.repeat] = value
-        self._run.append_finalist(call.number, call.repeat, value, seconds, reason)
+        self._run.tables.append_finalist(call.number, call.repeat, value, seconds, reason)
         self._observer.repeat_ended(call.number, value)
 
     def _finalist(self, number: int, repeats: int) -> ObjectiveFinalist | None:

@@ -17,7 +17,9 @@ from cotune.arguments import count, named, positive, read_seed, read_timeout
 from cotune.engine.device import n_cores
 from cotune.exceptions import CotuneError, NoUsableTrialError, StorageError, UsageError
 from cotune.records import Direction
-from cotune.runs.directory import OBJECTIVE, RunDirectory, default_path
+from cotune.runs.config import OBJECTIVE
+from cotune.runs.directory import RunDirectory
+from cotune.runs.paths import default_path
 from cotune.runs.provenance import command_line, shown_name
 from cotune.study.objective_study import ObjectiveStudy
 from cotune.study.study import OPTUNA_VERSION, PRUNERS, SAMPLERS, PrunerLike, SamplerLike
@@ -271,7 +273,7 @@ def resume_objective(
         summary = run.summary() if (run.path / "summary.json").exists() else None
         options = _recorded_options(run, config, asked.sampler, asked.pruner)
         used = summary.seconds["total"] if summary else 0.0
-        so_far = len(run.trials()) if run.trials_path.exists() else 0
+        so_far = len(run.tables.trials()) if run.trials_path.exists() else 0
         n_trials, timeout, extended = limits.apply(options.n_trials, options.timeout, used, so_far)
         options = replace(options, n_trials=n_trials, timeout=timeout)
         if summary is not None and summary.state == "complete" and not extended:

@@ -145,7 +145,7 @@ def _params(run: RunDirectory, number: int) -> dict[str, Value]:
 
 
 def _recorded(run: RunDirectory, number: int, metric: str) -> list[float]:
-    reports = run.curves().get(number, [])
+    reports = run.tables.curves().get(number, [])
     scores = [report.scores[metric] for report in reports if metric in report.scores]
     if not scores:
         raise UsageError(f"trial {number}: no epoch of it was recorded")

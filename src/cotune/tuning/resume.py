@@ -14,9 +14,9 @@ from cotune.engine.device import read_device, read_precision
 from cotune.engine.networks import OwnNetwork
 from cotune.exceptions import CotuneError, StorageError, UsageError
 from cotune.runs.checkpoint_store import Generation, Generations
-from cotune.runs.config import Options, Resources
 from cotune.runs.directory import RunDirectory
 from cotune.runs.network import own_space, recorded_own, recorded_treatment
+from cotune.runs.options import Options, Resources
 from cotune.runs.source import check_fingerprint, recorded_dataset, recorded_source
 from cotune.space.space import Space
 from cotune.space.yaml import space_from_dict
@@ -107,7 +107,7 @@ def resume_run(
 def _cut_back(run: RunDirectory, generation: Generation | None) -> bool:
     """Whether the tables are now as they were at the checkpoint, or before the first trial."""
     if generation is None:
-        nothing_has_finished = not run.trials_path.exists() or not run.trials()
+        nothing_has_finished = not run.trials_path.exists() or not run.tables.trials()
         return nothing_has_finished and run.roll_back(dict.fromkeys(run.sizes(), 0))
     try:
         return bool(generation.state["exact"]) and run.roll_back(generation.state["sizes"])

@@ -39,6 +39,6 @@ def retest(path: str | Path, again: bool = False, model: ModelLike = None) -> Te
         )
     classifier = load_model(run.best_path, read_own(model))
     (reading,) = read_test_set([classifier], recorded_dataset(run), run.config()["metric"])
-    run.add_test_rows(reading.digests.tolist())
+    run.tables.add_test_rows(reading.digests.tolist())
     run.append_reading(reading.accuracy)
     return reading

@@ -20,8 +20,8 @@ from cotune.engine.networks.custom.rows import with_rows
 from cotune.exceptions import StorageError
 from cotune.inference.baseline import validation_baseline
 from cotune.runs.checkpoint_store import Generation
-from cotune.runs.config import Options, Resources, describe_run
 from cotune.runs.directory import RunDirectory
+from cotune.runs.options import Options, Resources, describe_run
 from cotune.tuning.observer import Observer
 from cotune.tuning.signals import Stopped, StopRequest, stop_request
 from cotune.tuning.tuner import Tuner
@@ -131,8 +131,8 @@ def carry_out(
         if earlier:
             config["command"] = earlier.config.get("command")
         directory.write_config(config)
-        directory.write_splits(parts_of_rows(dataset, training))
-        directory.write_rows(rows)
+        directory.tables.write_splits(parts_of_rows(dataset, training))
+        directory.tables.write_rows(rows)
         stop = stack.enter_context(stop_request()) if stop is None else stop
         if options.search_only:
             report = None

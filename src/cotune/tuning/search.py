@@ -359,7 +359,7 @@ class Search:
                 continue
             self._note(report.number, report)
             assert running.value is not None
-            self._run.append_report(report)
+            self._run.tables.append_report(report)
             self._observer.trial_reported(report, running.value)
             values[report.number] = (report.epoch, running.value)
         stopped = self._study.report(values) - self._kept if values else set()
@@ -411,7 +411,7 @@ class Search:
         result = self._so_far(running, state, reason)
         # What is in the table has ended, whether or not the study was told; it is in the study.
         self._study.sync()
-        self._run.append_trial(result)
+        self._run.tables.append_trial(result)
         self._tell(result)
         del self._running[number]
         self.finished.append(result)

@@ -21,7 +21,7 @@ from cotune.engine.device import n_cores, read_device, read_precision
 from cotune.engine.lane_count import FIRST_GUESS
 from cotune.engine.networks.custom.given import ModelLike, read_own
 from cotune.exceptions import UsageError
-from cotune.runs.config import Options, Resources
+from cotune.runs.options import Options, Resources
 from cotune.space.enqueue import check_configurations
 from cotune.space.given import SpaceLike, read_space
 from cotune.space.space import Space

@@ -28,8 +28,8 @@ from cotune.records import (
     TrialSpec,
 )
 from cotune.runs.checkpoint_store import Generation
-from cotune.runs.config import Options
 from cotune.runs.directory import RunDirectory
+from cotune.runs.options import Options
 from cotune.runs.training_log import TrainingLog
 from cotune.space.portfolio import portfolio
 from cotune.standard_error import standard_error
@@ -210,7 +210,7 @@ class Tuner:
         Raises:
             NoUsableTrialError: No trial has a score; the run directory says why.
         """
-        self._run.start_tables([*self._options.searched.searched, *self._options.costs])
+        self._run.tables.start([*self._options.searched.searched, *self._options.costs])
         self._draw_samples()
         self._study.enqueue(self._enqueued)
         try:
@@ -244,7 +244,7 @@ class Tuner:
             self._lanes = lane_files(generation)
             self._executor.keep(self._lanes)
             state = generation.state.get("search", {}) if generation else {}
-            trials, curves = self._run.trials(), self._run.curves()
+            trials, curves = self._run.tables.trials(), self._run.tables.curves()
             self._search.restore(trials, curves, self._lanes, weights, state)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, CotuneError):
@@ -413,7 +413,7 @@ class Tuner:
             reading, *more = read_test_set(
                 [*models, *ensemble], self._dataset, self._options.metric
             )
-            self._run.add_test_rows(reading.digests.tolist())
+            self._run.tables.add_test_rows(reading.digests.tolist())
             self._run.append_reading(reading.accuracy)
             if combined is not None:
                 last = more.pop()

@@ -121,7 +121,7 @@ def gather(run: RunDirectory) -> Contents:
     if run.is_of_objective:
         curves = _reported_steps(study) if study else {}
     else:
-        curves = run.curves() if run.curves_path.exists() else {}
+        curves = run.tables.curves() if run.curves_path.exists() else {}
     return Contents(
         config=run.config(),
         summary=run.summary(),

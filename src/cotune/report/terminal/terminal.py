@@ -23,7 +23,8 @@ from cotune.records import (
     TrialResult,
     TrialSpec,
 )
-from cotune.runs.directory import OBJECTIVE, RunDirectory
+from cotune.runs.config import OBJECTIVE
+from cotune.runs.directory import RunDirectory
 from cotune.text import format_duration, shown_class, shown_score
 from cotune.tuning.observer import Observer
 

@@ -1,0 +1,185 @@
+"""What a run was asked for, and what ``config.yaml`` says of it."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from cotune.data.dataset import Dataset, TrainingData
+from cotune.data.preprocessing.treatment import Treatment
+from cotune.data.uneven import uneven_remark
+from cotune.engine.networks import OwnNetwork
+from cotune.engine.networks.custom.space import OwnSpace
+from cotune.records import Value
+from cotune.runs.provenance import command_line, shown_name
+from cotune.space.space import Space
+from cotune.study.study import OPTUNA_VERSION, PrunerLike, SamplerLike
+from cotune.version import VERSION
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run was asked for.
+
+    Attributes:
+        space: What is searched.
+        sampler, pruner: A name, or an Optuna object.
+        metric: One of ``cotune.records.DIRECTIONS`` on the validation part.
+        n_trials: Trials to run; None for as many as the time allows.
+        timeout: Seconds for everything; None for no limit.
+        seed: Decides the split, the sampler, the weights and the order of the rows.
+        enqueued: Configurations, or parts of them, that are tried first.
+        costs: Further objectives: ``parameters``, ``latency``.
+        portfolio: Try the default configuration and other good ones after those.
+        patience: End the search after so many trials without a gain beyond noise; None: do not.
+        ensemble: Networks to average, counted with repeats; 0 for no ensemble.
+        ensemble_of: ``search``: networks of the search, chosen greedily on the validation part;
+            ``finalists``: the configurations of the best finalists, trained on all rows.
+        validation: Share of the training rows that trials are judged on, 0-1.
+        own: What makes the networks, where they are the user's own.
+        inputs: ``raw``, ``standardize`` or ``auto``, as for :func:`cotune.run`.
+        channels: ``first``, ``last``, ``none`` or ``auto``, likewise.
+        search_only: Leave it at the search, without finalists and a final model. The test set is
+            not read, and all of the time is the search's.
+    """
+
+    space: Space
+    sampler: SamplerLike = "tpe"
+    pruner: PrunerLike = "asha"
+    metric: str = "accuracy"
+    n_trials: int | None = None
+    timeout: float | None = 300.0
+    seed: int = 0
+    enqueued: Sequence[dict[str, Value]] = ()
+    costs: tuple[str, ...] = ()
+    portfolio: bool = True
+    patience: int | None = None
+    ensemble: int = 0
+    ensemble_of: str = "search"
+    validation: float = 0.2
+    own: OwnNetwork | None = None
+    inputs: str = "auto"
+    channels: str = "auto"
+    search_only: bool = False
+
+    @property
+    def treatment(self) -> Treatment:
+        """What is done to the rows: as asked, or what a network of the user's own takes."""
+        if isinstance(self.space, OwnSpace):
+            return self.space.treatment
+        return self.asked
+
+    @property
+    def asked(self) -> Treatment:
+        """What the user wants done to the rows."""
+        return Treatment(self.inputs, self.channels)
+
+    @property
+    def searched(self) -> Space:
+        """The space that the sampler sees: a grid has a few values of each range."""
+        return self.space.discretized() if self.sampler == "grid" else self.space
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run may use.
+
+    Attributes:
+        device: ``cpu`` or ``cuda``.
+        workers: Processes, on the CPU; 0: none, this process trains.
+        lanes: Trials in training at a time in each process; None: measured.
+        precision: ``float32`` or ``bfloat16``.
+        checkpoint: Seconds from one checkpoint to the next.
+        max_disk: Bytes that the run directory may take up.
+    """
+
+    device: str
+    workers: int
+    lanes: int | None = None
+    precision: str = "float32"
+    checkpoint: float = 30.0
+    max_disk: float = 2 * 2**30
+
+    def is_lockstep(self, options: Options) -> bool:
+        """Whether nothing depends on the clock: the same seed gives the same trials bit for bit."""
+        named = isinstance(options.sampler, str) and isinstance(options.pruner, str)
+        clockless = options.timeout is None and "latency" not in options.costs
+        return self.device == "cpu" and self.workers < 2 and named and clockless
+
+
+def describe_run(
+    options: Options, resources: Resources, dataset: Dataset, training: TrainingData, lanes: int
+) -> dict[str, Any]:
+    """What ``config.yaml`` says of a run: what was asked for, resolved, and with what."""
+    n_rows = len(training.labels)
+    return {
+        "command": command_line(),
+        "dataset": {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "rows": {
+                "train": training.n_train,
+                "validation": n_rows - training.n_train,
+                "test": dataset.n_test,
+            },
+            "input_shape": list(dataset.input_shape),
+            "columns": dict(Counter(column.kind for column in dataset.columns)),
+            "classes": list(dataset.classes),
+            "source": None if dataset.source is None else asdict(dataset.source),
+            "remarks": list(dataset.remarks),
+        },
+        "notes": _notes(options, dataset),
+        "network": options.own.name if options.own else None,
+        "space": options.searched.to_dict(),
+        "sampler": shown_name(options.sampler),
+        "pruner": shown_name(options.pruner),
+        "metric": options.metric,
+        "costs": list(options.costs),
+        "portfolio": options.portfolio,
+        "patience": options.patience,
+        "n_trials": options.n_trials,
+        "timeout_seconds": options.timeout,
+        "seed": options.seed,
+        "enqueued": list(options.enqueued),
+        "ensemble": options.ensemble,
+        "ensemble_of": options.ensemble_of,
+        "search_only": options.search_only,
+        "validation": options.validation,
+        "inputs": options.inputs,
+        "channels": options.channels,
+        "device": resources.device,
+        "workers": resources.workers if resources.device == "cpu" else None,
+        "lanes": lanes,
+        "precision": resources.precision,
+        "checkpoint_seconds": resources.checkpoint,
+        "max_disk_bytes": resources.max_disk,
+        "versions": {
+            "cotune": VERSION,
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "optuna": OPTUNA_VERSION,
+        },
+    }
+
+
+def _notes(options: Options, dataset: Dataset) -> list[str]:
+    """What is proposed to whoever starts the run."""
+    remark = uneven_remark_of(dataset, options.metric, options.searched)
+    return [remark] if remark else []
+
+
+def uneven_remark_of(dataset: Dataset, metric: str, space: Space) -> str:
+    """Propose another metric and class weights where a dataset's classes are uneven; else "".
+
+    Args:
+        metric: The run's.
+        space: What it searches.
+    """
+    counts = np.bincount(dataset.labels, minlength=len(dataset.classes)).tolist()
+    return uneven_remark(counts, dataset.classes, metric, space.searched, space.constants)
