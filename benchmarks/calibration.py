@@ -58,13 +58,16 @@ def tune(data: Dataset, timeout: float, seed: int) -> tuple[Outcome, torch.nn.Mo
         final, best = result.summary.final, result.summary.best
         assert final is not None
         assert best is not None
+        assert best.search_best is not None
+        assert final.test_accuracy is not None
+        assert final.test_ci95 is not None
         outcome = Outcome(
             data.name,
             seed,
-            best["search_best"],
-            final["validation_accuracy_mean"],
-            final["test_accuracy"],
-            (final["test_ci95"][0], final["test_ci95"][1]),
+            best.search_best,
+            final.validation_accuracy_mean,
+            final.test_accuracy,
+            final.test_ci95,
             None,
         )
         return outcome, result.model

@@ -176,7 +176,7 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _tune(self, dataset: Dataset) -> None:
-        from cotune.report.terminal.terminal import make_observer
+        from cotune.report.terminal.live import make_observer
 
         with contextlib.ExitStack() as stack:
             stack.enter_context(warnings.catch_warnings())
@@ -295,5 +295,5 @@ def _score(result: RunResult) -> float:
     best, final = result.summary.best, result.final
     assert best is not None
     assert final is not None
-    means = [one.value for one in final.finalists if one.number == best["number"]]
-    return float(means[0] if means else best["value"])
+    means = [one.value for one in final.finalists if one.number == best.number]
+    return float(means[0] if means else best.value or 0.0)

@@ -33,6 +33,9 @@ DIRECTIONS: Final[dict[str, Direction]] = {
 F1 and AUC are means over the classes, and balanced accuracy is the mean of their recalls.
 """
 
+Scores = dict[str, float]
+"""Scores by metric."""
+
 COSTS: Final = ("parameters", "latency")
 """What a network costs, as further objectives: its weights, and milliseconds to classify a row."""
 
@@ -52,11 +55,15 @@ class _Json:
         return cls(**data)
 
 
-def _pair(values: Any) -> tuple[float, float] | None:
-    if values is None:
-        return None
-    low, high = values
-    return low, high
+def check_scores(*scores: Scores | None) -> None:
+    """Make sure that scores, where there are any, are of all metrics but the AUC.
+
+    Raises:
+        ValueError: One is missing. (A test set of one class has no AUC.)
+    """
+    for one in scores:
+        if one and not DIRECTIONS.keys() - {"auc"} <= one.keys():
+            raise ValueError("a score is missing")
 
 
 @dataclass(frozen=True)
@@ -200,7 +207,7 @@ class ObjectiveFinalist(_Json):
     runs: int
     failed: int
     mean: float
-    sd: float | None
+    sd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -218,14 +225,6 @@ class EnsembleResult(_Json):
     validation_accuracy: float | None
     test_accuracy: float | None = None
     test_ci95: tuple[float, float] | None = None
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        # The keys of JSON are strings.
-        members = {int(number): count for number, count in data["members"].items()}
-        return super().from_json(
-            {**data, "members": members, "test_ci95": _pair(data.get("test_ci95"))}
-        )
 
 
 @dataclass(frozen=True)
@@ -276,62 +275,7 @@ class FinalResult(_Json):
     baseline_test_scores: dict[str, float] = field(default_factory=dict)
     warning: str = ""
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        read = dict(data)
-        for name in ("test_ci95", "default_test_ci95"):
-            read[name] = _pair(read.get(name))
-        read["finalists"] = [Finalist.from_json(one) for one in read.get("finalists", [])]
-        if read.get("ensemble") is not None:
-            read["ensemble"] = EnsembleResult.from_json(read["ensemble"])
-        return super().from_json(read)
-
-
-RunState = Literal["running", "complete", "interrupted", "failed"]
-"""``complete``: a final model was tested (or trained, where there is no test set), or a search of a
-comparison is over. ``interrupted``: stopped by a signal before that. ``failed``: ended by an
-error."""
-
-
-@dataclass(frozen=True)
-class Summary(_Json):
-    """What ``cotune show`` prints: where a run stands, or how it ended.
-
-    Attributes:
-        seconds: Wall clock: ``total``, ``search``, ``finalists``, ``final`` (the final model and
-            its test); of these, ``study`` (in Optuna and storage) and ``checkpoints``.
-        trials: Counts: ``complete``, ``pruned``, ``failed``, ``running``.
-        best: ``number``, ``params`` and ``validation_accuracy`` (and ``value`` where the metric
-            is not accuracy) of the trial that was chosen, or ranks first so far, and the accuracy
-            of the one that ranks first, ``search_best``; ``baseline``, the scores on the
-            validation part of always predicting the most frequent class. None before the first
-            report.
-        final: ``test_accuracy``, ``test_ci95`` (None without a test set), ``epochs`` and
-            ``parameters`` of the final model;
-            ``validation_accuracy_mean`` and ``validation_accuracy_sd`` of the chosen finalist;
-            ``default_test_accuracy``, ``default_test_ci95`` and ``default_p_value`` (see
-            :class:`FinalResult`), and whether the default was the choice, ``default_chosen``;
-            ``ensemble_test_accuracy``, ``ensemble_test_ci95`` and ``ensemble_members`` (distinct
-            trials); ``test_scores``, ``default_test_scores`` and ``baseline_test_scores``;
-            ``warning``, a line where the model is not better than the baseline, or "".
-        lanes: ``mean`` lanes of a cohort over all epochs of all trials; how many trials were
-            trained ``together`` with others, and how many ``alone`` all the time.
-        why_alone: Why trials of a user's own network could not be trained together with others.
-        message: One line on why the run ended as it did, or "".
-        pareto: With several objectives, the complete trials that no other one beats in all of
-            them: ``number``, ``value`` and each cost, the best value first.
-        finalists: Of an objective, best first: as :class:`ObjectiveFinalist`. ``best`` then has
-            ``number``, ``params``, ``value`` in the search, and ``search_best``; ``final`` and
-            ``lanes`` stay empty.
-    """
-
-    state: RunState
-    seconds: dict[str, float]
-    trials: dict[str, int]
-    best: dict[str, Any] | None = None
-    final: dict[str, Any] | None = None
-    lanes: dict[str, float] = field(default_factory=dict)
-    why_alone: list[str] = field(default_factory=list)
-    message: str = ""
-    pareto: list[dict[str, float]] = field(default_factory=list)
-    finalists: list[dict[str, Any]] = field(default_factory=list)
+    def __post_init__(self) -> None:
+        check_scores(self.test_scores, self.default_test_scores, self.baseline_test_scores)
+        if self.test_accuracy is not None and self.test_ci95 is None:
+            raise ValueError("test_accuracy without test_ci95")

@@ -12,8 +12,9 @@ from cotune.engine.networks.custom.given import read_own
 from cotune.inference.ensemble import Ensemble
 from cotune.inference.ensemble import load_ensemble as read_ensemble
 from cotune.inference.model_file import Classifier, load_model
-from cotune.records import FinalResult, Summary, Value
+from cotune.records import FinalResult, Value
 from cotune.runs.directory import RunDirectory
+from cotune.runs.summary import Summary
 from cotune.study.journal import OptunaStudy, load_study
 
 
@@ -34,22 +35,22 @@ class RunResult:
     @property
     def best_params(self) -> dict[str, Value]:
         """The hyperparameters of the trial that was chosen; empty when there is none."""
-        return dict(self.summary.best["params"]) if self.summary.best else {}
+        return dict(self.summary.best.params) if self.summary.best else {}
 
     @property
     def validation_accuracy(self) -> float | None:
         """That trial's accuracy on the validation part, 0-1: optimistic, it was chosen by it."""
-        return (self.summary.best or {}).get("validation_accuracy")
+        return self.summary.best.validation_accuracy if self.summary.best else None
 
     @property
     def best_value(self) -> float | None:
         """That trial's value in the search, of the run's metric or as an objective returned it."""
-        return (self.summary.best or {}).get("value")
+        return self.summary.best.value if self.summary.best else None
 
     @property
     def test_accuracy(self) -> float | None:
         """The final model's accuracy on the sealed test set, 0-1; None when there is none."""
-        return self.summary.final.get("test_accuracy") if self.summary.final else None
+        return self.summary.final.test_accuracy if self.summary.final else None
 
     @property
     def baseline_scores(self) -> dict[str, float]:
@@ -58,8 +59,9 @@ class RunResult:
         On the test set; on the validation part where there is no test set, or no final model.
         Empty in runs of an older Cotune and of objectives.
         """
-        on_test = (self.summary.final or {}).get("baseline_test_scores")
-        return dict(on_test or (self.summary.best or {}).get("baseline") or {})
+        best, final = self.summary.best, self.summary.final
+        on_test = final.baseline_test_scores if final else None
+        return dict(on_test or (best.baseline if best else None) or {})
 
     @property
     def baseline_accuracy(self) -> float | None:
@@ -69,7 +71,7 @@ class RunResult:
     @property
     def warning(self) -> str:
         """A line where the final model is not better than the baseline beyond noise, or ""."""
-        return str((self.summary.final or {}).get("warning") or "")
+        return (self.summary.final.warning if self.summary.final else "") or ""
 
     @property
     def final(self) -> FinalResult | None:
@@ -88,7 +90,7 @@ class RunResult:
 
     def show(self) -> None:
         """Print what ``cotune show`` prints."""
-        from cotune.report.terminal.terminal import print_run
+        from cotune.report.terminal.summary import print_run
 
         print_run(self._run)
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from cotune.records import Summary
 from cotune.runs.directory import RunDirectory
+from cotune.runs.summary import BestTrial, FinalSummary, Seconds, Summary, TrialCounts
 from cotune.version import VERSION
 
 SPACE = "lr: {type: float, low: 0.001, high: 0.1, log: true}\n"
@@ -272,10 +272,10 @@ class TestDatasets:
 class TestShow:
     SUMMARY = Summary(
         state="complete",
-        seconds={"total": 12.3, "search": 10.0, "final": 2.0, "study": 0.5},
-        trials={"complete": 5, "pruned": 1, "failed": 0, "running": 0},
-        best={"number": 7, "params": {"lr": 0.1}, "validation_accuracy": 0.99, "value": 0.99},
-        final={"test_accuracy": 0.98, "test_ci95": [0.97, 0.99], "epochs": 3, "parameters": 100},
+        seconds=Seconds(total=12.3, search=10.0, final=2.0, study=0.5),
+        trials=TrialCounts(complete=5, pruned=1, failed=0, running=0),
+        best=BestTrial(number=7, params={"lr": 0.1}, validation_accuracy=0.99, value=0.99),
+        final=FinalSummary(test_accuracy=0.98, test_ci95=(0.97, 0.99), epochs=3, parameters=100),
     )
 
     def make(self, path: str | Path) -> RunDirectory:
@@ -298,7 +298,7 @@ class TestShow:
         outcome = cotune("show", "--json", run.path)
         assert (outcome.code, outcome.err) == (0, "")
         data = json.loads(outcome.out)
-        assert data == self.SUMMARY.to_json()
+        assert data == json.loads(json.dumps(self.SUMMARY.to_json()))
         assert data["final"]["test_ci95"] == [0.97, 0.99]
 
     @pytest.mark.parametrize("name", ["config.yaml", "summary.json"])

@@ -288,4 +288,4 @@ def test_resume_reads_the_columns_again_as_they_were(tmp_path: Path):
     )
     assert [column.name for column in result.model.preprocessing.columns] == ["Id", "other"]
     cotune.resume(result.path, more=1)
-    assert cotune.open_run(result.path).summary.trials["complete"] >= 1
+    assert cotune.open_run(result.path).summary.trials.complete >= 1

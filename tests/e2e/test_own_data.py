@@ -110,7 +110,7 @@ def test_replay_test_and_resume_read_the_file_again(runs, tmp_path):
     shutil.copytree(runs["idx"], copy)
     assert retest(copy, again=True).accuracy == cotune.open_run(copy).test_accuracy
     trials = cotune.resume(copy, more=1).summary.trials
-    assert trials["complete"] + trials["pruned"] == 3
+    assert trials.complete + trials.pruned == 3
 
 
 class TestMoved:

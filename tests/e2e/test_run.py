@@ -289,7 +289,7 @@ def test_other_metrics_choose_by_themselves(tmp_path: Path, metric: str) -> None
     furthest = [one.value for one in finalists if one.trainings == finalists[0].trainings]
     assert furthest == sorted(furthest, reverse=metric == "f1")
     assert result.summary.best is not None
-    assert result.summary.best["number"] == finalists[0].number
+    assert result.summary.best.number == finalists[0].number
 
 
 def test_a_table_of_ones_own(tmp_path: Path) -> None:

@@ -85,15 +85,15 @@ def test_the_front_is_what_no_other_trial_beats(result: cotune.RunResult):
         if other >= accuracy and fewer <= size and (other, fewer) != (accuracy, size)
     }
     front = result.summary.pareto
-    assert {one["number"] for one in front} == values.keys() - beaten
+    assert {one.number for one in front} == values.keys() - beaten
     for one in front:
-        assert [one["value"], one["parameters"]] == values[int(one["number"])]
-    scores = [one["value"] for one in front]
+        assert [one.value, one.parameters] == values[int(one.number)]
+    scores = [one.value for one in front]
     assert scores == sorted(scores, reverse=True)
 
 
 def test_weak_trials_are_pruned_by_the_first_objective(result: cotune.RunResult):
-    assert result.summary.trials["pruned"] > 0
+    assert result.summary.trials.pruned > 0
     assert result.test_accuracy is not None
     assert result.test_accuracy > 0.9
 
@@ -123,7 +123,7 @@ def test_patience(tmp_path: Path):
         out=tmp_path / "run",
     )
     ended = result.summary.trials
-    assert 6 <= sum(ended.values()) < 60
+    assert 6 <= ended.total < 60
     assert result.summary.message.startswith("patience: none of the last ")
     assert "the noise of the validation part" in result.summary.message
     assert result.summary.state == "complete"

@@ -176,7 +176,7 @@ def test_a_run_with_one(tmp_path: Path):
         predicted = cotune.load_ensemble(result.path)(torch.from_numpy(inputs)).argmax(-1)
     assert (predicted.numpy() == labels).mean() == combined.test_accuracy
     assert result.summary.final is not None
-    assert result.summary.final["ensemble_members"] == len(combined.members)
+    assert result.summary.final.ensemble_members == len(combined.members)
     assert "Ensemble’s test accuracy" in (result.path / "report.html").read_text()
 
 
@@ -195,7 +195,7 @@ def test_one_of_finalists(tmp_path: Path):
     combined = result.final.ensemble
     assert combined is not None
     assert sum(combined.members.values()) == 5
-    chosen = result.summary.best["number"] if result.summary.best else None
+    chosen = result.summary.best.number if result.summary.best else None
     others = [one.number for one in result.final.finalists if one.number != chosen]
     assert list(combined.members) == [chosen, *others[:2]]
     assert combined.validation_accuracy is None

@@ -26,11 +26,12 @@ from sklearn.metrics import f1_score, log_loss
 from sklearn.neural_network import MLPClassifier
 
 from cotune.exceptions import StorageError
-from cotune.records import FinalResult, Report, State, Summary, TrialResult, Value
+from cotune.records import FinalResult, Report, State, TrialResult, Value
 from cotune.report import build_report
 from cotune.report.html.chart import focus
 from cotune.report.html.curve_charts import thinned
 from cotune.runs.directory import RunDirectory
+from cotune.runs.summary import BestTrial, FinalSummary, Seconds, Summary, TrialCounts
 
 HYPERPARAMETERS = (
     "n_layers",
@@ -137,7 +138,7 @@ def make_run(
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
     )
     counts = {"complete": 0, "pruned": 0, "failed": 0, "running": 0}
-    best: dict[str, Any] | None = None
+    best: BestTrial | None = None
     for _ in range(trials):
         trial = study.ask()
         params = suggest(trial, epochs, prefix)
@@ -186,8 +187,8 @@ def make_run(
         run.tables.append_trial(
             TrialResult(trial.number, state, value, epoch, named, seconds, reason=reason)
         )
-        if state == "complete" and (best is None or value > best["validation_accuracy"]):
-            best = {"number": trial.number, "params": named, "validation_accuracy": value}
+        if state == "complete" and (best is None or value > (best.validation_accuracy or 0)):
+            best = BestTrial(number=trial.number, params=named, validation_accuracy=value)
             chosen = params
     result = None
     if final and best is not None:
@@ -196,17 +197,17 @@ def make_run(
     run.write_summary(
         Summary(
             state="complete" if result else "failed" if every_trial_fails else "interrupted",
-            seconds={"total": searched, "search": searched, "final": 0.2, "study": 0.1},
-            trials=counts,
+            seconds=Seconds(total=searched, search=searched, final=0.2, study=0.1),
+            trials=TrialCounts(**counts),
             best=best,
             final=None
             if result is None
-            else {
-                "test_accuracy": result.test_accuracy,
-                "test_ci95": result.test_ci95,
-                "epochs": result.epochs,
-                "parameters": result.parameters,
-            },
+            else FinalSummary(
+                test_accuracy=result.test_accuracy,
+                test_ci95=result.test_ci95,
+                epochs=result.epochs,
+                parameters=result.parameters,
+            ),
             message="every trial failed: loss is not finite" if every_trial_fails else "",
         )
     )
@@ -335,7 +336,7 @@ def test_a_whole_run_has_every_chart_and_number(run: RunDirectory) -> None:
     text = text_of(page)
     assert f"{100 * final.test_accuracy:.2f} %" in text
     assert f"{100 * final.test_ci95[0]:.2f}–{100 * final.test_ci95[1]:.2f} %" in text
-    assert f"{100 * summary.best['validation_accuracy']:.2f} %" in text
+    assert f"{100 * (summary.best.validation_accuracy or 0):.2f} %" in text
     assert "optimistic" in text
     assert "sha256:6f1d9f2b1c0b4cbb8c27a9c5e2a1d38e" in text
     assert "cotune run digits --trials 24 --seed 7" in text
@@ -356,7 +357,7 @@ def test_every_trial_has_a_learning_curve(run: RunDirectory) -> None:
     names = [trace["name"] for trace in charts["curves-loss"]["data"]]
     best = run.summary().best
     assert best is not None
-    assert f"best: trial {best['number']}" in names
+    assert f"best: trial {best.number}" in names
 
 
 def test_the_page_needs_no_network(run: RunDirectory) -> None:
@@ -406,8 +407,8 @@ def test_a_run_that_wrote_little_more_than_its_config(tmp_path: Path) -> None:
     rows = {"train": 8, "validation": 2, "test": 2}
     dataset = {"name": "digits", "rows": rows, "classes": ["0", "1"]}
     run.write_config({"dataset": dataset, "metric": "accuracy", "device": "cpu"})
-    seconds = {"total": 0.5, "search": 0.0, "final": 0.0, "study": 0.0}
-    counts = {"complete": 0, "pruned": 0, "failed": 0, "running": 0}
+    seconds = Seconds(total=0.5, search=0.0, final=0.0, study=0.0)
+    counts = TrialCounts(complete=0, pruned=0, failed=0, running=0)
     run.write_summary(Summary("interrupted", seconds, counts, message="stopped by SIGINT"))
     run.close()
     text = text_of(build_report(run).read_text(encoding="utf-8"))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from io import StringIO
 from math import nan
 from pathlib import Path
@@ -19,14 +19,17 @@ from cotune.records import (
     FinalResult,
     ObjectiveFinalist,
     Report,
-    Summary,
     TrialResult,
     TrialSpec,
     Value,
 )
 from cotune.report.terminal import objective as terminal_objective
-from cotune.report.terminal import terminal
+from cotune.report.terminal.lines import format_value, make_console
+from cotune.report.terminal.live import LiveObserver, make_observer
+from cotune.report.terminal.plain import PlainObserver
+from cotune.report.terminal.summary import print_run
 from cotune.runs.directory import RunDirectory
+from cotune.runs.summary import BestTrial, FinalSummary, ParetoTrial, Seconds, Summary, TrialCounts
 from cotune.tuning.observer import Observer
 
 PARAMS: dict[str, Value] = {
@@ -52,30 +55,26 @@ CONFIG = {
     "device": "cpu",
     "workers": 2,
 }
-BEST = {
-    "number": 7,
-    "params": PARAMS,
-    "validation_accuracy": 0.98765,
-    "value": 0.98765,
-    "search_best": 0.99,
-}
+BEST = BestTrial(
+    number=7, params=PARAMS, validation_accuracy=0.98765, value=0.98765, search_best=0.99
+)
+FINAL = FinalSummary(
+    test_accuracy=0.9812,
+    test_ci95=(0.97, 0.99),
+    epochs=1,
+    parameters=71_930,
+    validation_accuracy_mean=0.98,
+    validation_accuracy_sd=0.0123,
+    default_test_accuracy=0.97,
+    default_test_ci95=(0.96, 0.98),
+    default_p_value=0.01,
+)
 COMPLETE = Summary(
     state="complete",
-    seconds={"total": 12.34, "search": 8.0, "finalists": 2.0, "final": 2.0, "study": 0.5},
-    trials={"complete": 5, "pruned": 12, "failed": 1, "running": 0},
+    seconds=Seconds(total=12.34, search=8.0, finalists=2.0, final=2.0, study=0.5),
+    trials=TrialCounts(complete=5, pruned=12, failed=1, running=0),
     best=BEST,
-    final={
-        "test_accuracy": 0.9812,
-        "test_ci95": [0.97, 0.99],
-        "epochs": 1,
-        "parameters": 71_930,
-        "validation_accuracy_mean": 0.98,
-        "validation_accuracy_sd": 0.0123,
-        "default_test_accuracy": 0.97,
-        "default_test_ci95": [0.96, 0.98],
-        "default_p_value": 0.01,
-        "default_chosen": False,
-    },
+    final=FINAL,
 )
 
 
@@ -88,8 +87,13 @@ def run(tmp_path):
     run.close()
 
 
+def write_summary(run: RunDirectory, **changes: object) -> None:
+    """Writes what the records would not hold."""
+    run.summary_path.write_text(json.dumps({**COMPLETE.to_json(), **changes}))
+
+
 def console(width=100, tty=True) -> Console:
-    made = terminal.make_console()
+    made = make_console()
     return Console(
         file=StringIO(),
         width=width,
@@ -110,7 +114,7 @@ def printed(on: Console) -> str:
 def show(run: RunDirectory, width=100, tty=False) -> dict[str, str]:
     """What is printed of a run, by label."""
     on = console(width, tty)
-    terminal.print_run(run, on)
+    print_run(run, on)
     rows: dict[str, str] = {}
     label = ""
     for line in printed(on).splitlines():
@@ -192,14 +196,12 @@ class TestPrintRun:
         ],
     )
     def test_beside_the_default(self, run, changes, line):
-        assert COMPLETE.final
-        run.write_summary(replace(COMPLETE, final={**COMPLETE.final, **changes}))
+        run.write_summary(replace(COMPLETE, final=replace(FINAL, **changes)))
         assert show(run)["default's test"] == line
 
     def test_a_run_that_had_no_time_for_finalists(self, run):
-        assert COMPLETE.final
-        missing = dict.fromkeys(("validation_accuracy_mean", "default_test_accuracy"))
-        run.write_summary(replace(COMPLETE, final={**COMPLETE.final, **missing}))
+        final = replace(FINAL, validation_accuracy_mean=None, default_test_accuracy=None)
+        run.write_summary(replace(COMPLETE, final=final))
         assert not {"finalists' mean", "default's test"} & show(run).keys()
 
     @pytest.mark.parametrize(
@@ -214,36 +216,35 @@ class TestPrintRun:
         ],
     )
     def test_a_damaged_score(self, run, name, value):
-        assert COMPLETE.final
-        run.write_summary(replace(COMPLETE, final={**COMPLETE.final, name: value}))
+        write_summary(run, final={**asdict(FINAL), name: value})
         with pytest.raises(StorageError, match="is damaged"):
             show(run)
 
     @pytest.mark.parametrize("front", ["x", ["x"], [{"number": 1}], [{"number": 1, "value": "x"}]])
     def test_a_damaged_front(self, run, front):
-        run.write_summary(replace(COMPLETE, pareto=front))
+        write_summary(run, pareto=front)
         with pytest.raises(StorageError, match="is damaged"):
             show(run)
 
     def test_the_pareto_front(self, run):
-        front = [{"number": 3, "value": 0.91, "parameters": 1234.0, "latency": 0.0321}]
-        run.write_summary(replace(COMPLETE, pareto=front))
+        one = ParetoTrial(number=3, value=0.91, parameters=1234.0, latency=0.0321)
+        run.write_summary(replace(COMPLETE, pareto=[one]))
         shown = show(run)["on the Pareto front"]
         assert shown == "trial 3: 0.9100, 1,234 parameters, 0.0321 ms a row"
 
     def test_an_ensemble(self, run):
-        assert COMPLETE.final
-        more = {
-            "ensemble_test_accuracy": 0.99,
-            "ensemble_test_ci95": [0.985, 0.995],
-            "ensemble_members": 3,
-        }
-        run.write_summary(replace(COMPLETE, final={**COMPLETE.final, **more}))
+        final = replace(
+            FINAL,
+            ensemble_test_accuracy=0.99,
+            ensemble_test_ci95=(0.985, 0.995),
+            ensemble_members=3,
+        )
+        run.write_summary(replace(COMPLETE, final=final))
         line = "99.00% (95 % interval 98.50% to 99.50%, 3 networks)"
         assert show(run)["ensemble's test"] == line
 
     def test_a_run_that_goes_on(self, run):
-        state = {"complete": 1, "pruned": 0, "failed": 0, "running": 2}
+        state = TrialCounts(complete=1, pruned=0, failed=0, running=2)
         run.write_summary(Summary("running", COMPLETE.seconds, state))
         rows = show(run)
         assert rows["state"] == "running"
@@ -268,7 +269,7 @@ class TestPrintRun:
 
     def test_a_failed_run(self, run):
         message = "all 3 trials that ended failed, most of them because the loss is nan"
-        counts = {"complete": 0, "pruned": 0, "failed": 3, "running": 0}
+        counts = TrialCounts(complete=0, pruned=0, failed=3, running=0)
         run.write_summary(Summary("failed", COMPLETE.seconds, counts, message=message))
         rows = show(run)
         assert rows["state"] == "failed"
@@ -277,7 +278,7 @@ class TestPrintRun:
     @pytest.mark.parametrize(("metric", "value"), [("loss", 0.0712345), ("f1", 0.5)])
     def test_another_metric(self, run, metric, value):
         run.write_config({**CONFIG, "metric": metric})
-        run.write_summary(replace(COMPLETE, best={**BEST, "value": value}))
+        run.write_summary(replace(COMPLETE, best=replace(BEST, value=value)))
         rows = show(run)
         assert rows[f"validation {metric}"] == f"{value:.3g}"
         # It was not chosen by this one.
@@ -286,7 +287,7 @@ class TestPrintRun:
     @pytest.mark.parametrize("width", [20, 40, 60, 80, 100])
     def test_narrow_terminals(self, run, width):
         on = console(width)
-        terminal.print_run(run, on)
+        print_run(run, on)
         lines = printed(on).splitlines()
         # Paths stay whole, to be copied; all else is wrapped.
         others = [line for line in lines if str(run.path) not in line]
@@ -296,7 +297,7 @@ class TestPrintRun:
 
     def test_in_a_pipe_every_line_is_whole(self, run):
         on = console(40, tty=False)
-        terminal.print_run(run, on)
+        print_run(run, on)
         assert len(printed(on).splitlines()) == len(show(run))
         assert all(line == line.rstrip() for line in printed(on).splitlines())
 
@@ -304,9 +305,9 @@ class TestPrintRun:
     def test_names_that_look_like_markup(self, tmp_path, name):
         run = RunDirectory.create(tmp_path / name)
         run.write_config({**CONFIG, "dataset": {**CONFIG["dataset"], "name": name}})  # type: ignore[dict-item]
-        run.write_summary(replace(COMPLETE, message=name, best={**BEST, "params": {name: name}}))
+        run.write_summary(replace(COMPLETE, message=name, best=replace(BEST, params={name: name})))
         on = console(tty=False)
-        terminal.print_run(run, on)
+        print_run(run, on)
         assert printed(on).count(name) == 5  # data, hyperparameter and value, folder, note
         run.close()
 
@@ -322,9 +323,9 @@ class TestPrintRun:
     def test_whatever_a_summary_holds(self, run, params, value, metric):
         best = {"number": 1, "params": params, "validation_accuracy": 0.5, "value": value}
         run.config_path.write_text(json.dumps({**CONFIG, "metric": metric}))
-        (run.path / "summary.json").write_text(json.dumps({**COMPLETE.to_json(), "best": best}))
+        write_summary(run, best=best)
         try:
-            terminal.print_run(run, console())
+            print_run(run, console())
         except CotuneError as error:
             message = str(error)
             assert "\n" not in message
@@ -333,7 +334,7 @@ class TestPrintRun:
 class TestPlainLines:
     def test_a_whole_run(self, run):
         on = console(60, tty=False)
-        tell_a_run(terminal.PlainObserver(on), run)
+        tell_a_run(PlainObserver(on), run)
         lines = printed(on).splitlines()
         assert lines[0].startswith("digits: 10 classes, 48,000 rows to train on")
         assert lines[0].endswith("sealed for the test")
@@ -355,7 +356,7 @@ class TestPlainLines:
 
     def test_not_too_many(self, run):
         on = console(tty=False)
-        observer = terminal.PlainObserver(on)
+        observer = PlainObserver(on)
         observer.run_started(run, time.monotonic(), None)
         best = TrialResult(0, "complete", 0.9, 20, dict(PARAMS), 1.0)
         observer.trial_ended(best, best)
@@ -370,18 +371,18 @@ class TestPlainLines:
 
     def test_why_a_trial_failed(self, run):
         on = console(tty=False)
-        observer = terminal.PlainObserver(on)
+        observer = PlainObserver(on)
         observer.run_started(run, time.monotonic(), 60.0)
         failed = TrialResult(0, "failed", None, 0, dict(PARAMS), 0.1, "epoch 1: the loss is nan")
         observer.trial_ended(failed, None)
         assert "trial 0 failed (epoch 1: the loss is nan): accuracy - after 0 epochs" in printed(on)
 
     def test_who_gets_what(self, capsys):
-        assert type(terminal.make_observer(quiet=True)) is Observer
-        assert isinstance(terminal.make_observer(quiet=False), terminal.PlainObserver)
+        assert type(make_observer(quiet=True)) is Observer
+        assert isinstance(make_observer(quiet=False), PlainObserver)
 
 
-def picture(observer: terminal.LiveObserver, width: int) -> list[str]:
+def picture(observer: LiveObserver, width: int) -> list[str]:
     """What the display shows now."""
     on = console(width)
     observer._console = on
@@ -393,12 +394,12 @@ class TestLiveDisplay:
     @pytest.fixture
     def observer(self, run):
         on = console()
-        observer = terminal.LiveObserver(on)
+        observer = LiveObserver(on)
         observer.run_started(run, time.monotonic() - 30, 60.0)
         yield observer
         observer.run_ended()
 
-    def busy(self, observer: terminal.LiveObserver, count: int):
+    def busy(self, observer: LiveObserver, count: int):
         for number in range(100, 100 + count):
             observer.trial_started(TrialSpec(number, dict(PARAMS), 1))
             observer.trial_reported(make_report(number, 12), 0.98765)
@@ -439,7 +440,7 @@ class TestLiveDisplay:
 
     def test_a_count_of_trials_has_a_bar_too(self, run, observer):
         run.write_config({**CONFIG, "n_trials": 4})
-        counted = terminal.LiveObserver(console())
+        counted = LiveObserver(console())
         counted.run_started(run, time.monotonic(), None)
         assert "0:00 gone" in picture(counted, 100)[0]
         self.busy(counted, 1)
@@ -467,7 +468,7 @@ class TestLiveDisplay:
     @pytest.mark.parametrize("timeout", [60.0, None])
     def test_a_whole_run(self, run, width, timeout):
         on = console(width)
-        tell_a_run(terminal.LiveObserver(on), run, timeout=timeout)
+        tell_a_run(LiveObserver(on), run, timeout=timeout)
         text = printed(on)
         assert text.startswith("digits: 10 classes, 48,000")
         path = str(run.path)
@@ -477,7 +478,7 @@ class TestLiveDisplay:
     def test_names_that_look_like_markup(self, run, name):
         run.write_config({**CONFIG, "dataset": {**CONFIG["dataset"], "name": name}})  # type: ignore[dict-item]
         on = console()
-        observer = terminal.LiveObserver(on)
+        observer = LiveObserver(on)
         observer.run_started(run, time.monotonic(), 60.0)
         observer.trial_started(TrialSpec(0, {"optimizer": name, "epochs": 3}, 1))
         assert f"optimizer {name}" in picture(observer, 100)[-1]
@@ -497,10 +498,10 @@ class TestLiveDisplay:
     ],
 )
 def test_values(value, text):
-    assert terminal.format_value(value) == text
+    assert format_value(value) == text
 
 
-@pytest.mark.parametrize("kind", [terminal.PlainObserver, terminal.LiveObserver])
+@pytest.mark.parametrize("kind", [PlainObserver, LiveObserver])
 def test_a_run_that_is_gone_on_with(kind, run):
     on = console()
     observer = kind(on)
@@ -539,7 +540,7 @@ def test_a_run_of_an_objective(kind, tmp_path):
     observer.trial_started(TrialSpec(0, drawn, 1))
     drawn["lr"] = 0.25  # after it was started, as an objective draws it
     observer.trial_reported(Report(0, 12, nan, nan, {}, 0.0, 0), 0.5)
-    live = isinstance(observer, terminal.LiveObserver)
+    live = isinstance(observer, LiveObserver)
     if live:
         assert re.search(r"0 +12 +0.5000 +lr 0.25", "\n".join(picture(observer, 100)))
         observer._console = on

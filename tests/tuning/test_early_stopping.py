@@ -44,11 +44,11 @@ def check(result: cotune.RunResult) -> None:
     chosen = result.summary.best
     assert chosen is not None
     assert (
-        chosen["validation_accuracy"]
-        == (curves[chosen["number"]][best[chosen["number"]] - 1].scores["accuracy"])
+        chosen.validation_accuracy
+        == (curves[chosen.number][best[chosen.number] - 1].scores["accuracy"])
     )
     assert result.final is not None
-    assert result.final.epochs == best[chosen["number"]]
+    assert result.final.epochs == best[chosen.number]
 
 
 def test_the_lowest_loss(tmp_path):
@@ -59,4 +59,4 @@ def test_a_run_that_goes_on(tmp_path):
     check(start(tmp_path / "run", "accuracy"))
     result = cotune.resume(tmp_path / "run", n_trials=4)
     check(result)
-    assert result.summary.trials["complete"] == 4
+    assert result.summary.trials.complete == 4

@@ -120,5 +120,5 @@ def test_a_run_prefers_the_network_that_ranks(tmp_path, seed):
     assert result.final.test_scores["auc"] > 0.6
     # What the search's best is, stays what the metric says.
     assert result.summary.best is not None
-    assert result.summary.best["search_best"] == constant.value
+    assert result.summary.best.search_best == constant.value
     assert "but it does rank the rows" in result.warning

@@ -65,7 +65,7 @@ def change(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
 
 def test_in_company_it_is_the_same_but_for_rounding(together: Path) -> None:
     summary = RunDirectory.open(together).summary()
-    assert summary.lanes["together"] > 0
+    assert summary.lanes.together > 0
     curves = RunDirectory.open(together).tables.curves()
     number = max(curves, key=lambda number: len(curves[number]))
     result = replay(together, number)

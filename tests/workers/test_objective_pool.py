@@ -22,6 +22,7 @@ from optuna.trial import TrialState
 import cotune
 from cotune.cli.main import main
 from cotune.exceptions import ModelFileError, NoUsableTrialError, UsageError
+from cotune.runs.summary import TrialCounts
 from cotune.tuning.objective import plan_repeats
 from cotune.workers.objective.pool import Call, Event, ObjectiveProcesses
 from cotune.workers.objective.source import Source
@@ -132,7 +133,7 @@ class TestDigits:
             assert list(steps) == list(range(len(steps)))
             assert len(steps) == 4 or trial.state == TrialState.PRUNED
             assert trial.value == steps[max(steps)]
-        assert study.best_value == result.summary.best["search_best"] > 0.8
+        assert study.best_value == result.summary.best.search_best > 0.8
 
     def test_tables(self, result):
         trials = {int(row["number"]): row for row in table(result.path / "trials.csv")}
@@ -158,17 +159,15 @@ class TestDigits:
         for row in table(result.path / "finalists.csv"):
             values.setdefault(int(row["number"]), []).append(float(row["value"]))
         assert {len(own) for own in values.values()} == {3}
-        assert len(values) == min(3, result.summary.trials["complete"])
-        found = {one["number"]: (one["mean"], one["sd"]) for one in result.summary.finalists}
+        assert len(values) == min(3, result.summary.trials.complete)
+        found = {one.number: (one.mean, one.sd) for one in result.summary.finalists}
         assert found == {n: pytest.approx((fmean(v), stdev(v))) for n, v in values.items()}
-        assert result.summary.best["number"] == max(values, key=lambda n: fmean(values[n]))
+        assert result.summary.best.number == max(values, key=lambda n: fmean(values[n]))
         assert len({v for own in values.values() for v in own}) > len(values)  # fresh seeds
 
     def test_what_it_prints_is_kept(self, result):
         lines = (result.path / "output.log").read_text().splitlines()
-        count = result.summary.trials["complete"] + sum(
-            one["runs"] for one in result.summary.finalists
-        )
+        count = result.summary.trials.complete + sum(one.runs for one in result.summary.finalists)
         assert sum(line.startswith("trained ") for line in lines) == count
         assert not any("own best" in line for line in lines)
 
@@ -186,13 +185,13 @@ class TestDigits:
         main(["show", str(result.path)])
         printed = capsys.readouterr().out
         assert "digits.py:objective, maximized" in printed
-        assert f"trial {result.summary.best['number']} again" in printed
+        assert f"trial {result.summary.best.number} again" in printed
         assert "No test data" in printed
         assert "test accuracy" not in printed
 
     def test_as_a_result(self, result):
-        assert result.best_params["lr"] == result.summary.best["params"]["lr"]
-        assert result.best_value == result.summary.best["value"]
+        assert result.best_params["lr"] == result.summary.best.params["lr"]
+        assert result.best_value == result.summary.best.value
         assert result.test_accuracy is None
         assert result.final is None
         assert len(result.study.trials) == 14
@@ -246,7 +245,7 @@ except ValueError as error:
 return np.float64(x)
 """
         result = cotune.optimize(write(tmp_path, body), n_trials=8, workers=1, out=tmp_path / "run")
-        assert result.summary.trials["complete"] == 8, table(tmp_path / "run" / "trials.csv")
+        assert result.summary.trials.complete == 8, table(tmp_path / "run" / "trials.csv")
         study = plain_study(result.path)
         assert "`low <= high` must hold" in study.trials[0].user_attrs["error"]
         assert {trial.params["c"] for trial in study.trials} <= {
@@ -294,7 +293,7 @@ return x
 """
         options: dict[str, Any] = {"sampler": "random", "workers": 1, "out": tmp_path / "run"}
         result = cotune.optimize(write(tmp_path, body), n_trials=20, pruner=pruner, **options)
-        assert 0 < result.summary.trials["pruned"] < 20
+        assert 0 < result.summary.trials.pruned < 20
         assert result.best_value == plain_study(result.path).best_value
 
     def test_a_grid_ends(self, tmp_path):
@@ -369,7 +368,7 @@ return x
         result = cotune.optimize(
             write(tmp_path, body), direction="maximize", n_trials=9, workers=2, out=tmp_path / "run"
         )
-        assert result.summary.trials == {"complete": 5, "pruned": 0, "failed": 4, "running": 0}
+        assert result.summary.trials == TrialCounts(complete=5, pruned=0, failed=4, running=0)
         reasons = {int(r["number"]): r["reason"] for r in table(tmp_path / "run" / "trials.csv")}
         assert reasons[1] == "ValueError: no such thing (user.py, line 7)"
         assert reasons[2] == "it returned nan"
@@ -468,7 +467,7 @@ return x
 """
         options: dict[str, Any] = {"n_trials": 4, "workers": 2, "out": tmp_path / "run"}
         result = cotune.optimize(write(tmp_path, body), **options)
-        assert result.summary.trials == {"complete": 3, "pruned": 0, "failed": 1, "running": 0}
+        assert result.summary.trials == TrialCounts(complete=3, pruned=0, failed=1, running=0)
         children = [int(path.name.partition("-")[2]) for path in tmp_path.glob("child-*")]
         assert len(children) == 2
         assert not any(lives(child) for child in children)
@@ -505,8 +504,8 @@ return x
         options: dict[str, Any] = {"pruner": "none", "workers": 2, "out": tmp_path / "run"}
         result = cotune.optimize(write(tmp_path, body), timeout=10, finalists=2, **options)
         assert 6 < time.monotonic() - began < 10.5
-        assert result.summary.trials["complete"] == 4
-        assert result.summary.trials["pruned"] == 2
+        assert result.summary.trials.complete == 4
+        assert result.summary.trials.pruned == 2
         assert len(result.summary.finalists) == 2  # each of which took its time
         rows = table(tmp_path / "run" / "trials.csv")
         assert [row["reason"] for row in rows] == ["", "", "", "", "time was up", "time was up"]

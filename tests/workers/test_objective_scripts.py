@@ -81,7 +81,7 @@ def objective(trial):
 
     def test_effects(self, here):
         result = optimize(script(here, self.EFFECTS) + ":objective", n_trials=6)
-        assert result.summary.trials["complete"] == 6
+        assert result.summary.trials.complete == 6
         assert (here / "out" / "output.log").read_text().count("imported") == 1
         lines = (here / "log.txt").read_text().split()
         assert lines[0] == "begun"
@@ -106,7 +106,7 @@ import threading
 threading.Thread(target=threading.Event().wait, daemon=True).start()
 """
         result = optimize(script(here, threads + self.EFFECTS) + ":objective", n_trials=6)
-        assert result.summary.trials["complete"] == 6
+        assert result.summary.trials.complete == 6
         assert "each worker loads the objective for itself: the script has started th" in remarks()
         assert (here / "out" / "output.log").read_text().count("imported") > 1
 
@@ -134,7 +134,7 @@ def objective(trial):
     return trial.suggest_float("x", 0, 1)
 """
         result = optimize(script(here, text) + ":objective", n_trials=4)
-        assert result.summary.trials["complete"] == 4
+        assert result.summary.trials.complete == 4
         assert (here / "imports").read_text() == "one one "
 
     def test_a_file_that_is_read_piece_by_piece(self, here):
@@ -149,7 +149,7 @@ def objective(trial):
         assert rows.read(4096) == bytes([i % 50]) * 4096
     return 1.0
 """
-        assert optimize(script(here, text) + ":objective").summary.trials["complete"] == 3
+        assert optimize(script(here, text) + ":objective").summary.trials.complete == 3
 
     def test_unseeded_data_is_the_same_for_all(self, here):
         text = """
@@ -257,7 +257,7 @@ def objective(trial):
 create_study(direction="maximize").optimize(objective)
 """
         result = optimize(script(here, text) + ":objective", n_trials=2)
-        assert result.summary.trials["complete"] == 2
+        assert result.summary.trials.complete == 2
 
     def test_a_second_time(self, here):
         """A script whose study is there already runs again."""
@@ -334,7 +334,7 @@ study.optimize(objective, n_trials=3, callbacks=[print])
     def test_a_script_that_runs_cotune(self, here):
         text = f"{OBJECTIVE}import cotune\ncotune.optimize(objective, direction='maximize')\n"
         result = optimize(script(here, text) + ":objective")
-        assert result.summary.trials["complete"] == 3
+        assert result.summary.trials.complete == 3
         assert config()["direction"] == "maximize"
         assert not (here / "runs").exists()
 
@@ -375,7 +375,7 @@ def main():
 {call}
 """
         result = optimize(script(here, text) + ":objective")
-        assert result.summary.trials["complete"] == 3
+        assert result.summary.trials.complete == 3
         assert "failed" not in (here / "out" / "output.log").read_text()
 
     @pytest.mark.parametrize("guard", ["if True:", 'if __name__ == "__main__":'])

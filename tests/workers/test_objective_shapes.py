@@ -72,7 +72,7 @@ class TestShapes:
     )
     def test_that_work(self, name, shapes, tmp_path):
         result = run(f"{shapes}:{name}", tmp_path, n_trials=2)
-        assert result.summary.trials["complete"] == 2
+        assert result.summary.trials.complete == 2
         assert (result.best_value or 0) >= 1
 
     @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ return [
 class TestChoices:
     def names(self, body: str, tmp_path: Path, n_trials: int = 8) -> set[Any]:
         result = run(write(tmp_path, body), tmp_path, n_trials=n_trials, sampler="random")
-        assert result.summary.trials["failed"] == 0, table(tmp_path / "run" / "trials.csv")
+        assert result.summary.trials.failed == 0, table(tmp_path / "run" / "trials.csv")
         return {trial.params["c"] for trial in plain_study(result.path).trials}
 
     def test_of_one_name(self, tmp_path):
@@ -265,7 +265,7 @@ return x
 """
         objective = write(tmp_path, body)
         result = run(objective, tmp_path, finalists=1, repeats=1)
-        assert result.summary.trials["complete"] == 4, table(tmp_path / "run" / "trials.csv")
+        assert result.summary.trials.complete == 4, table(tmp_path / "run" / "trials.csv")
         study = plain_study(result.path)
         assert len(result.summary.finalists) == 1  # whose call leaves nothing in the study
         assert study.user_attrs == {"last": study.trials[3].params["x"]}

@@ -264,7 +264,7 @@ def run(
         return
 
     from cotune.api import run as run_api
-    from cotune.report.terminal.terminal import make_observer
+    from cotune.report.terminal.live import make_observer
 
     result = run_api(
         data,
@@ -303,8 +303,8 @@ def resume(run_directory: Path, quiet: bool, **options: Any) -> None:
     is_of_objective = RunDirectory.open(run_directory).is_of_objective
 
     from cotune.api import resume as go_on
+    from cotune.report.terminal.live import make_observer
     from cotune.report.terminal.objective import make_objective_observer
-    from cotune.report.terminal.terminal import make_observer
 
     observer = make_objective_observer(quiet) if is_of_objective else make_observer(quiet)
     result = go_on(run_directory, observer=observer, began=_BEGAN, **options)
@@ -385,7 +385,7 @@ def optimize(
     """
     from cotune.report import build_report
     from cotune.report.terminal.objective import make_objective_observer
-    from cotune.report.terminal.terminal import print_run
+    from cotune.report.terminal.summary import print_run
     from cotune.tuning.optimize import read_options, run_objective
 
     checked = read_options(**options, arguments=arguments or ())
@@ -533,7 +533,7 @@ def show(run_directory: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(directory.summary().to_json(), indent=1))
     else:
-        from cotune.report.terminal.terminal import print_run
+        from cotune.report.terminal.summary import print_run
 
         print_run(directory)
 
@@ -553,7 +553,7 @@ def test_again(run_directory: Path, again: bool, model: str | None) -> None:
     low, high = reading.ci95
     click.echo(f"test accuracy {reading.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%})")
     if reading.baseline:
-        from cotune.report.terminal.terminal import baseline_line
+        from cotune.report.terminal.lines import baseline_line
 
         click.echo(f"baseline: {baseline_line(reading.baseline)}")
     if reading.warning:

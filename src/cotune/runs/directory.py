@@ -36,13 +36,13 @@ from pathlib import Path
 from typing import Any
 
 from cotune.exceptions import StorageError, UsageError, writing
-from cotune.records import FinalResult, Summary
+from cotune.records import FinalResult
 from cotune.runs.checks import check
 from cotune.runs.config import OBJECTIVE, read_config, write_config
 from cotune.runs.files import append_text, cut_file, describe_error, sync_file
 from cotune.runs.lock import RunLock
 from cotune.runs.paths import RunPaths, check_free
-from cotune.runs.summary import read_final, read_summary, write_final, write_summary
+from cotune.runs.summary import Summary, read_final, read_summary, write_final, write_summary
 from cotune.runs.tables import Tables
 
 

@@ -1,54 +1,192 @@
-"""Reading and writing of ``summary.json`` and ``final.json``."""
+"""``summary.json`` and ``final.json``: where a run stands, and what its final model came to."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any, Literal
 
-from cotune.exceptions import StorageError
-from cotune.records import FinalResult, Summary
-from cotune.runs.checks import check, check_optional, check_scores, read_json
+from cotune.records import FinalResult, ObjectiveFinalist, Scores, check_scores
+from cotune.runs.decode import damaged, decode, read_json
 from cotune.runs.files import write_file
 from cotune.runs.lock import RunLock
 from cotune.runs.paths import RunPaths
 
-# What Cotune itself needs of the files it reads back: keys and the types of their values.
-_SUMMARY = {
-    "state": str,
-    "seconds": {"total": float, "search": float, "final": float, "study": float},
-    "trials": {"complete": int, "pruned": int, "failed": int, "running": int},
-    "message": str,
-}
-_SUMMARY_BEST = {"number": int, "params": dict, "validation_accuracy": float}
-_FINAL = {"epochs": int, "parameters": int}
-_TESTED = {"test_accuracy": float, "test_ci95": [float, float]}
-_OBJECTIVE_BEST = {"number": int, "params": dict, "value": float, "search_best": float}
-_OBJECTIVE_FINALIST = {"number": int, "runs": int, "failed": int, "mean": float}
-# What may be missing or null; where it is there, it is of this kind.
-_FINAL_OPTIONAL = {
-    "test_accuracy": float,
-    "validation_accuracy_mean": float,
-    "validation_accuracy_sd": float,
-    "default_test_accuracy": float,
-    "default_p_value": float,
-    "ensemble_test_accuracy": float,
-    "ensemble_test_ci95": [float, float],
-    "ensemble_members": int,
-    "warning": str,
-}
-_FINAL_SCORES = ("test_scores", "default_test_scores", "baseline_test_scores")
-_PARETO = {"number": int, "value": float}
-_FINAL_FILE = {**_FINAL, "curve": dict, "confusion": list, "mistakes": list}
+RunState = Literal["running", "complete", "interrupted", "failed"]
+"""``complete``: a final model was tested (or trained, where there is no test set), or a search of a
+comparison is over. ``interrupted``: stopped by a signal before that. ``failed``: ended by an
+error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seconds:
+    """Wall clock of a run and its phases.
+
+    Attributes:
+        final: The final model and its test.
+        study: Of these, in Optuna and storage.
+        checkpoints: Of these, for writing checkpoints.
+    """
+
+    total: float
+    search: float
+    finalists: float = 0.0
+    final: float
+    study: float
+    checkpoints: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialCounts:
+    """Numbers of trials by state."""
+
+    complete: int
+    pruned: int
+    failed: int
+    running: int
+
+    @property
+    def total(self) -> int:
+        return self.complete + self.pruned + self.failed + self.running
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestTrial:
+    """The trial that was chosen, or that ranks first so far.
+
+    Attributes:
+        value: In the search: the run's metric, or what an objective returned.
+        search_best: Accuracy of the trial that ranks first; of an objective, its value.
+        validation_accuracy: 0-1; None for an objective.
+        baseline: Scores on the validation part of always predicting the most frequent class; None
+            in runs of an older Cotune and of objectives.
+    """
+
+    number: int
+    params: dict[str, Any]
+    validation_accuracy: float | None = None
+    value: float | None = None
+    search_best: float | None = None
+    baseline: Scores | None = None
+
+    def __post_init__(self) -> None:
+        check_scores(self.baseline)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalSummary:
+    """The final model and its test; see :class:`cotune.records.FinalResult`.
+
+    Attributes:
+        test_accuracy, test_ci95: None without a test set.
+        validation_accuracy_mean, validation_accuracy_sd: Of the chosen finalist.
+        default_chosen: The default configuration was the choice.
+        ensemble_members: Distinct trials in the ensemble; None without one.
+        warning: A line where the model is not better than the baseline, or "".
+    """
+
+    test_accuracy: float | None = None
+    test_ci95: tuple[float, float] | None = None
+    epochs: int
+    parameters: int
+    validation_accuracy_mean: float | None = None
+    validation_accuracy_sd: float | None = None
+    default_test_accuracy: float | None = None
+    default_test_ci95: tuple[float, float] | None = None
+    default_p_value: float | None = None
+    default_chosen: bool = False
+    test_scores: Scores | None = None
+    default_test_scores: Scores | None = None
+    baseline_test_scores: Scores | None = None
+    warning: str | None = ""
+    ensemble_test_accuracy: float | None = None
+    ensemble_test_ci95: tuple[float, float] | None = None
+    ensemble_members: int | None = None
+
+    def __post_init__(self) -> None:
+        check_scores(self.test_scores, self.default_test_scores, self.baseline_test_scores)
+        if self.test_accuracy is not None and self.test_ci95 is None:
+            raise ValueError("test_accuracy without test_ci95")
+        if self.default_test_accuracy is not None and self.default_p_value is None:
+            raise ValueError("default_test_accuracy without default_p_value")
+        if self.ensemble_test_accuracy is not None and self.ensemble_test_ci95 is None:
+            raise ValueError("ensemble_test_accuracy without ensemble_test_ci95")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lanes:
+    """How trials were trained together.
+
+    Attributes:
+        mean: Lanes of a cohort over all epochs of all trials; 0 where nothing was trained.
+        together: Trials that were trained together with others.
+        alone: Trials that were trained alone all the time.
+    """
+
+    mean: float = 0.0
+    together: int = 0
+    alone: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParetoTrial:
+    """A complete trial that no other one beats in all objectives.
+
+    Attributes:
+        parameters, latency: Its costs, where they are objectives.
+    """
+
+    number: int
+    value: float
+    parameters: float | None = None
+    latency: float | None = None
+
+    @property
+    def costs(self) -> dict[str, float]:
+        named = {"parameters": self.parameters, "latency": self.latency}
+        return {name: cost for name, cost in named.items() if cost is not None}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Where a run stands, or how it ended: what ``cotune show`` prints.
+
+    Attributes:
+        best: None before the first report.
+        final: None before the final model is tested, and for an objective.
+        why_alone: Why trials of a user's own network could not be trained together with others.
+        message: One line on why the run ended as it did, or "".
+        pareto: With several objectives, the best value first.
+        finalists: Of an objective, best first.
+    """
+
+    state: RunState
+    seconds: Seconds
+    trials: TrialCounts
+    best: BestTrial | None = None
+    final: FinalSummary | None = None
+    lanes: Lanes = field(default_factory=Lanes)
+    why_alone: list[str] = field(default_factory=list)
+    message: str = ""
+    pareto: list[ParetoTrial] = field(default_factory=list)
+    finalists: list[ObjectiveFinalist] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``summary.json`` holds."""
+        return {
+            **asdict(self),
+            "best": self.best and _without_none(asdict(self.best)),
+            "final": self.final and _final_json(self.final),
+            "lanes": asdict(self.lanes) if self.lanes.mean else {},
+            "pareto": [_without_none(asdict(one)) for one in self.pareto],
+        }
 
 
 def write_summary(path: Path, summary: Summary) -> None:
     """Write ``summary.json``."""
     write_file(path, json.dumps(summary.to_json(), indent=1))
-
-
-def write_final(path: Path, final: FinalResult) -> None:
-    """Write ``final.json``."""
-    write_file(path, json.dumps(final.to_json()))
 
 
 def read_summary(paths: RunPaths, is_of_objective: bool) -> Summary:
@@ -60,40 +198,25 @@ def read_summary(paths: RunPaths, is_of_objective: bool) -> Summary:
     path = paths.summary_path
     # Before the summary is read: a run that ends in between has written its last one by then.
     is_locked = RunLock(paths.path).is_held
-    data = read_json(path)
-    check(data, _SUMMARY, path)
-    if data.get("best") is not None:
-        best = _OBJECTIVE_BEST if is_of_objective else _SUMMARY_BEST
-        check(data["best"], best, path, "best.")
-        check_scores(data["best"], ("baseline",), path, "best.")
-    check(data.get("finalists", []), list, path, "finalists.")
-    for one in data.get("finalists", []):
-        check(one, _OBJECTIVE_FINALIST, path, "finalists.")
-        check_optional(one, {"sd": float}, path, "finalists.")
-    if data.get("final") is not None:
-        check(data["final"], _FINAL, path, "final.")
-        check_optional(data["final"], _FINAL_OPTIONAL, path, "final.")
-        check_scores(data["final"], _FINAL_SCORES, path, "final.")
-        if data["final"].get("test_accuracy") is not None:
-            check(data["final"], _TESTED, path, "final.")
-        if data["final"].get("default_test_accuracy") is not None:
-            check(
-                data["final"],
-                {"default_p_value": float, "default_chosen": bool},
-                path,
-                "final.",
-            )
-    check(data.get("pareto", []), list, path, "pareto.")
-    for one in data.get("pareto", []):
-        check(one, _PARETO, path, "pareto.")
-    if data["state"] == "running" and not is_locked:
-        data["state"] = "interrupted"
-        data["message"] = "the process that ran it was killed"
-        data["trials"]["running"] = 0
-    try:
-        return Summary.from_json(data)
-    except TypeError as error:
-        raise StorageError(f"{path}: is not a run's summary: {error}") from error
+    summary = decode(read_json(path), Summary, path)
+    best = summary.best
+    if best and None in (
+        (best.value, best.search_best) if is_of_objective else (best.validation_accuracy,)
+    ):
+        raise damaged(path, "best")
+    if summary.state != "running" or is_locked:
+        return summary
+    return replace(
+        summary,
+        state="interrupted",
+        message="the process that ran it was killed",
+        trials=replace(summary.trials, running=0),
+    )
+
+
+def write_final(path: Path, final: FinalResult) -> None:
+    """Write ``final.json``."""
+    write_file(path, json.dumps(final.to_json()))
 
 
 def read_final(path: Path) -> FinalResult | None:
@@ -102,15 +225,15 @@ def read_final(path: Path) -> FinalResult | None:
     Raises:
         StorageError: The file is damaged.
     """
-    if not path.exists():
-        return None
-    data = read_json(path)
-    check(data, _FINAL_FILE, path)
-    check_scores(data, _FINAL_SCORES, path)
-    check_optional(data, {"warning": str}, path, "")
-    if data.get("test_accuracy") is not None:
-        check(data, _TESTED, path)
-    try:
-        return FinalResult.from_json(data)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise StorageError(f"{path}: is not a final result: {error}") from error
+    return decode(read_json(path), FinalResult, path) if path.exists() else None
+
+
+def _final_json(final: FinalSummary) -> dict[str, Any]:
+    data = asdict(final)
+    if final.ensemble_members is None:
+        return {name: value for name, value in data.items() if not name.startswith("ensemble_")}
+    return data
+
+
+def _without_none(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if value is not None}

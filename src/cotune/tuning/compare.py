@@ -143,4 +143,4 @@ def _record(run: RunDirectory, sampler: str, seed: int) -> SearchRecord:
             )
         )
     ended.sort(key=lambda trial: (trial.seconds, trial.number))
-    return SearchRecord(sampler, seed, run.path.name, run.summary().seconds["search"], ended)
+    return SearchRecord(sampler, seed, run.path.name, run.summary().seconds.search, ended)

@@ -19,6 +19,7 @@ from cotune.inference.model_file import Classifier, trained_network
 from cotune.inference.scores import compute_logits, wilson_interval
 from cotune.metrics import confusion_matrix, scores_of
 from cotune.records import EnsembleResult, Finalist, FinalResult, TrialSpec, Value
+from cotune.runs.summary import FinalSummary
 from cotune.space.hyperparameters import is_averaged
 from cotune.standard_error import mcnemar
 from cotune.tuning.full_training import Training
@@ -196,29 +197,30 @@ def final_result(
     )
 
 
-def beside(final: FinalResult, chosen: int | None) -> dict[str, object]:
-    """What a run's summary tells beside the final model's test score.
+def summarize_final(final: FinalResult, chosen: int | None) -> FinalSummary:
+    """Return what a run's summary says of the final model.
 
     Args:
         chosen: The number of the trial that it was made of.
     """
     means = [one for one in final.finalists if one.number == chosen]
-    told: dict[str, object] = {
-        "validation_accuracy_mean": means[0].accuracy if means else None,
-        "validation_accuracy_sd": means[0].accuracy_sd if means else None,
-        "default_test_accuracy": final.default_test_accuracy,
-        "default_test_ci95": final.default_test_ci95 and list(final.default_test_ci95),
-        "default_p_value": final.default_p_value,
-        "default_chosen": chosen is not None and chosen == final.default_number,
-        "test_scores": final.test_scores or None,
-        "default_test_scores": final.default_test_scores or None,
-        "baseline_test_scores": final.baseline_test_scores or None,
-        "warning": final.warning,
-    }
-    if final.ensemble is not None and final.ensemble.test_ci95 is not None:
-        told |= {
-            "ensemble_test_accuracy": final.ensemble.test_accuracy,
-            "ensemble_test_ci95": list(final.ensemble.test_ci95),
-            "ensemble_members": len(final.ensemble.members),
-        }
-    return told
+    ensemble = final.ensemble if final.ensemble and final.ensemble.test_ci95 else None
+    return FinalSummary(
+        test_accuracy=final.test_accuracy,
+        test_ci95=final.test_ci95,
+        epochs=final.epochs,
+        parameters=final.parameters,
+        validation_accuracy_mean=means[0].accuracy if means else None,
+        validation_accuracy_sd=means[0].accuracy_sd if means else None,
+        default_test_accuracy=final.default_test_accuracy,
+        default_test_ci95=final.default_test_ci95,
+        default_p_value=final.default_p_value,
+        default_chosen=chosen is not None and chosen == final.default_number,
+        test_scores=final.test_scores or None,
+        default_test_scores=final.default_test_scores or None,
+        baseline_test_scores=final.baseline_test_scores or None,
+        warning=final.warning,
+        ensemble_test_accuracy=ensemble.test_accuracy if ensemble else None,
+        ensemble_test_ci95=ensemble.test_ci95 if ensemble else None,
+        ensemble_members=len(ensemble.members) if ensemble else None,
+    )

@@ -14,17 +14,9 @@ from typing import Any, Final
 import numpy as np
 
 from cotune.exceptions import CotuneError, NoUsableTrialError, StorageError, UsageError
-from cotune.records import (
-    Direction,
-    ObjectiveFinalist,
-    Report,
-    RunState,
-    State,
-    Summary,
-    TrialResult,
-    TrialSpec,
-)
+from cotune.records import Direction, ObjectiveFinalist, Report, State, TrialResult, TrialSpec
 from cotune.runs.directory import RunDirectory
+from cotune.runs.summary import BestTrial, RunState, Seconds, Summary, TrialCounts
 from cotune.study.objective_study import ObjectiveStudy
 from cotune.study.study import PrunerLike, SamplerLike
 from cotune.tuning.observer import Observer
@@ -450,27 +442,27 @@ class ObjectiveSearch:
         summary = Summary(
             state=state,
             seconds=self._seconds(),
-            trials={
-                "complete": counts["complete"],
-                "pruned": counts["pruned"],
-                "failed": counts["failed"],
-                "running": running,
-            },
-            best={
-                "number": best.number,
-                "params": best.params,
-                "value": best.value,
-                "search_best": ranked[0].value,
-            }
+            trials=TrialCounts(
+                complete=counts["complete"],
+                pruned=counts["pruned"],
+                failed=counts["failed"],
+                running=running,
+            ),
+            best=BestTrial(
+                number=best.number,
+                params=dict(best.params),
+                value=best.value,
+                search_best=ranked[0].value,
+            )
             if best
             else None,
             message=message,
-            finalists=[finalist.to_json() for finalist in self._finalists],
+            finalists=list(self._finalists),
         )
         self._run.write_summary(summary)
         return summary
 
-    def _seconds(self) -> dict[str, float]:
+    def _seconds(self) -> Seconds:
         now = time.monotonic()
         ended = self._search_ended or now
         phases = {
@@ -481,9 +473,8 @@ class ObjectiveSearch:
         }
         before = self._before or {}
         seconds = {name: before.get(name, 0.0) + phases[name] for name in phases}
-        return {
-            name: round(value, 2) for name, value in {"total": now - self._began, **seconds}.items()
-        }
+        seconds = {"total": now - self._began, **seconds}
+        return Seconds(**{name: round(value, 2) for name, value in seconds.items()})
 
 
 def plan_repeats(count: int, repeats: int, slots: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import shlex
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -272,7 +272,7 @@ def resume_objective(
             )
         summary = run.summary() if (run.path / "summary.json").exists() else None
         options = _recorded_options(run, config, asked.sampler, asked.pruner)
-        used = summary.seconds["total"] if summary else 0.0
+        used = summary.seconds.total if summary else 0.0
         so_far = len(run.tables.trials()) if run.trials_path.exists() else 0
         n_trials, timeout, extended = limits.apply(options.n_trials, options.timeout, used, so_far)
         options = replace(options, n_trials=n_trials, timeout=timeout)
@@ -292,7 +292,7 @@ def resume_objective(
                 "are of what it was",
                 stacklevel=4,
             )
-        seconds = summary.seconds if summary else {}
+        seconds = asdict(summary.seconds) if summary else {}
         _run(
             found,
             replace(options, name=found.name),

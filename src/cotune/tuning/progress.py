@@ -5,11 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from cotune.records import FinalResult, RunState, Summary, TrialResult
+from cotune.records import FinalResult, TrialResult
 from cotune.runs.directory import RunDirectory
+from cotune.runs.summary import (
+    BestTrial,
+    Lanes,
+    ParetoTrial,
+    RunState,
+    Seconds,
+    Summary,
+    TrialCounts,
+)
 from cotune.study.study import Study
 from cotune.tuning.checkpointer import Checkpoints
-from cotune.tuning.final_model import beside
+from cotune.tuning.final_model import summarize_final
 from cotune.tuning.observer import Observer
 from cotune.tuning.search import Search
 
@@ -85,19 +94,19 @@ class Progress:
         summary = Summary(
             state=state,
             seconds=self._seconds(),
-            trials={
-                "complete": sum(t.state == "complete" for t in finished),
-                "pruned": sum(t.state == "pruned" for t in finished),
-                "failed": sum(t.state == "failed" for t in finished),
-                "running": self._search.running if state == "running" else 0,
-            },
+            trials=TrialCounts(
+                complete=sum(t.state == "complete" for t in finished),
+                pruned=sum(t.state == "pruned" for t in finished),
+                failed=sum(t.state == "failed" for t in finished),
+                running=self._search.running if state == "running" else 0,
+            ),
             best=self._best(best, ranked[0]) if best else None,
-            final=_final(final, best) if final else None,
-            lanes={
-                "mean": round(self._search.mean_lanes, 2),
-                "together": len(self._search.together),
-                "alone": len(self._search.alone),
-            },
+            final=summarize_final(final, best.number if best else None) if final else None,
+            lanes=Lanes(
+                mean=round(self._search.mean_lanes, 2),
+                together=len(self._search.together),
+                alone=len(self._search.alone),
+            ),
             why_alone=sorted(self._search.why_alone),
             message=message,
             pareto=self._pareto() if state != "running" else [],
@@ -105,7 +114,7 @@ class Progress:
         self._run.write_summary(summary)
         return summary
 
-    def _seconds(self) -> dict[str, float]:
+    def _seconds(self) -> Seconds:
         now = time.monotonic()
         ended = self._search_ended or now
         judged = self._finalists_ended or now
@@ -118,32 +127,23 @@ class Progress:
         }
         seconds = {name: self._before.get(name, 0.0) + phases[name] for name in phases}
         seconds = {"total": now - self._began, **seconds}
-        return {name: round(value, 2) for name, value in seconds.items()}
+        return Seconds(**{name: round(value, 2) for name, value in seconds.items()})
 
-    def _best(self, trial: TrialResult, first: TrialResult) -> dict[str, object]:
-        return {
-            "number": trial.number,
-            "params": trial.params,
-            "validation_accuracy": self._search.accuracies[trial.number],
-            "value": trial.value,
-            "search_best": self._search.accuracies[first.number],
-            "baseline": self._baseline,
-        }
+    def _best(self, trial: TrialResult, first: TrialResult) -> BestTrial:
+        return BestTrial(
+            number=trial.number,
+            params=dict(trial.params),
+            validation_accuracy=self._search.accuracies[trial.number],
+            value=trial.value,
+            search_best=self._search.accuracies[first.number],
+            baseline=self._baseline or None,
+        )
 
-    def _pareto(self) -> list[dict[str, float]]:
+    def _pareto(self) -> list[ParetoTrial]:
         """The trials that no other one beats in every objective, the best value first."""
         front = set(self._study.pareto_front())
         trials = [trial for trial in self._search.ranked() if trial.number in front]
         return [
-            {"number": trial.number, "value": trial.value or 0.0, **trial.costs} for trial in trials
+            ParetoTrial(number=trial.number, value=trial.value or 0.0, **trial.costs)
+            for trial in trials
         ]
-
-
-def _final(final: FinalResult, best: TrialResult | None) -> dict[str, object]:
-    return {
-        "test_accuracy": final.test_accuracy,
-        "test_ci95": final.test_ci95 and list(final.test_ci95),
-        "epochs": final.epochs,
-        "parameters": final.parameters,
-        **beside(final, best.number if best else None),
-    }

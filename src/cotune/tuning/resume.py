@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from cotune.runs.directory import RunDirectory
 from cotune.runs.network import own_space, recorded_own, recorded_treatment
 from cotune.runs.options import Options, Resources
 from cotune.runs.source import check_fingerprint, recorded_dataset, recorded_source
+from cotune.runs.summary import Summary
 from cotune.space.space import Space
 from cotune.space.yaml import space_from_dict
 from cotune.study.journal import OptunaStudy, load_study
@@ -62,7 +63,7 @@ def resume_run(
         resources = _resources(run, config)
         study = _study(run)
         is_lockstep = resources.is_lockstep(options)
-        used = summary.seconds["total"] if summary else 0.0
+        used = summary.seconds.total if summary else 0.0
         so_far = len(study.get_trials(deepcopy=False)) if study else 0
         n_trials, timeout, extended = limits.apply(options.n_trials, options.timeout, used, so_far)
         options = replace(options, n_trials=n_trials, timeout=timeout)
@@ -85,7 +86,8 @@ def resume_run(
             exact = may_be_exact and _cut_back(run, generation)
             if extended:
                 run.trainings_path.unlink(missing_ok=True)  # other finalists will be chosen
-            return Before(config, summary.seconds if summary else {}, generation, exact, extended)
+            seconds = asdict(summary.seconds) if summary else {}
+            return Before(config, seconds, generation, exact, extended)
 
         with workers_for(options, resources) as pool:
             directory = carry_out(
@@ -115,7 +117,7 @@ def _cut_back(run: RunDirectory, generation: Generation | None) -> bool:
         raise StorageError(f"{run.checkpoint_path}: is damaged: {error}") from None
 
 
-def _summary(run: RunDirectory) -> Any:
+def _summary(run: RunDirectory) -> Summary | None:
     """None where the run was killed before it wrote one."""
     return run.summary() if (run.path / "summary.json").exists() else None
 

@@ -23,13 +23,13 @@ from cotune.records import (
     Finalist,
     FinalResult,
     Report,
-    Summary,
     TrialResult,
     TrialSpec,
 )
 from cotune.runs.checkpoint_store import Generation
 from cotune.runs.directory import RunDirectory
 from cotune.runs.options import Options
+from cotune.runs.summary import Summary
 from cotune.runs.training_log import TrainingLog
 from cotune.space.portfolio import portfolio
 from cotune.standard_error import standard_error

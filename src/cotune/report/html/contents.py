@@ -9,8 +9,9 @@ from math import nan
 from typing import TYPE_CHECKING, Any
 
 from cotune.exceptions import StorageError
-from cotune.records import FinalResult, Report, Summary
+from cotune.records import FinalResult, Report
 from cotune.runs.directory import RunDirectory
+from cotune.runs.summary import Summary
 
 if TYPE_CHECKING:
     import optuna
@@ -74,8 +75,7 @@ class Contents:
     @property
     def best(self) -> int | None:
         """The number of the trial that was chosen."""
-        number = (self.summary.best or {}).get("number")
-        return None if number is None else int(number)
+        return self.summary.best.number if self.summary.best else None
 
     @property
     def classes(self) -> list[str]:

@@ -54,7 +54,7 @@ def render_page(
 
 
 def _source(name: str) -> str:
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
 
 
 def _inert_json(content: str) -> str:

@@ -49,7 +49,7 @@ def render(contents: Contents) -> str:
         title=str(contents.config["objective"]),
         banner=_banner(contents),
         tiles=_tiles(contents),
-        best=contents.summary.best or {},
+        best=contents.summary.best,
         metric=METRICS["value"],
         samples=None,
         history=history,
@@ -85,13 +85,13 @@ def _tiles(contents: Contents) -> list[Tile]:
     summary = contents.summary
     tiles = []
     for one in summary.finalists[:1]:
-        spread = "" if one.get("sd") is None else f"± {text.value(one['sd'])}; "
-        note = f"{spread}trial {one['number']}, {plural(one['runs'], 'run')} with fresh seeds"
-        tiles.append(Tile("Finalists’ best mean", text.value(float(one["mean"])), note))
+        spread = "" if one.sd is None else f"± {text.value(one.sd)}; "
+        note = f"{spread}trial {one.number}, {plural(one.runs, 'run')} with fresh seeds"
+        tiles.append(Tile("Finalists’ best mean", text.value(one.mean), note))
     best = summary.best
     if best:
         note = "optimistic, as the best of many; what the objective returned, no test score"
-        tiles.append(Tile("Search’s best", text.value(float(best["search_best"])), note))
+        tiles.append(Tile("Search’s best", text.value(best.search_best or 0.0), note))
     else:
         tiles.append(Tile("Search’s best", "–", "no trial has a value"))
     return [*tiles, *run_tiles(contents)]
@@ -112,5 +112,5 @@ def _settings(contents: Contents) -> list[tuple[str, str]]:
     ]
     if isinstance(versions := config.get("versions"), dict):
         items.append(("Versions", ", ".join(f"{name} {v}" for name, v in versions.items())))
-    items.append(("Time in Optuna and storage", text.duration(contents.summary.seconds["study"])))
+    items.append(("Time in Optuna and storage", text.duration(contents.summary.seconds.study)))
     return [(label, str(item)) for label, item in items if item not in (None, "")]

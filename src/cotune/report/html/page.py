@@ -84,7 +84,6 @@ def render(contents: Contents, samples: Picture | None, mistakes: Picture | None
     confusion = confusion_chart(contents)
     drawn: list[Chart] = [history, *curves, importances, *slices, parallel, pareto]
     drawn += [*final_curves, confusion]
-    best = contents.summary.best or {}
     return render_page(
         "page.html.j2",
         drawn,
@@ -93,7 +92,7 @@ def render(contents: Contents, samples: Picture | None, mistakes: Picture | None
         title=_dataset_name(contents),
         banner=_banner(contents),
         tiles=_tiles(contents),
-        best=best,
+        best=contents.summary.best,
         metric=METRICS[contents.metric],
         final=contents.final,
         samples=samples,
@@ -219,13 +218,13 @@ def _tiles(contents: Contents) -> list[Tile]:
                 deviation = text.percent(finalist.accuracy_sd)
                 note = f"± {deviation}; {note}, {plural(finalist.trainings, 'time')}"
             tiles.append(Tile("Finalists’ mean", text.percent(finalist.accuracy), note))
-    best = summary.best or {}
-    if best.get("validation_accuracy") is not None:
-        shown = best.get("search_best", best["validation_accuracy"])
+    best = summary.best
+    if best and best.validation_accuracy is not None:
+        shown = best.validation_accuracy if best.search_best is None else best.search_best
         note = "the best of the search; optimistic, as it was chosen on this data"
         tiles.append(Tile("Validation accuracy", text.percent(shown), note))
-        if best.get("baseline") and (final is None or not final.baseline_test_scores):
-            tiles.append(_baseline_tile(contents, "Baseline’s validation", best["baseline"]))
+        if best.baseline and (final is None or not final.baseline_test_scores):
+            tiles.append(_baseline_tile(contents, "Baseline’s validation", best.baseline))
     else:
         tiles.append(Tile("Validation accuracy", "–", "no trial has a value"))
     return [*tiles, *run_tiles(contents)]
@@ -234,23 +233,27 @@ def _tiles(contents: Contents) -> list[Tile]:
 def run_tiles(contents: Contents) -> list[Tile]:
     """How many trials there were, and how long they took."""
     summary = contents.summary
-    counts = {**summary.trials}
-    parts = [f"{counts.get(state, 0):,} {state}" for state in ("complete", "pruned", "failed")]
-    if counts.get("running"):
-        parts.append(f"{counts['running']:,} unfinished")
-    trials = Tile("Trials", f"{sum(counts.values()):,}", ", ".join(parts))
-    seconds = summary.seconds
-    spans = [
-        f"{label} {text.duration(seconds[key])}"
-        for key, label in (
-            ("search", "search"),
-            ("finalists", "finalists"),
-            ("final", "final model and test"),
-        )
-        if seconds.get(key)
+    counts, seconds = summary.trials, summary.seconds
+    parts = [
+        f"{counts.complete:,} complete",
+        f"{counts.pruned:,} pruned",
+        f"{counts.failed:,} failed",
     ]
-    total = text.duration(seconds["total"]) if "total" in seconds else "–"
-    return [trials, Tile("Wall clock", total, ", ".join(spans))]
+    if counts.running:
+        parts.append(f"{counts.running:,} unfinished")
+    spans = [
+        f"{label} {text.duration(span)}"
+        for label, span in (
+            ("search", seconds.search),
+            ("finalists", seconds.finalists),
+            ("final model and test", seconds.final),
+        )
+        if span
+    ]
+    return [
+        Tile("Trials", f"{counts.total:,}", ", ".join(parts)),
+        Tile("Wall clock", text.duration(seconds.total), ", ".join(spans)),
+    ]
 
 
 def _baseline_tile(contents: Contents, what: str, scores: Mapping[str, float]) -> Tile:
@@ -326,13 +329,11 @@ def _settings(contents: Contents) -> list[tuple[str, str]]:
         ("Trials trained at a time in each", config.get("lanes")),
         ("Device", config.get("device")),
     ]
-    if mean := contents.summary.lanes.get("mean"):
+    if mean := contents.summary.lanes.mean:
         items.append(("Lanes in a cohort", f"{mean:.1f} on average"))
     if isinstance(versions, dict):
         items.append(("Versions", ", ".join(f"{name} {v}" for name, v in versions.items())))
-    study = contents.summary.seconds.get("study")
-    if study is not None:
-        items.append(("Time in Optuna and storage", text.duration(study)))
+    items.append(("Time in Optuna and storage", text.duration(contents.summary.seconds.study)))
     return [(label, str(item)) for label, item in items if item not in (None, "")]
 
 

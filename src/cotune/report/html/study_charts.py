@@ -318,7 +318,7 @@ def pareto_chart(contents: Contents) -> Chart:
     ]
     if not complete:
         return missing("pareto", title, "No trial is complete yet.")
-    front = {int(one["number"]) for one in contents.summary.pareto}
+    front = {one.number for one in contents.summary.pareto}
 
     def points(rows: list[Row], name: str, color: str) -> dict[str, Any]:
         return {

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cotune.report.terminal.terminal import make_console
+from cotune.report.terminal.lines import make_console
 from cotune.tuning.best_so_far import sampled
 from cotune.tuning.compare import ComparisonObserver
 from cotune.tuning.comparison import HEADINGS, Comparison, SearchRecord, cells
@@ -75,7 +75,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
 
 
 def draw(comparison: Comparison, by: str, width: int) -> Text | None:
-    """The medians as lines with the samplers' letters on them, in bands of dots.
+    """Draw the medians as lines with the samplers' letters on them, in bands of dots.
 
     Args:
         by: ``trials`` or ``seconds``.
@@ -120,11 +120,14 @@ def draw(comparison: Comparison, by: str, width: int) -> Text | None:
 
 
 def _axis(end: float, most: int) -> tuple[int, float]:
-    """Columns of an axis and its end: at most so many ticks, at round numbers, little of it empty.
+    """Choose an axis with round ticks and little of it empty.
 
     Args:
         end: What has to fit, above 0.
-        most: At least 3.
+        most: The most ticks, at least 3.
+
+    Returns:
+        Columns of the axis, and its end.
     """
     power = 10.0 ** math.floor(math.log10(end / most))
     steps = [round_ * power for round_ in (1, 2, 5, 10, 20)]

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cotune.inference.evaluate import Evaluation
-from cotune.report.terminal.terminal import baseline_line, make_console
+from cotune.report.terminal.lines import baseline_line, make_console
 
 _MOST_CLASSES = 12  # of a confusion matrix
 _LABEL_WIDTH = 21
@@ -14,7 +14,7 @@ _WIDE = 1_000_000
 
 
 def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
-    """Print it."""
+    """Print an evaluation."""
     console = console or make_console()
     for label, value in _lines(evaluation):
         console.print(f"{label.ljust(_LABEL_WIDTH)}{value}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What people see of a run of an objective beside what they see of any run: its finalists."""
+"""Displays of a run of an objective: those of any run, and its finalists."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from cotune.records import ObjectiveFinalist, TrialResult
-from cotune.report.terminal.terminal import LiveObserver, PlainObserver, make_console
+from cotune.report.terminal.lines import make_console
+from cotune.report.terminal.live import LiveObserver
+from cotune.report.terminal.plain import PlainObserver
 from cotune.tuning.observer import Observer
 
 
 def make_objective_observer(quiet: bool) -> Observer:
-    """A live display on a terminal, plain lines elsewhere, nothing when quiet."""
+    """Return a live display on a terminal, plain lines elsewhere, nothing when quiet."""
     if quiet:
         return Observer()
     console = make_console(stderr=True)

@@ -1,0 +1,106 @@
+"""What both displays of a run share: its start, and the counts of its trials."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from cotune.records import Finalist, TrialResult, TrialSpec
+from cotune.report.terminal.lines import baseline_line, count_epochs, data_line, format_params
+from cotune.runs.config import OBJECTIVE
+from cotune.runs.directory import RunDirectory
+from cotune.text import format_duration
+from cotune.tuning.observer import Observer
+
+
+class CountingObserver(Observer):
+    """Counts of trials, and the best one, as both displays show them."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._counts = {"complete": 0, "pruned": 0, "failed": 0}
+        self._best: TrialResult | None = None
+        self._metric = "accuracy"
+        self._unit = "epoch"  # what a trial's length is counted in
+        self._began = time.monotonic()
+        self._timeout: float | None = None
+        self._n_trials: int | None = None
+
+    def run_started(self, run: RunDirectory, began: float, timeout: float | None) -> None:
+        config = run.config()
+        self._metric, self._n_trials = config["metric"], config.get("n_trials")
+        self._unit = "report" if config.get("kind") == OBJECTIVE else "epoch"
+        self._began, self._timeout = began, timeout
+        # A log's lines stay whole.
+        self._console.print(data_line(config), soft_wrap=not self._console.is_terminal)
+        for remark in config.get("dataset", config).get("remarks", ()):
+            self._console.print(remark, style="dim", soft_wrap=True)
+        for note in config.get("notes", ()):
+            self._console.print(note, style="yellow", soft_wrap=True)
+        if line := _baseline_at_start(config):
+            self._console.print(line, style="dim", soft_wrap=True)
+        where = f"{_where(config)}, writing to {run.path}"
+        self._console.print(where, style="dim", soft_wrap=True)
+
+    def resumed(
+        self,
+        finished: Sequence[TrialResult],
+        running: Sequence[TrialSpec],
+        best: TrialResult | None,
+    ) -> None:
+        for trial in finished:
+            self._counts[trial.state] += 1
+        self._best = best
+        self._console.print(
+            f"going on: {len(finished)} trials have finished, {len(running)} were in training",
+            style="dim",
+        )
+
+    def engine_lost(self, reason: str) -> None:
+        self._console.print(f"a worker process was replaced: {reason}", style="yellow")
+
+    def trial_ended(self, trial: TrialResult, best: TrialResult | None) -> None:
+        self._counts[trial.state] += 1
+        self._best = best
+
+    @property
+    def _time_left(self) -> str:
+        elapsed = time.monotonic() - self._began
+        if self._timeout is None:
+            return f"{format_duration(elapsed)} gone"
+        return f"{format_duration(self._timeout - elapsed)} left"
+
+    def _score(self, value: float | None) -> str:
+        return "-" if value is None else f"{value:.4f}"
+
+
+def finalists_line(trials: Sequence[TrialResult], rounds: int) -> str:
+    numbers = ", ".join(str(trial.number) for trial in trials)
+    return f"finalists: trials {numbers}, trained again on other folds, rounds: {rounds} at most"
+
+
+def finalist_line(finalist: Finalist, metric: str) -> str:
+    return f"best finalist: trial {finalist.number}, mean {metric} {finalist.value:.4f}"
+
+
+def final_line(trial: TrialResult, spec: TrialSpec) -> str:
+    return (
+        f"training the final model as trial {trial.number} on training + validation data, "
+        f"{count_epochs(spec.epochs)}: {format_params(trial.params)}"
+    )
+
+
+def _baseline_at_start(config: Mapping[str, Any]) -> str:
+    scores = config.get("dataset", {}).get("baseline")
+    return f"baseline: {baseline_line(scores, config)}" if scores else ""
+
+
+def _where(config: Mapping[str, Any]) -> str:
+    if config.get("device") == "cuda":
+        return "the GPU"
+    if config["workers"] == 0:
+        return "this process"
+    return f"{config['workers']} worker process" + ("" if config["workers"] == 1 else "es")

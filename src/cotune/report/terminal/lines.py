@@ -1,0 +1,65 @@
+"""Lines and consoles that several displays share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+from cotune.runs.config import OBJECTIVE
+from cotune.text import shown_class, shown_score
+
+
+def make_console(stderr: bool = False) -> Console:
+    """Return a console that prints text as it is: names from data may look like rich's markup."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def format_params(params: Mapping[str, Any]) -> str:
+    """Return hyperparameters on one line: ``n_layers 2, lr 0.00123``."""
+    return ", ".join(f"{name} {format_value(value)}" for name, value in params.items())
+
+
+def format_value(value: Any) -> str:
+    """Return a hyperparameter's value, floats to three figures."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def baseline_line(scores: Mapping[str, float], config: Mapping[str, Any] | None = None) -> str:
+    """Return what always predicting the most frequent class scores.
+
+    Args:
+        scores: The baseline's, by metric.
+        config: The run's, to return its metric and accuracy alone.
+    """
+    names = [name for name in scores if config is None or name in ("accuracy", config["metric"])]
+    shown = [f"{name} {shown_score(name, scores[name])}" for name in names]
+    return f"{', '.join(shown)} ({_of_baseline(config or {})})"
+
+
+def _of_baseline(config: Mapping[str, Any]) -> str:
+    name = config.get("dataset", {}).get("baseline_class")
+    which = f"{shown_class(name)}, " if isinstance(name, str) else ""
+    return f"always predicting {which}the most frequent class"
+
+
+def data_line(config: Mapping[str, Any]) -> str:
+    if config.get("kind") == OBJECTIVE:
+        return f"{config['objective']}, {config['direction']}d"
+    data, rows = config["dataset"], config["dataset"]["rows"]
+    test = f"{rows['test']:,} sealed for the test" if rows["test"] else "no test set"
+    return (
+        f"{data['name']}: {len(data['classes'])} classes, {rows['train']:,} rows to train on, "
+        f"{rows['validation']:,} to validate, {test}"
+    )
+
+
+def count_epochs(count: int) -> str:
+    return counted(count, "epoch")
+
+
+def counted(count: int, unit: str) -> str:
+    return f"{count} {unit}" + ("" if count == 1 else "s")
