@@ -139,6 +139,7 @@ def make_run(
     )
     counts = {"complete": 0, "pruned": 0, "failed": 0, "running": 0}
     best: BestTrial | None = None
+    highest = -math.inf
     for _ in range(trials):
         trial = study.ask()
         params = suggest(trial, epochs, prefix)
@@ -187,7 +188,8 @@ def make_run(
         run.tables.append_trial(
             TrialResult(trial.number, state, value, epoch, named, seconds, reason=reason)
         )
-        if state == "complete" and (best is None or value > (best.validation_accuracy or 0)):
+        if state == "complete" and (value is not None and value > highest):
+            highest = value
             best = BestTrial(number=trial.number, params=named, validation_accuracy=value)
             chosen = params
     result = None
