@@ -25,9 +25,9 @@ from cotune.tuning.compare import (
     search_all,
 )
 from cotune.tuning.comparison import Comparison
-from cotune.tuning.objective import REPEATS
 from cotune.tuning.observer import Observer
 from cotune.tuning.optimize import read_options, run_objective
+from cotune.tuning.repeats import REPEATS
 from cotune.tuning.resume import resume_run
 from cotune.tuning.resumption import Resumption
 from cotune.tuning.run import carry_out, workers_for

@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 import cotune
 from cotune.cli.main import main
 from cotune.exceptions import ModelFileError, NoUsableTrialError, UsageError
-from cotune.tuning.objective import plan_repeats
+from cotune.tuning.repeats import plan_repeats
 from cotune.workers.objective.pool import Call, Event, ObjectiveProcesses
 from cotune.workers.objective.source import Source
 from tests.support.processes import lives, workers_of

@@ -14,7 +14,7 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import BaseTrial, FixedTrial, TrialState
 
-from cotune.records import Direction, State
+from cotune.records import Direction, TrialResult
 from cotune.study.halving import Halving
 from cotune.study.journal import STUDY_NAME, Journal, open_storage
 from cotune.study.remote_storage import READS, WRITES, waiting_trial
@@ -236,15 +236,15 @@ class ObjectiveStudy:
             if trial.state != TrialState.WAITING
         }
 
-    def tell(self, number: int, state: State, value: float | None, reason: str = "") -> None:
+    def tell(self, trial: TrialResult) -> None:
         """End a running trial."""
-        running = self._running.pop(number)
+        running = self._running.pop(trial.number)
         with self._timed(), self._sampling(running.sampler):
-            if reason:
-                running.trial.set_user_attr("reason", reason)
+            if trial.reason:
+                running.trial.set_user_attr("reason", trial.reason)
             # Optuna takes a pruned trial's value from its last report.
-            values = value if state == "complete" else None
-            self._study.tell(running.trial, values, state=STATES[state])
+            value = trial.value if trial.state == "complete" else None
+            self._study.tell(running.trial, value, state=STATES[trial.state])
 
     def cut(self, reason: str) -> Exception:
         """What ends a trial when it is raised in the objective."""

@@ -31,7 +31,7 @@ from optuna.samplers import (
 from optuna.trial import TrialState
 
 from cotune.exceptions import StorageError, UsageError
-from cotune.records import DIRECTIONS, State, TrialSpec, Value
+from cotune.records import DIRECTIONS, State, TrialResult, TrialSpec, Value
 from cotune.space.hyperparameters import is_averaged
 from cotune.space.quiet_optuna import quiet_optuna
 from cotune.space.space import Space
@@ -270,22 +270,17 @@ class Study:
                 return set()
             return {number for number in values if self._running[number].should_prune()}
 
-    def tell(
-        self,
-        number: int,
-        state: State,
-        value: float | None,
-        reason: str = "",
-        costs: Sequence[float] = (),
-    ) -> None:
-        """End a running trial; a complete one has its ``costs``."""
-        with self._timed(), self._sampling(number, {}):  # a grid counts what has ended
-            trial = self._running.pop(number)
-            if reason:
-                trial.set_user_attr("reason", reason)
+    def tell(self, trial: TrialResult) -> None:
+        """End a running trial."""
+        with self._timed(), self._sampling(trial.number, {}):  # a grid counts what has ended
+            running = self._running.pop(trial.number)
+            if trial.reason:
+                running.set_user_attr("reason", trial.reason)
             # Optuna takes a pruned trial's value from its last report.
-            values = None if value is None else [value, *costs]
-            self._study.tell(trial, values if state == "complete" else None, state=STATES[state])
+            values = None
+            if trial.state == "complete" and trial.value is not None:
+                values = [trial.value, *trial.costs.values()]
+            self._study.tell(running, values, state=STATES[trial.state])
 
     def sync(self) -> None:
         """Make what was recorded survive a power loss."""

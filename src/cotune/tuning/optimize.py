@@ -22,8 +22,10 @@ from cotune.runs.provenance import command_line, shown_name
 from cotune.study.objective_study import ObjectiveStudy
 from cotune.study.study import OPTUNA_VERSION, PRUNERS, SAMPLERS, PrunerLike, SamplerLike
 from cotune.text import shown
-from cotune.tuning.objective import REPEATS, ObjectiveOptions, ObjectiveSearch
+from cotune.tuning.clock import Clock
+from cotune.tuning.objective import ObjectiveOptions, ObjectiveTuner
 from cotune.tuning.observer import Observer
+from cotune.tuning.repeats import REPEATS
 from cotune.tuning.resumption import Limits, Resumption, recorded_part
 from cotune.tuning.run import Report, write_report
 from cotune.tuning.signals import Stopped, stop_request
@@ -156,17 +158,9 @@ def _run(
         stack.callback(write_report, report, directory)
         stack.callback(observer.run_ended)
         observer.run_started(directory, began, options.timeout)
-        ObjectiveSearch(
-            directory,
-            pool,
-            study,
-            used,
-            observer,
-            stop,
-            began,
-            _CLOSING_SECONDS,
-            before[1] if before else None,
-        ).go()
+        end = deadline - _CLOSING_SECONDS
+        clock = Clock(began, end, stop.__bool__, before[1] if before else {})
+        ObjectiveTuner(directory, pool, study, used, observer, clock, before is not None).go()
     if stop.signal is not None:
         raise Stopped(stop.signal, directory.path, _advice(directory, objective))
     return directory

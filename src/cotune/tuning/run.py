@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import shlex
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from cotune.inference.baseline import validation_baseline
 from cotune.runs.checkpoint_store import Generation
 from cotune.runs.config import Options, Resources, describe_run
 from cotune.runs.directory import RunDirectory
+from cotune.tuning.clock import Clock
+from cotune.tuning.context import RunContext
 from cotune.tuning.observer import Observer
 from cotune.tuning.signals import Stopped, StopRequest, stop_request
 from cotune.tuning.tuner import Tuner
@@ -141,22 +144,22 @@ def carry_out(
         stack.callback(observer.run_ended)
         began = time.monotonic() if began is None else began
         observer.run_started(directory, began, options.timeout)
-        tuner = Tuner(
-            dataset,
-            options,
-            directory,
-            training,
-            executor,
-            preprocessing,
-            observer,
-            stop,
-            began,
-            _CLOSING_SECONDS if report else 0.0,
-            None if options.search_only else resources.checkpoint,
-            resources.max_disk,
-            resources.is_lockstep(options),
-            earlier.seconds if earlier else None,
+        closing = _CLOSING_SECONDS if report else 0.0
+        deadline = math.inf if options.timeout is None else began + options.timeout - closing
+        context = RunContext(
+            options=options,
+            dataset=dataset,
+            training=training,
+            preprocessing=preprocessing,
+            directory=directory,
+            executor=executor,
+            observer=observer,
+            clock=Clock(began, deadline, stop.__bool__, earlier.seconds if earlier else {}),
+            checkpoint_seconds=None if options.search_only else resources.checkpoint,
+            max_disk=resources.max_disk,
+            is_lockstep=resources.is_lockstep(options),
         )
+        tuner = Tuner(context, is_resumed=earlier is not None)
         if earlier:
             tuner.go(earlier.generation, earlier.exact, earlier.extended)
         else:
