@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,6 @@ from cotune.study.objective_study import ObjectiveStudy
 from cotune.workers.objective.pool import Call, ObjectiveProcesses
 
 TIME_WAS_UP = "time was up"
-_CHANCES = 2  # workers that a call may end
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,6 @@ class ObjectiveCalls:
         self._seed = seed
         self._waiting: deque[Call] = deque()
         self._running: set[Call] = set()
-        self._deaths: Counter[Call] = Counter()
         self._losses = 0
         self.params: dict[int, dict[str, Any]] = {}
         self.is_winding_up = False
@@ -115,12 +113,7 @@ class ObjectiveCalls:
                     reason = TIME_WAS_UP
                 ended.append(EndedCall(call, state, value, reason))
                 continue
-            self._deaths[call] += 1
-            if self._deaths[call] < _CHANCES:
-                self._waiting.append(call)
-            else:
-                reason = f"it ended its worker process {_CHANCES} times ({event.content})"
-                ended.append(EndedCall(call, "failed", None, reason))
+            self._waiting.append(call)  # its worker was lost
         lost = self._pool.lost[self._losses :]
         self._losses = len(self._pool.lost)
         return CallEvents(ended, reported, lost)
