@@ -17,7 +17,9 @@ from cotune.records import State, TrialResult
 from cotune.space.presets import load_space
 from cotune.space.yaml import space_from_dict
 from cotune.study.journal import Journal, load_study, open_storage
-from cotune.study.study import PRUNERS, SAMPLERS, Study, make_pruner, make_sampler
+from cotune.study.pruners import PRUNERS, make_pruner
+from cotune.study.samplers import SAMPLERS, make_sampler
+from cotune.study.study import Study
 
 
 @pytest.fixture
@@ -152,7 +154,7 @@ def test_names_that_are_not_there() -> None:
     with pytest.raises(ValueError, match="anneal"):
         make_sampler("anneal", 0, 0)
     with pytest.raises(ValueError, match="axe"):
-        make_pruner("axe")
+        make_pruner("axe", True)
 
 
 def test_optuna_objects_are_taken_as_they_are(journal: Path) -> None:

@@ -4,58 +4,26 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from cotune.exceptions import CotuneError, NoUsableTrialError, StorageError
-from cotune.records import Direction, ObjectiveFinalist, RunState, Summary
+from cotune.records import ObjectiveFinalist, RunState, Summary
 from cotune.runs.directory import RunDirectory
 from cotune.study.objective_study import ObjectiveStudy
-from cotune.study.study import PrunerLike, SamplerLike
 from cotune.tuning.clock import Clock
 from cotune.tuning.ledger import Ledger
 from cotune.tuning.objective_calls import ObjectiveCalls
 from cotune.tuning.objective_runner import ObjectiveRunner
+from cotune.tuning.objective_settings import ObjectiveOptions
 from cotune.tuning.observer import Observer
 from cotune.tuning.progress import Progress
 from cotune.tuning.recorder import Recorder
-from cotune.tuning.repeats import REPEATS, Repeats
+from cotune.tuning.repeats import Repeats
 from cotune.tuning.search import Search
 from cotune.tuning.stop_rules import StopRules
 from cotune.workers.objective.pool import ObjectiveProcesses
 
 _HOPELESS = 20  # trials that all failed, after which a search ends
-
-
-@dataclass(frozen=True)
-class ObjectiveOptions:
-    """What a run of an objective was asked for.
-
-    Attributes:
-        name: What the objective is called: ``train.py:objective``.
-        direction: ``maximize`` or ``minimize``; None until the script is imported, for that of its
-            own study, or ``minimize``.
-        sampler, pruner: A name, or an Optuna object.
-        n_trials: Trials to run; None for as many as the time allows.
-        timeout: Seconds for everything; None for no limit.
-        seed: Decides the sampler's draws and the seeds of the calls.
-        workers: Processes.
-        finalists: Trials to run again; None: 3, where there are trials enough; 0: none.
-        repeats: How often each of them is.
-        arguments: Of the script, its ``sys.argv[1:]``.
-    """
-
-    name: str
-    direction: Direction | None
-    sampler: SamplerLike = "tpe"
-    pruner: PrunerLike = "asha"
-    n_trials: int | None = None
-    timeout: float | None = 300.0
-    seed: int = 0
-    workers: int = 1
-    finalists: int | None = None
-    repeats: int = REPEATS
-    arguments: tuple[str, ...] = ()
 
 
 class ObjectiveTuner:
