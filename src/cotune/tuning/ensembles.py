@@ -9,10 +9,11 @@ from cotune.records import EnsembleResult, Finalist, TrialResult
 from cotune.study.study import trial_seed
 from cotune.tuning.checkpointer import Weights
 from cotune.tuning.context import RunContext
-from cotune.tuning.final_model import MEMBER_NUMBER, final_spec, make_classifier
+from cotune.tuning.final_model import final_spec, make_classifier
 from cotune.tuning.full_training import FullTraining, Training
 from cotune.tuning.ledger import Ledger
 from cotune.tuning.time_budget import Budget
+from cotune.tuning.training_key import TrainingKey
 from cotune.version import VERSION
 
 _RIVALS = 3  # finalists whose configurations take turns
@@ -51,7 +52,7 @@ def train_members(
     count = budget.members(trial, options.ensemble)
     numbers = [turns[i % len(turns)] for i in range(1, count)]
     specs = [
-        final_spec(budget.params(trials[number]), MEMBER_NUMBER - i, options.seed)
+        final_spec(budget.params(trials[number]), TrainingKey("member", i), options.seed)
         for i, number in enumerate(numbers)
     ]
     trainings = trainer.run(specs, lambda report: None, context.clock.deadline, kept)

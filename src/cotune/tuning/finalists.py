@@ -10,9 +10,10 @@ from cotune.tuning.choice import Choice
 from cotune.tuning.context import RunContext
 from cotune.tuning.full_training import FullTraining, Training
 from cotune.tuning.ledger import Ledger
-from cotune.tuning.play_off import FIRST_NUMBER, PlayOff
+from cotune.tuning.play_off import PlayOff
 from cotune.tuning.time_budget import Budget
 from cotune.tuning.time_plan import MOST_ROUNDS
+from cotune.tuning.training_key import TrainingKey
 
 
 def judge_finalists(
@@ -59,10 +60,10 @@ def judge_finalists(
         return clock.now() + seconds < deadline(numbers)
 
     def train(specs: Sequence[TrialSpec]) -> list[Training] | None:
-        end = deadline([FIRST_NUMBER - spec.number for spec in specs])
+        end = deadline([TrainingKey.of(spec.number).index for spec in specs])
         trainings = trainer.run(specs, observer.finalists_reported, end)
         for one in trainings or ():
-            budget.measure(FIRST_NUMBER - one.spec.number, one.reports)
+            budget.measure(TrainingKey.of(one.spec.number).index, one.reports)
         return trainings
 
     observer.finalists_started(trials, rounds)

@@ -19,9 +19,7 @@ from cotune.space.hyperparameters import is_averaged
 from cotune.tuning.full_training import Training
 from cotune.tuning.preference import Measured, learned_first
 from cotune.tuning.time_plan import survivors
-
-FIRST_NUMBER = -3
-"""The number of the first training; the others count down. Final models have -1 and -2."""
+from cotune.tuning.training_key import TrainingKey
 
 Train = Callable[[Sequence[TrialSpec]], list[Training] | None]
 """Trains specs to the end; None when the user stopped it."""
@@ -104,7 +102,7 @@ class PlayOff:
 
     def _spec(self, number: int, params: Mapping[str, Value], round_: int) -> TrialSpec:
         return TrialSpec(
-            number=FIRST_NUMBER - number,
+            number=TrainingKey("finalist", number).number,
             params=dict(params),
             # Apart from the seeds of the search, whose last term is smaller.
             seed=(self.seed * 1_000_003 + number * 7_919 + (round_ + 1) * 15_485_863) % 2**63,

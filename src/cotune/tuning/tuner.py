@@ -10,7 +10,6 @@ from cotune.data.pictures import draw_samples
 from cotune.engine.secondary_objectives import measure_cost
 from cotune.exceptions import CotuneError, NoUsableTrialError, StorageError
 from cotune.records import (
-    FINAL_NUMBER,
     Finalist,
     FinalResult,
     RunState,
@@ -27,7 +26,7 @@ from cotune.tuning.choice import Choice, held_out_counts
 from cotune.tuning.context import RunContext
 from cotune.tuning.engine_runner import Companies, EngineRunner, TrialPolicy
 from cotune.tuning.ensembles import save_candidates, save_members, train_members
-from cotune.tuning.final_model import DEFAULT_NUMBER, beside, final_spec
+from cotune.tuning.final_model import beside, final_spec
 from cotune.tuning.final_test import score_final_model
 from cotune.tuning.finalists import judge_finalists
 from cotune.tuning.full_training import FullTraining, Training
@@ -38,6 +37,7 @@ from cotune.tuning.recorder import Recorder
 from cotune.tuning.search import Search
 from cotune.tuning.stop_rules import StopRules
 from cotune.tuning.time_budget import Budget
+from cotune.tuning.training_key import Role, TrainingKey
 
 _CANDIDATES = 3  # trials whose weights are kept, for each network of an ensemble
 
@@ -252,18 +252,19 @@ class Tuner:
     ) -> list[Training] | None:
         """Train a trial's configuration on all rows, and the default's to compare it with."""
         context = self._context
-        specs = [self._final_spec(trial, FINAL_NUMBER)]
+        specs = [self._final_spec(trial, "final")]
         compared = self._lineup.default if context.dataset.n_test else None
         if with_default and compared is not None and trial.number != compared in trials:
-            specs.append(self._final_spec(trials[compared], DEFAULT_NUMBER))
+            specs.append(self._final_spec(trials[compared], "default"))
         context.observer.final_started(trial, specs[0])
         deadline = context.clock.deadline - self._budget.test_seconds(trial) * len(specs)
         return self._trainer.run(
             specs, context.observer.final_reported, deadline, self._final_weights
         )
 
-    def _final_spec(self, trial: TrialResult, number: int) -> TrialSpec:
-        return final_spec(self._budget.params(trial), number, self._context.options.seed)
+    def _final_spec(self, trial: TrialResult, role: Role) -> TrialSpec:
+        key = TrainingKey(role)
+        return final_spec(self._budget.params(trial), key, self._context.options.seed)
 
     def _test(
         self,
