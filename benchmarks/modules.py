@@ -25,7 +25,7 @@ from cotune.engine.lane import Lane, start
 from cotune.engine.networks import OWN, OwnNetwork
 from cotune.records import TrialSpec
 from cotune.space.hyperparameters import defaults
-from cotune.workers.launch import ENVIRONMENT
+from cotune.workers.process import ENVIRONMENT
 
 _CLASSES = 10
 _ROUNDS = 7

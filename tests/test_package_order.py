@@ -25,7 +25,7 @@ ORDER = (
 OPTUNA_IS_FOR = ("space", "study", "report", "workers.objective", "engine.networks.custom.space")
 MOST_LINES = 450
 MOST_PARAMETERS = 8
-MIRRORS_OPTIONS = ("cli", "api", "estimator", "tuning.settings")
+MIRRORS_OPTIONS = ("cli", "api", "estimator", "tuning.settings", "tuning.objective_settings")
 
 
 def modules() -> dict[str, Path]:

@@ -16,7 +16,8 @@ from cotune.result import RunResult
 from cotune.runs.directory import RunDirectory
 from cotune.runs.paths import check_free, default_path
 from cotune.space.space import Space
-from cotune.study.study import SAMPLERS, PrunerLike, SamplerLike
+from cotune.study.pruners import PrunerLike
+from cotune.study.samplers import SAMPLERS, SamplerLike
 from cotune.tuning.compare import (
     DEFAULT_TIMEOUT as COMPARE_TIMEOUT,
 )
@@ -26,12 +27,13 @@ from cotune.tuning.compare import (
     search_all,
 )
 from cotune.tuning.comparison import Comparison
-from cotune.tuning.objective import REPEATS
+from cotune.tuning.objective_settings import read_options
 from cotune.tuning.observer import Observer
-from cotune.tuning.optimize import read_options, run_objective
+from cotune.tuning.optimize import run_objective
+from cotune.tuning.repeats import REPEATS
 from cotune.tuning.resume import resume_run
 from cotune.tuning.resumption import Resumption
-from cotune.tuning.run import carry_out, workers_for
+from cotune.tuning.run import Session, carry_out, workers_for
 from cotune.tuning.settings import read_settings
 from cotune.workers.objective.given import ObjectiveLike
 
@@ -177,9 +179,7 @@ def run(
             dataset,
             pool,
             lambda: RunDirectory.create(out or default_path(dataset.name)),
-            observer or Observer(),
-            began,
-            report=build_report if report else None,
+            Session(observer or Observer(), build_report if report else None, began),
         )
     return RunResult(directory, settings.options.own)
 
@@ -376,7 +376,7 @@ def compare(
         space=space,
         model=model,
         pruner=pruner,
-        metric=str(named(metric, tuple(DIRECTIONS), "metric")),
+        metric=str(named(metric, DIRECTIONS, "metric")),
         n_trials=n_trials,
         timeout=COMPARE_TIMEOUT if timeout is None and n_trials is None else timeout,
         workers=workers,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, TypeVar
 
 from cotune.exceptions import UsageError
@@ -18,11 +18,11 @@ DEFAULT_TIMEOUT: Final = 300.0
 T = TypeVar("T")
 
 
-def named(value: str | T, names: tuple[str, ...], what: str) -> str | T:
+def named(value: str | T, names: Collection[str], what: str) -> str | T:
     """The value, if it is one of the names or an object."""
     if not isinstance(value, str) or value in names:
         return value
-    near = difflib.get_close_matches(value.lower(), names, n=1, cutoff=0.7)  # gpu is not cpu
+    near = difflib.get_close_matches(value.lower(), list(names), n=1, cutoff=0.7)  # gpu is not cpu
     hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(names)}"
     raise UsageError(f"{what}: {shown(value)} is unknown; {hint}")
 
@@ -81,7 +81,7 @@ def read_metrics(text: str) -> tuple[str, tuple[str, ...]]:
     if not isinstance(text, str):
         raise UsageError(f"metric: {shown(text)} is not a name")
     metric, *costs = (name.strip() for name in text.split(","))
-    named(metric, tuple(DIRECTIONS), "metric")
+    named(metric, DIRECTIONS, "metric")
     for name in costs:
         named(name, COSTS, "metric")
         if costs.count(name) > 1:
@@ -89,7 +89,7 @@ def read_metrics(text: str) -> tuple[str, tuple[str, ...]]:
     return metric, tuple(costs)
 
 
-def read_samplers(samplers: str | Iterable[str], names: tuple[str, ...]) -> tuple[str, ...]:
+def read_samplers(samplers: str | Iterable[str], names: Collection[str]) -> tuple[str, ...]:
     """Several samplers: their names, or one text with commas between them.
 
     Args:

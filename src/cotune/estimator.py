@@ -39,7 +39,8 @@ from cotune.inference.scores import compute_logits
 from cotune.records import Value
 from cotune.result import RunResult, load_ensemble
 from cotune.study.journal import study_in_memory
-from cotune.study.study import PrunerLike, SamplerLike
+from cotune.study.pruners import PrunerLike
+from cotune.study.samplers import SamplerLike
 
 _AXES: Final = 2  # of an array in which cells may be missing
 _ROWS: Final = 2048  # of a sparse array that are dense at a time

@@ -1,4 +1,4 @@
-"""Scores of classifiers, each defined here once.
+"""Metrics of classifiers: the one list of them, each defined once.
 
 The engine scores several lanes at once from their confusion matrices; :func:`scores_of` scores one
 model, wherever its logits come from.
@@ -6,12 +6,53 @@ model, wherever its logits come from.
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cotune.records import Direction
+
+if TYPE_CHECKING:  # PyTorch takes seconds to import, and names need none of it
+    from torch import Tensor
 
 CHANCE = 0.5
 """The AUC of a model that ranks rows at random."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of a classifier.
+
+    Attributes:
+        name: What users call it.
+        direction: Which way is better.
+        label: What reports call it on the validation part.
+        of_confusion: Computes it, ``float64 [lanes]``, from counts ``[lanes, true, predicted]``;
+            None where these do not tell it.
+    """
+
+    name: str
+    direction: Direction
+    label: str
+    of_confusion: Callable[[Tensor], Tensor] | None = None
+
+    @property
+    def sign(self) -> float:
+        """1 where larger is better, else -1."""
+        return 1.0 if self.direction == "maximize" else -1.0
+
+    def better(self, one: float, other: float) -> bool:
+        """Return whether one score is better than another."""
+        return self.sign * (one - other) > 0.0
+
+
+def accuracy(confusion: Tensor) -> Tensor:
+    """Return the share of the rows that are classified right, ``float64 [lanes]``.
+
+    Args:
+        confusion: Counts, ``[lanes, true, predicted]``.
+    """
+    return confusion.diagonal(dim1=1, dim2=2).sum(1).double() / confusion.sum((1, 2))
 
 
 def balanced_accuracy(confusion: Tensor) -> Tensor:
@@ -49,6 +90,8 @@ def macro_auc(probabilities: Tensor, labels: Tensor) -> Tensor:
         probabilities: ``[rows, lanes, classes]``.
         labels: ``[rows]``.
     """
+    import torch
+
     n_classes = probabilities.shape[2]
     areas = []
     for c in (1,) if n_classes == 2 else range(n_classes):
@@ -71,8 +114,39 @@ def confusion_matrix(predicted: Tensor, labels: Tensor, n_classes: int) -> Tenso
     Args:
         predicted, labels: ``[rows]`` class indices.
     """
+    import torch
+
     cells = torch.bincount(labels * n_classes + predicted, minlength=n_classes**2)
     return cells.view(n_classes, n_classes)
+
+
+METRICS: Final[dict[str, Metric]] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", "maximize", "validation accuracy", accuracy),
+        Metric("balanced-accuracy", "maximize", "validation balanced accuracy", balanced_accuracy),
+        Metric("f1", "maximize", "validation F1", macro_f1),
+        Metric("auc", "maximize", "validation AUC"),
+        Metric("loss", "minimize", "validation loss"),
+    )
+}
+"""The metrics there are; a further one that a confusion matrix tells is a line here.
+
+F1 and AUC are means over the classes, and balanced accuracy is the mean of their recalls.
+"""
+
+
+def scores_of_confusion(confusion: Tensor) -> dict[str, Tensor]:
+    """Return all scores that confusion matrices tell, ``float64 [lanes]`` by name.
+
+    Args:
+        confusion: Counts, ``[lanes, true, predicted]``.
+    """
+    return {
+        name: metric.of_confusion(confusion)
+        for name, metric in METRICS.items()
+        if metric.of_confusion is not None
+    }
 
 
 def scores_of(logits: Tensor, labels: Tensor) -> dict[str, float]:
@@ -83,17 +157,17 @@ def scores_of(logits: Tensor, labels: Tensor) -> dict[str, float]:
         labels: ``[rows]`` class indices.
 
     Returns:
-        By :data:`cotune.records.DIRECTIONS`; without ``auc`` where all rows are of one class, as
+        By :data:`METRICS`; without ``auc`` where all rows are of one class, as
         there is then nothing to tell apart.
     """
+    import torch.nn.functional as F
+
     logits = logits.double()
     probabilities = logits.softmax(-1)
     predicted = probabilities.argmax(1)
     confusion = confusion_matrix(predicted, labels, logits.shape[1])[None]
     scores = {
-        "accuracy": (predicted == labels).double().mean(),
-        "balanced-accuracy": balanced_accuracy(confusion),
-        "f1": macro_f1(confusion),
+        **scores_of_confusion(confusion),
         "auc": macro_auc(probabilities[:, None], labels),
         "loss": F.cross_entropy(logits, labels),
     }

@@ -21,6 +21,7 @@ from sklearn.datasets import load_wine
 import cotune
 from cotune.cli.main import main
 from cotune.exceptions import StorageError, UsageError
+from cotune.records import TrialResult
 from cotune.runs.directory import RunDirectory
 from cotune.space.yaml import space_from_dict
 from cotune.study.journal import Journal, load_study
@@ -394,7 +395,7 @@ class TestJournal:
                     study = Study(run.journal_path, space, identity=identity)
                     study.reopen()
                     (one,) = study.ask()
-                    study.tell(one.number, "complete", 0.5)
+                    study.tell(TrialResult(one.number, "complete", 0.5, 1, {}, 1.0))
                     known = len(load_study(run.journal_path).trials)
                     assert known == one.number + 1
             finally:

@@ -33,7 +33,7 @@ def test_weights_differ_a_little_and_stay_float32(family):
     # Networks half trained, whose scores still jump.
     assert scores["bfloat16"] == pytest.approx(scores["float32"], abs=0.2)
     for exact, rounded in zip(*weights.values(), strict=True):
-        assert 1e-4 < distance(exact, rounded) < 0.5
+        assert 1e-4 < distance(exact, rounded) < 0.7
 
 
 @pytest.mark.parametrize("family", [spec, cnn])

@@ -17,7 +17,7 @@ from cotune.space.hyperparameters import KNOWN, MAX_LAYERS, NAMES, defaults, fam
 from cotune.space.presets import load_space
 from cotune.space.space import Space, contains, describe, nearest
 from cotune.space.yaml import space_from_dict
-from cotune.study.study import SAMPLERS, make_sampler
+from cotune.study.samplers import SAMPLERS, make_sampler
 
 CONDITIONAL = {
     "lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True},

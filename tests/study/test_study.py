@@ -13,15 +13,22 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from cotune.exceptions import StorageError
+from cotune.records import State, TrialResult
 from cotune.space.presets import load_space
 from cotune.space.yaml import space_from_dict
 from cotune.study.journal import Journal, load_study, open_storage
-from cotune.study.study import PRUNERS, SAMPLERS, Study, make_pruner, make_sampler
+from cotune.study.pruners import PRUNERS, make_pruner
+from cotune.study.samplers import SAMPLERS, make_sampler
+from cotune.study.study import Study
 
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
     return tmp_path / "study.journal"
+
+
+def ended(number: int, state: State, value: float | None, reason: str = "") -> TrialResult:
+    return TrialResult(number, state, value, 1, {}, 1.0, reason)
 
 
 def reopen(journal: Path) -> optuna.Study:
@@ -43,7 +50,7 @@ def test_every_sampler_draws_from_the_space(journal: Path, sampler: str) -> None
         assert space.check(searched) == searched
         assert ("momentum" in spec.params) == (spec.params["optimizer"] == "sgd")
         study.report({spec.number: (1, i / 13)})
-        study.tell(spec.number, "complete", i / 13)
+        study.tell(ended(spec.number, "complete", i / 13))
     trials = reopen(journal).trials
     assert [trial.value for trial in trials] == [i / 13 for i in range(13)]
 
@@ -52,10 +59,10 @@ def test_a_trial_is_told_as_it_ended(journal: Path) -> None:
     study = Study(journal, load_space("mlp"))
     specs = study.ask(3)
     study.report({specs[0].number: (1, 0.5)})
-    study.tell(specs[0].number, "complete", 0.5)
+    study.tell(ended(specs[0].number, "complete", 0.5))
     study.report({specs[1].number: (1, 0.25)})
-    study.tell(specs[1].number, "pruned", 0.25, "time was up")
-    study.tell(specs[2].number, "failed", None, "it diverged")
+    study.tell(ended(specs[1].number, "pruned", 0.25, "time was up"))
+    study.tell(ended(specs[2].number, "failed", None, "it diverged"))
     complete, pruned, failed = reopen(journal).trials
     assert (complete.state.name, complete.value) == ("COMPLETE", 0.5)
     assert (pruned.state.name, pruned.value) == ("PRUNED", 0.25)
@@ -113,7 +120,7 @@ def test_a_grid_is_exhausted_without_repeating_itself(journal: Path) -> None:
     while not study.exhausted:
         spec = study.ask()[0]
         seen.append(json.dumps(study.params(spec.number), sort_keys=True))
-        study.tell(spec.number, "complete", 0.5)
+        study.tell(ended(spec.number, "complete", 0.5))
         assert len(seen) <= 100
     # adam x 2 depths, and sgd x 2 depths x each value of its momentum.
     momenta = len(space.searched["momentum"].distribution.choices)  # type: ignore[attr-defined]
@@ -127,7 +134,7 @@ def test_every_pruner_stops_a_hopeless_trial(journal: Path, pruner: str) -> None
         spec = study.ask()[0]
         for epoch in range(1, 51):
             study.report({spec.number: (epoch, value + epoch / 1000)})
-        study.tell(spec.number, "complete", value)
+        study.tell(ended(spec.number, "complete", value))
     stopped = []
     for _ in range(6):  # a hyperband bracket may let some of them go on longer than others
         spec = study.ask()[0]
@@ -140,14 +147,14 @@ def test_no_pruner_stops_nothing(journal: Path) -> None:
     for value in (0.9, 0.9, 0.9, 0.9, 0.9, 0.1):
         spec = study.ask()[0]
         assert not study.report({spec.number: (1, value)})
-        study.tell(spec.number, "complete", value)
+        study.tell(ended(spec.number, "complete", value))
 
 
 def test_names_that_are_not_there() -> None:
     with pytest.raises(ValueError, match="anneal"):
         make_sampler("anneal", 0, 0)
     with pytest.raises(ValueError, match="axe"):
-        make_pruner("axe")
+        make_pruner("axe", True)
 
 
 def test_optuna_objects_are_taken_as_they_are(journal: Path) -> None:
@@ -176,7 +183,7 @@ def test_records_are_on_file_before_the_study_is_closed(journal: Path) -> None:
 def test_optunas_own_command_reads_the_study(journal: Path) -> None:
     study = Study(journal, load_space("mlp"))
     spec = study.ask()[0]
-    study.tell(spec.number, "complete", 0.75)
+    study.tell(ended(spec.number, "complete", 0.75))
     optuna_command = Path(sys.executable).with_name("optuna")
     done = subprocess.run(
         [optuna_command, "trials", "--study-name=cotune", f"--storage={journal}", "--format=json"],

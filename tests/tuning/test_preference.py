@@ -9,7 +9,7 @@ from torch import nn
 
 import cotune
 from cotune.records import Finalist
-from cotune.tuning.finalists import prefer_learned
+from cotune.tuning.play_off import prefer_learned
 from cotune.tuning.preference import Measured, learned_first
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -10,12 +11,18 @@ from pathlib import Path
 import pytest
 
 from cotune.data import load, prepare
-from cotune.records import TrialResult, TrialSpec, Value
+from cotune.records import DIRECTIONS, TrialResult, TrialSpec, Value
 from cotune.runs.directory import RunDirectory
 from cotune.space.yaml import space_from_dict
 from cotune.study.study import Study
+from cotune.tuning.clock import Clock
+from cotune.tuning.engine_runner import EngineRunner, TrialPolicy
+from cotune.tuning.ledger import Ledger
+from cotune.tuning.lineup import Lineup
 from cotune.tuning.observer import Observer
+from cotune.tuning.recorder import Recorder
 from cotune.tuning.search import Search
+from cotune.tuning.stop_rules import StopRules
 from cotune.workers.in_process import InProcessExecutor
 
 SMALL = {
@@ -36,8 +43,7 @@ class Build:
         self.pruner = "none"
         self.lanes = 2
         self.n_trials: int | None = None
-        self.deadline: float | None = None
-        self.kept: set[int] = set()
+        self.deadline = math.inf
         self.reserve: Callable[[Sequence[TrialResult]], float] = lambda ranked: 0.0
         self.most_epochs: Callable[[float], int | None] = lambda seconds: None
         self.stopped: Callable[[], bool] = lambda: False
@@ -53,20 +59,27 @@ class Build:
         )
         self.study.enqueue(self.enqueued)
         self.executor = InProcessExecutor(training, 0, "cpu", self.lanes)
-        return Search(
+        self.ledger = Ledger(DIRECTIONS[self.metric])
+        runner = EngineRunner(
             self.study,
             self.executor,
-            self.run,
-            self.metric,
-            observer or Observer(),
+            self.ledger,
+            Lineup(tuple(self.enqueued)),
+            TrialPolicy(self.metric, self.most_epochs),
+        )
+        return Search(
+            runner,
+            self.ledger,
+            Recorder(
+                self.study,
+                self.run,
+                observer or Observer(),
+                lambda report, value: self.run.tables.append_report(report),
+            ),
+            StopRules(self.n_trials),
+            Clock(0.0, self.deadline, lambda: self.stopped()),
+            lambda: self.reserve(self.ledger.rank([*self.ledger.finished, *runner.so_far()])),
             self._tick,
-            len(self.enqueued),
-            self.n_trials,
-            self.deadline,
-            self.kept,
-            self.reserve,
-            self.most_epochs,
-            self.stopped,
         )
 
     def _tick(self) -> None:
@@ -88,21 +101,21 @@ def test_it_runs_the_trials_asked_for(build: Build) -> None:
     build.n_trials = 5
     search = build()
     search.go()
-    assert [trial.state for trial in search.finished] == ["complete"] * 5
-    assert sorted(trial.number for trial in search.finished) == [0, 1, 2, 3, 4]
-    assert all(trial.epochs == 3 for trial in search.finished)
-    assert search.running == 0
+    assert [trial.state for trial in build.ledger.finished] == ["complete"] * 5
+    assert sorted(trial.number for trial in build.ledger.finished) == [0, 1, 2, 3, 4]
+    assert all(trial.epochs == 3 for trial in build.ledger.finished)
+    assert not build.ledger.running
     rows = build.rows()
-    assert [int(row["number"]) for row in rows] == [t.number for t in search.finished]
-    assert [float(row["value"]) for row in rows] == [t.value for t in search.finished]
-    assert [row["width"] for row in rows] == [str(t.params["width"]) for t in search.finished]
+    assert [int(row["number"]) for row in rows] == [t.number for t in build.ledger.finished]
+    assert [float(row["value"]) for row in rows] == [t.value for t in build.ledger.finished]
+    assert [row["width"] for row in rows] == [str(t.params["width"]) for t in build.ledger.finished]
     curves = build.run.tables.curves()
     assert {number: len(reports) for number, reports in curves.items()} == dict.fromkeys(
         range(5), 3
     )
-    for trial in search.finished:
+    for trial in build.ledger.finished:
         assert curves[trial.number][-1].scores["accuracy"] == trial.value
-        assert search.accuracies[trial.number] == trial.value
+        assert build.ledger.accuracies[trial.number] == trial.value
 
 
 def test_all_places_are_busy(build: Build) -> None:
@@ -110,7 +123,7 @@ def test_all_places_are_busy(build: Build) -> None:
         most = 0
 
         def trial_reported(self, report: object, value: float) -> None:
-            self.most = max(self.most, search.running)
+            self.most = max(self.most, len(build.ledger.running))
 
     build.n_trials, build.lanes = 6, 3
     observer = Most()
@@ -123,7 +136,7 @@ def test_the_best_comes_first_by_the_metrics_direction(build: Build) -> None:
     build.n_trials, build.metric = 4, "loss"
     search = build()
     search.go()
-    losses = [trial.value for trial in search.ranked()]
+    losses = [trial.value for trial in build.ledger.ranked()]
     assert losses == sorted(losses)  # type: ignore[type-var]
     assert all(value is not None and value > 0 for value in losses)
 
@@ -132,10 +145,10 @@ def test_a_pruned_trial_is_never_ranked_before_a_complete_one(build: Build) -> N
     build.n_trials, build.pruner = 12, "median"
     search = build()
     search.go()
-    states = {trial.state for trial in search.finished}
+    states = {trial.state for trial in build.ledger.finished}
     assert states == {"complete", "pruned"}
-    assert all(trial.state == "complete" for trial in search.ranked())
-    pruned = [trial for trial in search.finished if trial.state == "pruned"]
+    assert all(trial.state == "complete" for trial in build.ledger.ranked())
+    pruned = [trial for trial in build.ledger.finished if trial.state == "pruned"]
     assert all(trial.epochs < 3 and trial.reason == "pruned" for trial in pruned)
 
 
@@ -146,7 +159,7 @@ def test_the_deadline_leaves_time_for_the_final_model(build: Build) -> None:
     search.go()
     left = build.deadline - time.monotonic()
     assert 3.0 < left <= 4.0
-    assert search.ranked()
+    assert build.ledger.ranked()
 
 
 def test_what_is_in_training_at_the_deadline_is_cut_short(build: Build) -> None:
@@ -154,10 +167,12 @@ def test_what_is_in_training_at_the_deadline_is_cut_short(build: Build) -> None:
     build.deadline = time.monotonic() + 2.0
     search = build()
     search.go()
-    assert [trial.state for trial in search.finished] == ["pruned", "pruned"]
-    assert all("time was up after epoch" in trial.reason for trial in search.finished)
+    assert [trial.state for trial in build.ledger.finished] == ["pruned", "pruned"]
+    assert all("time was up after epoch" in trial.reason for trial in build.ledger.finished)
     # With nothing complete, the best of those cut short is what there is.
-    assert search.ranked()[0].value == max(trial.value or 0 for trial in search.finished)
+    assert build.ledger.ranked()[0].value == max(
+        trial.value or 0 for trial in build.ledger.finished
+    )
     assert build.executor._engine.waiting == 0
 
 
@@ -172,9 +187,9 @@ def test_a_stop_ends_it_at_once(build: Build) -> None:
     build.stopped = lambda: observer.ended >= 2
     search = build(observer)
     search.go()
-    complete = [trial for trial in search.finished if trial.state == "complete"]
+    complete = [trial for trial in build.ledger.finished if trial.state == "complete"]
     assert len(complete) == 2
-    assert all(t.reason.startswith("stopped by the user") for t in search.finished[2:])
+    assert all(t.reason.startswith("stopped by the user") for t in build.ledger.finished[2:])
     assert build.rows()[0]["state"] == "complete"
 
 
@@ -187,10 +202,10 @@ def test_a_failed_trial_frees_its_place_and_is_never_best(build: Build) -> None:
     build.n_trials = 3
     search = build()
     search.go()
-    by_number = {trial.number: trial for trial in search.finished}
+    by_number = {trial.number: trial for trial in build.ledger.finished}
     assert [by_number[i].state for i in range(3)] == ["failed", "failed", "complete"]
     assert by_number[0].reason.startswith("epoch 1: ")
-    assert [trial.number for trial in search.ranked()] == [2]
+    assert [trial.number for trial in build.ledger.ranked()] == [2]
 
 
 def test_a_finished_row_never_changes(build: Build) -> None:
@@ -214,7 +229,7 @@ def test_the_samplers_trials_wait_for_those_that_were_enqueued(build: Build) -> 
 
     class Watch(Observer):
         def trial_started(self, spec: TrialSpec) -> None:
-            started.append((spec.number, sorted(search._running)))
+            started.append((spec.number, sorted(build.ledger.running)))
 
     build.lanes = 8
     build.enqueued = [{"width": 8}, {"width": 16}, {"width": 24}]
@@ -231,14 +246,14 @@ def test_a_trial_ends_where_the_time_allows_no_more_epochs(build: Build) -> None
     build.n_trials = 2
     search = build()
     search.go()
-    assert [(trial.state, trial.epochs) for trial in search.finished] == [("complete", 2)] * 2
+    assert [(trial.state, trial.epochs) for trial in build.ledger.finished] == [("complete", 2)] * 2
 
 
 def test_of_equal_values_the_smaller_loss_ranks_first(build: Build) -> None:
-    search = build()
-    search.finished = [
+    build()
+    build.ledger.finished = [
         TrialResult(number, "complete", value, 3, {}, 1.0)
         for number, value in enumerate([0.9, 1.0, 1.0, 1.0])
     ]
-    search.losses = {0: 0.1, 1: 0.5, 2: 0.3, 3: 0.4}
-    assert [trial.number for trial in search.ranked()] == [2, 3, 1, 0]
+    build.ledger.losses = {0: 0.1, 1: 0.5, 2: 0.3, 3: 0.4}
+    assert [trial.number for trial in build.ledger.ranked()] == [2, 3, 1, 0]

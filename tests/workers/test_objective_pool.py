@@ -23,7 +23,7 @@ import cotune
 from cotune.cli.main import main
 from cotune.exceptions import ModelFileError, NoUsableTrialError, UsageError
 from cotune.runs.summary import TrialCounts
-from cotune.tuning.objective import plan_repeats
+from cotune.tuning.repeats import plan_repeats
 from cotune.workers.objective.pool import Call, Event, ObjectiveProcesses
 from cotune.workers.objective.source import Source
 from tests.support.processes import lives, workers_of

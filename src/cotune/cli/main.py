@@ -386,7 +386,8 @@ def optimize(
     from cotune.report import build_report
     from cotune.report.terminal.objective import make_objective_observer
     from cotune.report.terminal.summary import print_run
-    from cotune.tuning.optimize import read_options, run_objective
+    from cotune.tuning.objective_settings import read_options
+    from cotune.tuning.optimize import run_objective
 
     checked = read_options(**options, arguments=arguments or ())
     observer = make_objective_observer(quiet)
@@ -440,7 +441,7 @@ def compare(data: str, samplers: str, quiet: bool, **options: Any) -> None:
     """
     from cotune.arguments import read_samplers
     from cotune.space.given import read_space
-    from cotune.study.study import SAMPLERS
+    from cotune.study.samplers import SAMPLERS
 
     names = read_samplers(samplers, SAMPLERS)
     _check_names(data, sampler=names[0], precision="float32", **{**options, "seed": 0})
@@ -504,7 +505,8 @@ def _check_names(
     from cotune.data.reading import check_path
     from cotune.engine.device import DEVICES, PRECISIONS
     from cotune.runs.paths import check_free
-    from cotune.study.study import PRUNERS, SAMPLERS
+    from cotune.study.pruners import PRUNERS
+    from cotune.study.samplers import SAMPLERS
 
     named(sampler, SAMPLERS, "sampler")
     named(pruner, PRUNERS, "pruner")

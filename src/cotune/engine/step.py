@@ -20,7 +20,7 @@ from cotune.engine.cuda_graph import CapturedStep
 from cotune.engine.lane import AVERAGE_EVERY, CohortKey, Lane
 from cotune.engine.losses import balance
 from cotune.engine.networks import OwnNetwork
-from cotune.metrics import balanced_accuracy, macro_auc, macro_f1
+from cotune.metrics import macro_auc, scores_of_confusion
 
 _TRIED_ROWS: Final = 4  # by which a user's networks are tried when they are made
 
@@ -240,8 +240,7 @@ def evaluate(cohort: Cohort, data: DeviceData, auc: bool = False) -> dict[str, T
         auc: Compute it too: it sorts the rows by the probability of every class.
 
     Returns:
-        ``loss``, ``accuracy``, ``f1`` (macro), ``balanced-accuracy`` and perhaps ``auc``,
-        ``[lanes]`` each.
+        All of :data:`cotune.metrics.METRICS`, but perhaps ``auc``; ``[lanes]`` each.
     """
     held_out = data.held_out_rows(cohort.lanes[0].key)
     lanes, n_classes = len(cohort.lanes), data.n_classes
@@ -259,12 +258,7 @@ def evaluate(cohort: Cohort, data: DeviceData, auc: bool = False) -> dict[str, T
             # In 64 bits, or those next to 1 would be ties.
             probabilities.append(logits.double().softmax(-1))
     confusion = confusion.view(lanes, n_classes, n_classes)  # [lane, true, predicted]
-    scores = {
-        "loss": loss_sum / len(held_out),
-        "accuracy": confusion.diagonal(dim1=1, dim2=2).sum(1).double() / len(held_out),
-        "f1": macro_f1(confusion),
-        "balanced-accuracy": balanced_accuracy(confusion),
-    }
+    scores = {"loss": loss_sum / len(held_out), **scores_of_confusion(confusion)}
     if auc:
         scores["auc"] = macro_auc(torch.cat(probabilities), data.labels[held_out])
     return scores

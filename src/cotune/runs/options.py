@@ -19,7 +19,9 @@ from cotune.engine.networks.custom.space import OwnSpace
 from cotune.records import Value
 from cotune.runs.provenance import command_line, shown_name
 from cotune.space.space import Space
-from cotune.study.study import OPTUNA_VERSION, PrunerLike, SamplerLike
+from cotune.study.pruners import PrunerLike
+from cotune.study.samplers import SamplerLike
+from cotune.study.study import OPTUNA_VERSION
 from cotune.version import VERSION
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cotune.study.rung_pruner import RungPruner
 
-class Halving:
-    """Which trials to stop: at each rung all but the best 1/``reduction`` seen there so far.
+
+class Halving(RungPruner):
+    """Successive halving: at each rung, all but the best 1/``reduction`` seen so far are stopped.
 
     Asynchronous successive halving (Li et al. 2020, algorithm 2). Values that come together are
     entered before any of them is judged, so that lanes trained together do not depend on the order
@@ -28,11 +30,6 @@ class Halving:
         self._rungs: dict[int, list[float]] = {}
 
     def judge(self, values: Mapping[int, tuple[int, float]]) -> set[int]:
-        """The trials to stop.
-
-        Args:
-            values: Epoch, from 1, and value by trial number.
-        """
         at_rungs = {
             number: (epoch, self._sign * value)
             for number, (epoch, value) in values.items()

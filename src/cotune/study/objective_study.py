@@ -14,18 +14,12 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import BaseTrial, FixedTrial, TrialState
 
-from cotune.records import Direction, State
-from cotune.study.halving import Halving
+from cotune.records import Direction, TrialResult
 from cotune.study.journal import STUDY_NAME, Journal, open_storage
+from cotune.study.pruners import PrunerLike, make_pruner
 from cotune.study.remote_storage import READS, WRITES, waiting_trial
-from cotune.study.study import (
-    STATES,
-    PrunerLike,
-    SamplerLike,
-    in_optuna,
-    make_pruner,
-    make_sampler,
-)
+from cotune.study.samplers import SamplerLike, make_sampler
+from cotune.study.study import STATES, in_optuna
 
 _METHODS: Final = (
     "suggest_float",
@@ -87,11 +81,7 @@ class ObjectiveStudy:
         self._running: dict[int, _Running] = {}
         self._fixed: dict[tuple[int, int], FixedTrial] = {}
         self._maximize = direction == "maximize"
-        self._halving: Halving | None = None
-        if pruner == "asha":
-            self._halving = Halving(self._maximize)
-        elif pruner == "top-k":
-            self._halving = Halving(self._maximize, reduction=10, rung=3)
+        self._rungs, optuna_pruner = make_pruner(pruner, self._maximize)
         with self._timed():
             self._journal = Journal(journal_path)
             self._study = optuna.create_study(
@@ -99,7 +89,7 @@ class ObjectiveStudy:
                 storage=open_storage(self._journal),
                 direction=direction,
                 sampler=None if isinstance(sampler, str) else sampler,
-                pruner=make_pruner(pruner) if isinstance(pruner, str) else pruner,
+                pruner=optuna_pruner,
                 load_if_exists=True,
             )
             for frozen in self._study.get_trials(deepcopy=False):
@@ -183,7 +173,7 @@ class ObjectiveStudy:
             running = None if repeat else self._running[number]
             if running is not None and name == "report":
                 return self._report(number, running, *arguments)
-            if running is not None and name == "should_prune" and self._halving is not None:
+            if running is not None and name == "should_prune" and self._rungs is not None:
                 return running.is_weak
             trial: BaseTrial = running.trial if running else self._fixed[number, repeat]
             with self._sampling(running.sampler if running else None):
@@ -210,11 +200,11 @@ class ObjectiveStudy:
         return True
 
     def _judge(self, number: int, count: int, value: float) -> bool:
-        if self._halving is None:
+        if self._rungs is None:
             return False
         if math.isnan(value):
             value = -math.inf if self._maximize else math.inf
-        return bool(self._halving.judge({number: (count, value)}))
+        return bool(self._rungs.judge({number: (count, value)}))
 
     def _judge_again(self, number: int, steps: Mapping[int, float]) -> None:
         for count, value in enumerate(steps.values(), start=1):
@@ -236,15 +226,15 @@ class ObjectiveStudy:
             if trial.state != TrialState.WAITING
         }
 
-    def tell(self, number: int, state: State, value: float | None, reason: str = "") -> None:
+    def tell(self, trial: TrialResult) -> None:
         """End a running trial."""
-        running = self._running.pop(number)
+        running = self._running.pop(trial.number)
         with self._timed(), self._sampling(running.sampler):
-            if reason:
-                running.trial.set_user_attr("reason", reason)
+            if trial.reason:
+                running.trial.set_user_attr("reason", trial.reason)
             # Optuna takes a pruned trial's value from its last report.
-            values = value if state == "complete" else None
-            self._study.tell(running.trial, values, state=STATES[state])
+            value = trial.value if trial.state == "complete" else None
+            self._study.tell(running.trial, value, state=STATES[trial.state])
 
     def cut(self, reason: str) -> Exception:
         """What ends a trial when it is raised in the objective."""

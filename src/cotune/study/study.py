@@ -3,49 +3,26 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import (
-    BasePruner,
-    HyperbandPruner,
-    MedianPruner,
-    NopPruner,
-)
-from optuna.samplers import (
-    BaseSampler,
-    BruteForceSampler,
-    GPSampler,
-    PartialFixedSampler,
-    QMCSampler,
-    RandomSampler,
-    TPESampler,
-)
+from optuna.samplers import BruteForceSampler, PartialFixedSampler
 from optuna.trial import TrialState
 
 from cotune.exceptions import StorageError, UsageError
-from cotune.records import DIRECTIONS, State, TrialSpec, Value
+from cotune.records import DIRECTIONS, State, TrialResult, TrialSpec, Value
 from cotune.space.hyperparameters import is_averaged
 from cotune.space.quiet_optuna import quiet_optuna
 from cotune.space.space import Space
-from cotune.study.halving import Halving
 from cotune.study.journal import STUDY_NAME, Journal, open_storage
+from cotune.study.pruners import PrunerLike, make_pruner
+from cotune.study.samplers import SamplerLike, make_sampler
 from cotune.text import shown_value
-
-SAMPLERS: Final = ("tpe", "random", "grid", "qmc", "gp")
-PRUNERS: Final = ("asha", "top-k", "median", "hyperband", "none")
-SamplerLike = str | BaseSampler
-"""A name in :data:`SAMPLERS`, or an Optuna sampler."""
-
-PrunerLike = str | BasePruner
-"""A name in :data:`PRUNERS`, or an Optuna pruner."""
 
 OPTUNA_VERSION: Final = optuna.__version__
 
@@ -105,13 +82,7 @@ class Study:
         self._space = space
         self._running: dict[int, optuna.Trial] = {}
         self._enqueued: deque[dict[str, Value]] = deque()
-        # Optuna's own asks one trial at a time, and lets pass whichever it asks first.
-        maximize = DIRECTIONS[metric] == "maximize"
-        self._halving: Halving | None = None
-        if pruner == "asha":
-            self._halving = Halving(maximize)
-        elif pruner == "top-k":
-            self._halving = Halving(maximize, reduction=10, rung=3)
+        self._rungs, optuna_pruner = make_pruner(pruner, DIRECTIONS[metric] == "maximize")
         directions = [DIRECTIONS[metric]]
         directions += ["minimize" for _ in costs]
         with self._timed():
@@ -121,7 +92,7 @@ class Study:
                 storage=open_storage(self._journal),
                 directions=directions,
                 sampler=None if isinstance(sampler, str) else sampler,
-                pruner=make_pruner(pruner) if isinstance(pruner, str) else pruner,
+                pruner=optuna_pruner,
                 load_if_exists=True,
             )
             if _IDENTITY not in self._study.user_attrs:
@@ -236,10 +207,10 @@ class Study:
                 for epoch, value in reports.get(number, {}).items():
                     if epoch not in known and not self._costs:
                         trial.report(value, epoch)
-        if self._halving is not None:
+        if self._rungs is not None:
             for number, values in reports.items():
                 for epoch, value in values.items():
-                    self._halving.judge({number: (epoch, value)})
+                    self._rungs.judge({number: (epoch, value)})
 
     def params_of_all(self) -> dict[int, dict[str, Value]]:
         """Searched hyperparameters of all trials, by number."""
@@ -264,28 +235,23 @@ class Study:
             if not self._costs:  # with several objectives, Optuna takes no reports
                 for number, (epoch, value) in values.items():
                     self._running[number].report(value, epoch)
-            if self._halving is not None:
-                return self._halving.judge(values)
+            if self._rungs is not None:
+                return self._rungs.judge(values)
             if self._costs:
                 return set()
             return {number for number in values if self._running[number].should_prune()}
 
-    def tell(
-        self,
-        number: int,
-        state: State,
-        value: float | None,
-        reason: str = "",
-        costs: Sequence[float] = (),
-    ) -> None:
-        """End a running trial; a complete one has its ``costs``."""
-        with self._timed(), self._sampling(number, {}):  # a grid counts what has ended
-            trial = self._running.pop(number)
-            if reason:
-                trial.set_user_attr("reason", reason)
+    def tell(self, trial: TrialResult) -> None:
+        """End a running trial."""
+        with self._timed(), self._sampling(trial.number, {}):  # a grid counts what has ended
+            running = self._running.pop(trial.number)
+            if trial.reason:
+                running.set_user_attr("reason", trial.reason)
             # Optuna takes a pruned trial's value from its last report.
-            values = None if value is None else [value, *costs]
-            self._study.tell(trial, values if state == "complete" else None, state=STATES[state])
+            values = None
+            if trial.state == "complete" and trial.value is not None:
+                values = [trial.value, *trial.costs.values()]
+            self._study.tell(running, values, state=STATES[trial.state])
 
     def sync(self) -> None:
         """Make what was recorded survive a power loss."""
@@ -372,44 +338,3 @@ def trial_seed(seed: int, number: int) -> int:
     """A trial's own seed, made of the run's and its number."""
     # Large odd factors keep the seeds of neighbouring runs and trials apart.
     return (seed * 1_000_003 + number * 7_919 + 1) % 2**63
-
-
-def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
-    """An Optuna sampler by its name in :data:`SAMPLERS`, to draw one trial.
-
-    Args:
-        seed: The run's.
-        number: The trial's. A sampler for each makes a run that is killed and resumed draw what it
-            would have drawn.
-    """
-    own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        if name == "tpe":
-            return TPESampler(seed=own)
-        if name == "random":
-            return RandomSampler(seed=own)
-        if name == "grid":
-            return BruteForceSampler(seed=own)
-        if name == "qmc":
-            # The place in the sequence is in the study; its scrambling is the run's.
-            return QMCSampler(
-                seed=seed,
-                scramble=True,
-                independent_sampler=RandomSampler(seed=own),
-                warn_independent_sampling=False,
-            )
-        if name == "gp":
-            return GPSampler(seed=own)
-    raise ValueError(f"sampler: {name!r} is not one of {', '.join(SAMPLERS)}")
-
-
-def make_pruner(name: str) -> BasePruner:
-    """An Optuna pruner by its name in :data:`PRUNERS`."""
-    if name == "median":
-        return MedianPruner(n_startup_trials=4, n_warmup_steps=1)
-    if name == "hyperband":
-        return HyperbandPruner(min_resource=1, max_resource=50, reduction_factor=3)
-    if name in ("asha", "top-k", "none"):  # the first two are judged by Halving
-        return NopPruner()
-    raise ValueError(f"pruner: {name!r} is not one of {', '.join(PRUNERS)}")

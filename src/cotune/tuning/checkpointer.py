@@ -15,8 +15,7 @@ from safetensors.numpy import save_file
 from cotune.exceptions import StorageError
 from cotune.records import Report
 from cotune.runs.checkpoint_store import Generation, Generations
-from cotune.runs.directory import RunDirectory
-from cotune.workers.base import Executor
+from cotune.tuning.context import RunContext
 
 Handle = Callable[[list[Report]], None]
 """Records reports and lets their trials go on or stop."""
@@ -40,11 +39,7 @@ class Checkpoints:
     from there, all that came later comes again, bit for bit.
 
     Args:
-        run: The run directory.
-        executor: Trains the lanes.
-        every: Seconds from one to the next, at least; None for no checkpoints.
-        max_bytes: What the run directory may take up on the disk.
-        lockstep: Nothing goes on while the lanes are saved.
+        context: The run; its executor trains the lanes.
         exact: Whether all that comes after a checkpoint would come again bit for bit.
         state: What else to keep, as JSON.
         kept: Weights of finished trials that are still wanted.
@@ -52,24 +47,20 @@ class Checkpoints:
 
     def __init__(
         self,
-        run: RunDirectory,
-        executor: Executor,
-        every: float | None,
-        max_bytes: float,
-        lockstep: bool,
+        context: RunContext,
         exact: Callable[[], bool],
         state: Callable[[], dict[str, Any]],
         kept: Callable[[], Weights],
     ) -> None:
-        self._run = run
-        self._executor = executor
-        self._every = every
-        self._max_bytes = max_bytes
-        self._lockstep = lockstep
+        self._run = context.directory
+        self._executor = context.executor
+        self._every = context.checkpoint_seconds
+        self._max_bytes = context.max_disk
+        self._lockstep = context.is_lockstep
         self._exact = exact
         self._state = state
         self._kept = kept
-        self._generations = Generations(run.checkpoint_path)
+        self._generations = Generations(self._run.checkpoint_path)
         self._folder: Path | None = None  # of the one that is being written
         self._sizes: dict[str, int] = {}
         self._due = 0.0  # the first has no lanes; from then on, it is known what was exact

@@ -11,9 +11,9 @@ from cotune.inference.baseline import mean_warning, validation_baseline
 from cotune.metrics import CHANCE
 from cotune.records import DIRECTIONS, Finalist, TrialResult
 from cotune.standard_error import SURE, standard_error
-from cotune.tuning.finalists import prefer, prefer_learned
+from cotune.tuning.ledger import Ledger
+from cotune.tuning.play_off import prefer, prefer_learned
 from cotune.tuning.preference import Measured, learned_first
-from cotune.tuning.search import Search
 
 
 class Choice:
@@ -26,7 +26,7 @@ class Choice:
     Args:
         metric: The run's.
         training: The dataset.
-        search: Has the trials' scores.
+        ledger: Has the trials' scores.
         doubt: How unlikely a trial was to be good before anything was measured, by its number.
 
     Attributes:
@@ -34,11 +34,11 @@ class Choice:
     """
 
     def __init__(
-        self, metric: str, training: TrainingData, search: Search, doubt: Callable[[int], int]
+        self, metric: str, training: TrainingData, ledger: Ledger, doubt: Callable[[int], int]
     ) -> None:
         self._metric = metric
         self._maximize = DIRECTIONS[metric] == "maximize"
-        self._search = search
+        self._ledger = ledger
         self._doubt = doubt
         self._held_out = held_out_counts(training)
         self._trained: list[int] = np.bincount(
@@ -55,13 +55,13 @@ class Choice:
         best = ranked[0].value
         if best is None or not self._is_blind(best):
             return ranked
-        search = self._search
+        ledger = self._ledger
         return learned_first(
             ranked,
             lambda trial: Measured(
                 trial.value,
-                search.areas.get(trial.number),
-                search.losses.get(trial.number),
+                ledger.areas.get(trial.number),
+                ledger.losses.get(trial.number),
                 trial.state == "complete",
             ),
             standard_error(self._metric, best, self._held_out),
@@ -79,7 +79,7 @@ class Choice:
         best = finalists[0].value
         noise = standard_error(self._metric, best, self._held_out)
         if self._is_blind(best):
-            areas = self._search.areas
+            areas = self._ledger.areas
             return prefer_learned(finalists, areas, noise, self._auc_noise(), self._maximize)
         return prefer(finalists, self._doubt, noise, self._maximize)
 
@@ -94,7 +94,7 @@ class Choice:
             trial: The chosen one.
             classes: Names.
         """
-        value, trainings, auc = trial.value, 1, self._search.areas.get(trial.number)
+        value, trainings, auc = trial.value, 1, self._ledger.areas.get(trial.number)
         for one in finalists:
             if one.number == trial.number:
                 value, trainings, auc = one.value, one.trainings, one.auc
@@ -107,7 +107,7 @@ class Choice:
 
     def _is_blind(self, accuracy: float) -> bool:
         """Whether the best accuracy is within noise of the baseline's, and AUCs are known."""
-        if self._metric != "accuracy" or not self._search.areas:
+        if self._metric != "accuracy" or not self._ledger.areas:
             return False
         noise = standard_error(self._metric, accuracy, self._held_out)
         return accuracy - self.baseline["accuracy"] <= SURE * noise

@@ -19,7 +19,7 @@ from cotune.runs.paths import default_path
 from cotune.study.journal import load_study
 from cotune.tuning.comparison import Comparison, Ended, SearchRecord
 from cotune.tuning.observer import Observer
-from cotune.tuning.run import carry_out, workers_for
+from cotune.tuning.run import Session, carry_out, workers_for
 from cotune.tuning.settings import Settings
 from cotune.tuning.signals import Stopped, StopRequest, stop_request
 
@@ -119,8 +119,7 @@ def _search(
                 dataset,
                 pool,
                 lambda: RunDirectory.create(path / f"{options.sampler}-{options.seed}"),
-                Observer(),
-                stop=stop,
+                Session(Observer(), stop=stop),
             )
     except Stopped:
         return None

@@ -23,26 +23,22 @@ from cotune.runs.summary import FinalSummary
 from cotune.space.hyperparameters import is_averaged
 from cotune.standard_error import mcnemar
 from cotune.tuning.full_training import Training
+from cotune.tuning.training_key import TrainingKey
 
-DEFAULT_NUMBER = -2
 _MISTAKES = 16
 
 
-MEMBER_NUMBER = -10_000_000
-"""The number of the first further training for an ensemble of finalists; the others count down."""
-
-
-def final_spec(params: Mapping[str, Value], number: int, seed: int) -> TrialSpec:
-    """A configuration, to be trained on all rows but the test set's.
+def final_spec(params: Mapping[str, Value], key: TrainingKey, seed: int) -> TrialSpec:
+    """Return the spec of a configuration on all rows but the test set's.
 
     Args:
         params: Its complete hyperparameters.
-        number: ``FINAL_NUMBER``, :data:`DEFAULT_NUMBER` or from :data:`MEMBER_NUMBER` down.
+        key: Of the final model, the default or a member of an ensemble.
         seed: The run's seed.
     """
-    if number <= MEMBER_NUMBER:
-        seed = (seed * 1_000_003 + (MEMBER_NUMBER - number + 1) * 32_452_843) % 2**63
-    return TrialSpec(number, dict(params), seed, part="all", averaged=is_averaged(params))
+    if key.role == "member":
+        seed = (seed * 1_000_003 + (key.index + 1) * 32_452_843) % 2**63
+    return TrialSpec(key.number, dict(params), seed, part="all", averaged=is_averaged(params))
 
 
 def make_classifier(

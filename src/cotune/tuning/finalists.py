@@ -1,195 +1,84 @@
-"""Finalists: the best trials and the default, trained again with fresh seeds on other folds.
-
-The best value of a search is the luckiest of many. A finalist's values are of new trainings, judged
-by rows that did not help to choose it, so their mean is nearly free of that luck. In each round all
-are trained on the same fold; the better half by the mean so far goes on to the next.
-"""
+"""The phase of finalists: the most promising trials are trained again on other folds."""
 
 from __future__ import annotations
 
-import math
-import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
-from cotune.metrics import CHANCE
-from cotune.records import Finalist, Report, TrialSpec, Value
-from cotune.space.hyperparameters import is_averaged
-from cotune.tuning.full_training import Training
-from cotune.tuning.preference import Measured, learned_first
-from cotune.tuning.time_plan import survivors
-
-FIRST_NUMBER = -3
-"""The number of the first training; the others count down. Final models have -1 and -2."""
-
-Train = Callable[[Sequence[TrialSpec]], list[Training] | None]
-"""Trains specs to the end; None when the user stopped it."""
+from cotune.records import Finalist, TrialResult, TrialSpec
+from cotune.runs.training_log import TrainingLog
+from cotune.tuning.choice import Choice
+from cotune.tuning.context import RunContext
+from cotune.tuning.full_training import FullTraining, Training
+from cotune.tuning.ledger import Ledger
+from cotune.tuning.play_off import PlayOff
+from cotune.tuning.time_budget import Budget
+from cotune.tuning.time_plan import MOST_ROUNDS
+from cotune.tuning.training_key import TrainingKey
 
 
-def play_off(
-    params: Mapping[int, Mapping[str, Value]],
-    rounds: int,
-    folds: int,
-    seed: int,
-    metric: str,
-    maximize: bool,
-    train: Train,
-    has_time: Callable[[float, Sequence[int]], bool],
-    stage: int = 1,
+def judge_finalists(
+    context: RunContext,
+    ranked: Sequence[TrialResult],
+    ledger: Ledger,
+    budget: Budget,
+    choice: Choice,
+    trainer: FullTraining,
+    log: TrainingLog,
 ) -> list[Finalist] | None:
-    """Judge finalists round by round.
+    """Train the most promising trials again and order them by the means, best first.
 
     Args:
-        params: Their complete hyperparameters by number, ``epochs`` as many as there is time for.
-        rounds: How many trainings the last two get.
-        folds: Ways to hold out other rows; the rounds go through them in turn.
-        seed: The run's seed.
-        metric: A key of a report's scores.
-        maximize: Whether a larger one is better.
-        has_time: Whether so many seconds are left for a round of these trials; asked before each
-            but the first.
-        stage: Rounds from one to the next after which the worse half goes out.
+        ranked: Trials that may become finalists, the best first.
+        log: Remembers which were chosen, and their reports.
 
     Returns:
-        Those with a mean, those that got furthest first, the best mean first among them; None when
-        the user stopped it. One that fails comes last, and one without any training not at all. A
-        round that the time cut short decides nothing.
+        [] where there is no time for it; None when the user stopped it.
     """
-    ends: dict[int, list[Report]] = {number: [] for number in params}
-    sign = -1.0 if maximize else 1.0
-
-    def rank(numbers: Sequence[int]) -> list[int]:
-        """By the folds that all of them were trained on: some folds are easier than others."""
-        common = min((len(ends[number]) for number in numbers), default=0)
-        return sorted(numbers, key=lambda number: sign * _mean(ends[number][:common], metric))
-
-    playing, out, seconds_each = list(params), list[int](), 0.0
-    for i in range(rounds):
-        if i > 0 and not has_time(seconds_each * len(playing), playing):
-            break
-        began = time.monotonic()
-        trainings = train([_spec(number, params[number], i, folds, seed) for number in playing])
-        if trainings is None:
-            return None
-        seconds_each = (time.monotonic() - began) / len(playing)
-        for number, training in zip(playing, trainings, strict=True):
-            if _counts(training, first=i == 0):
-                ends[number].append(training.reports[-1])
-            elif training.error or i == 0:
-                playing = [other for other in playing if other != number]
-        if any(len(ends[number]) <= i for number in playing):
-            break  # time was up in mid-round
-        playing = rank(playing)
-        if (i + 1) % stage:
-            continue
-        stay = survivors(len(playing))
-        playing, out = playing[:stay], playing[stay:] + out
-    failed = [number for number in params if ends[number] and number not in (*playing, *out)]
-    return [
-        _finalist(number, ends[number], metric) for number in [*rank(playing), *out, *rank(failed)]
-    ]
-
-
-def prefer(
-    finalists: Sequence[Finalist], doubt: Callable[[int], int], noise: float, maximize: bool
-) -> list[Finalist]:
-    """Put one first that was likelier to be good before anything was measured, if it is close.
-
-    Args:
-        finalists: The best first.
-        doubt: How unlikely a trial was to be good, by its number.
-        noise: The standard error of one training's value. Close is a mean within its own standard
-            error of the best.
-        maximize: Whether a larger value is better.
-    """
-    sign = -1.0 if maximize else 1.0
-    margin = noise / math.sqrt(finalists[0].trainings) if finalists else 0.0
-    close = _close(finalists, margin, maximize)
-    first = min(close, key=lambda one: (doubt(one.number), sign * one.value), default=None)
-    return [] if first is None else [first, *(one for one in finalists if one is not first)]
-
-
-def prefer_learned(
-    finalists: Sequence[Finalist],
-    areas: Mapping[int, float],
-    noise: float,
-    auc_noise: float,
-    maximize: bool,
-) -> list[Finalist]:
-    """Put those that are close in the order of what they have learned.
-
-    More trainings do not narrow what is close here: a network that ranks is worth as much accuracy
-    as one training cannot tell. Of AUCs, which are noisier, the trial's own counts as one more.
-
-    Args:
-        finalists: The best first.
-        areas: AUCs of their trials, by number.
-        noise: The standard error of one training's value.
-        auc_noise: The standard error of the AUC of one training that has learned nothing. What is
-            above 0.5 by more has learned something.
-        maximize: Whether a larger value is better.
-    """
-    close = _close(finalists, noise, maximize)
-    chance = CHANCE + (auc_noise / math.sqrt(close[0].trainings + 1) if close else 0.0)
-    scores = {
-        one.number: Measured(one.value, _mean_area(one, areas.get(one.number)), one.loss)
-        for one in close
-    }
-    first = learned_first(close, lambda one: scores[one.number], math.inf, chance)
-    return [*first, *(one for one in finalists if one not in close)]
-
-
-def _mean_area(finalist: Finalist, of_trial: float | None) -> float | None:
-    """The mean AUC of all trainings of a finalist and of its trial."""
-    if finalist.auc is None or of_trial is None:
-        return finalist.auc
-    return (finalist.trainings * finalist.auc + of_trial) / (finalist.trainings + 1)
-
-
-def _close(finalists: Sequence[Finalist], margin: float, maximize: bool) -> list[Finalist]:
-    """Those within a margin of the best, of which not much more is known."""
-    if not finalists:
+    clock, observer = context.clock, context.observer
+    if log.finalists is None:
+        spent = sum(float(trial.epochs) for trial in ledger.finished)
+        count, rounds, _ = budget.finalists(ranked, spent)
+        promising = budget.promising(ranked)[: count if rounds else 0]
+        log.choose({one.number: budget.epochs(one) for one in promising}, rounds)
+    epochs, rounds = log.finalists or ({}, 0)
+    by_number = {trial.number: trial for trial in ranked}
+    trials = [by_number[number] for number in epochs if number in by_number]
+    if not trials:
         return []
-    best, sign = finalists[0], -1.0 if maximize else 1.0
-    return [
-        one
-        for one in finalists
-        if 2 * one.trainings >= best.trainings and sign * (one.value - best.value) <= margin
-    ]
+    if clock.has_limit:
+        rounds = MOST_ROUNDS * budget.stage  # as many as there is time for
 
+    def deadline(numbers: Sequence[int]) -> float:
+        """Leaves what the final models take, whichever of these is chosen."""
+        return clock.deadline - max(
+            budget.seconds_after_finalists(by_number[number], ranked) for number in numbers
+        )
 
-def _spec(
-    number: int, params: Mapping[str, Value], round_: int, folds: int, seed: int
-) -> TrialSpec:
-    return TrialSpec(
-        number=FIRST_NUMBER - number,
-        params=dict(params),
-        # Apart from the seeds of the search, whose last term is smaller.
-        seed=(seed * 1_000_003 + number * 7_919 + (round_ + 1) * 15_485_863) % 2**63,
-        fold=round_ % folds + 1,
-        averaged=is_averaged(params),
+    def has_time(seconds: float, numbers: Sequence[int]) -> bool:
+        if log.next_part is not None:  # as it was decided before
+            return log.next_part == "train"
+        return clock.now() + seconds < deadline(numbers)
+
+    def train(specs: Sequence[TrialSpec]) -> list[Training] | None:
+        end = deadline([TrainingKey.of(spec.number).index for spec in specs])
+        trainings = trainer.run(specs, observer.finalists_reported, end)
+        for one in trainings or ():
+            budget.measure(TrainingKey.of(one.spec.number).index, one.reports)
+        return trainings
+
+    observer.finalists_started(trials, rounds)
+    params = {one.number: {**budget.params(one), "epochs": epochs[one.number]} for one in trials}
+    play_off = PlayOff(
+        rounds,
+        context.training.n_folds - 1,
+        context.options.seed,
+        context.options.metric,
+        context.direction,
+        budget.stage,
     )
-
-
-def _counts(training: Training, first: bool) -> bool:
-    """Whether it says something of its configuration: cut short, only if there is nothing else."""
-    if not training.reports or training.error:
-        return False
-    return first or training.reports[-1].epoch == training.spec.epochs
-
-
-def _mean(ends: Sequence[Report], metric: str) -> float:
-    return statistics.fmean(report.scores[metric] for report in ends)
-
-
-def _finalist(number: int, ends: Sequence[Report], metric: str) -> Finalist:
-    accuracies = [report.scores["accuracy"] for report in ends]
-    return Finalist(
-        number=number,
-        trainings=len(ends),
-        value=_mean(ends, metric),
-        accuracy=statistics.fmean(accuracies),
-        accuracy_sd=statistics.stdev(accuracies) if len(ends) > 1 else None,
-        auc=_mean(ends, "auc") if all("auc" in report.scores for report in ends) else None,
-        loss=_mean(ends, "loss"),
-    )
+    finalists = play_off.run(params, train, has_time)
+    if finalists is None:
+        return None
+    finalists = choice.of_finalists(finalists)
+    observer.finalists_ended(finalists)
+    return finalists

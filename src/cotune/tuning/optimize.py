@@ -8,13 +8,11 @@ import platform
 import shlex
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from cotune.arguments import count, named, positive, read_seed, read_timeout
-from cotune.engine.device import n_cores
 from cotune.exceptions import CotuneError, NoUsableTrialError, StorageError, UsageError
 from cotune.records import Direction
 from cotune.runs.config import OBJECTIVE
@@ -22,9 +20,12 @@ from cotune.runs.directory import RunDirectory
 from cotune.runs.paths import default_path
 from cotune.runs.provenance import command_line, shown_name
 from cotune.study.objective_study import ObjectiveStudy
-from cotune.study.study import OPTUNA_VERSION, PRUNERS, SAMPLERS, PrunerLike, SamplerLike
-from cotune.text import shown
-from cotune.tuning.objective import REPEATS, ObjectiveOptions, ObjectiveSearch
+from cotune.study.pruners import PRUNERS, PrunerLike
+from cotune.study.samplers import SAMPLERS, SamplerLike
+from cotune.study.study import OPTUNA_VERSION
+from cotune.tuning.clock import Clock
+from cotune.tuning.objective import ObjectiveTuner
+from cotune.tuning.objective_settings import ObjectiveOptions, read_arguments, read_options
 from cotune.tuning.observer import Observer
 from cotune.tuning.resumption import Limits, Resumption, recorded_part
 from cotune.tuning.run import Report, write_report
@@ -35,47 +36,6 @@ from cotune.workers.objective.pool import ObjectiveProcesses
 from cotune.workers.objective.source import SEVERAL_VALUES, Facts
 
 _CLOSING_SECONDS = 2.5  # report and exit
-
-
-def read_options(
-    direction: str | None,
-    n_trials: int | None,
-    timeout: str | float | None,
-    sampler: SamplerLike,
-    pruner: PrunerLike,
-    seed: int,
-    workers: int | None,
-    finalists: int | None,
-    repeats: int,
-    arguments: str | Sequence[object] = (),
-) -> ObjectiveOptions:
-    """The arguments of :func:`optimize`, checked; the objective's name is still to come."""
-    return ObjectiveOptions(
-        name="",
-        direction=None if direction is None else _read_direction(direction),
-        sampler=named(sampler, SAMPLERS, "sampler"),
-        pruner=named(pruner, PRUNERS, "pruner"),
-        n_trials=positive(n_trials, "n_trials"),
-        timeout=read_timeout(timeout, n_trials),
-        seed=read_seed(seed),
-        workers=positive(workers, "workers") or n_cores(),
-        finalists=None if finalists is None else count(finalists, "finalists"),
-        repeats=positive(repeats, "repeats") or REPEATS,
-        arguments=read_arguments(arguments),
-    )
-
-
-def read_arguments(arguments: str | Sequence[object]) -> tuple[str, ...]:
-    """Return a script's arguments; those of one string are split as a shell would."""
-    return tuple(shlex.split(arguments) if isinstance(arguments, str) else map(str, arguments))
-
-
-def _read_direction(direction: object) -> Direction:
-    if direction == "minimize":
-        return "minimize"
-    if direction == "maximize":
-        return "maximize"
-    raise UsageError(f"direction: {shown(direction)} is unknown; choose minimize or maximize")
 
 
 def run_objective(
@@ -158,17 +118,9 @@ def _run(
         stack.callback(write_report, report, directory)
         stack.callback(observer.run_ended)
         observer.run_started(directory, began, options.timeout)
-        ObjectiveSearch(
-            directory,
-            pool,
-            study,
-            used,
-            observer,
-            stop,
-            began,
-            _CLOSING_SECONDS,
-            before[1] if before else None,
-        ).go()
+        end = deadline - _CLOSING_SECONDS
+        clock = Clock(began, end, stop.__bool__, before[1] if before else {})
+        ObjectiveTuner(directory, pool, study, used, observer, clock, before is not None).go()
     if stop.signal is not None:
         raise Stopped(stop.signal, directory.path, _advice(directory, objective))
     return directory

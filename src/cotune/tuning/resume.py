@@ -22,12 +22,14 @@ from cotune.runs.summary import Summary
 from cotune.space.space import Space
 from cotune.space.yaml import space_from_dict
 from cotune.study.journal import OptunaStudy, load_study
-from cotune.study.study import DISTURBED, PRUNERS, SAMPLERS, PrunerLike, SamplerLike
+from cotune.study.pruners import PRUNERS, PrunerLike
+from cotune.study.samplers import SAMPLERS, SamplerLike
+from cotune.study.study import DISTURBED
 from cotune.text import parse_duration
 from cotune.tuning.observer import Observer
 from cotune.tuning.optimize import resume_objective
 from cotune.tuning.resumption import Limits, Resumption, recorded_part
-from cotune.tuning.run import Before, Report, carry_out, workers_for
+from cotune.tuning.run import Before, Report, Session, carry_out, workers_for
 from cotune.tuning.settings import ENSEMBLES
 
 
@@ -96,10 +98,8 @@ def resume_run(
                 dataset,
                 pool,
                 lambda: run,
-                observer,
-                began - used,
-                before=go_back,
-                report=report,
+                Session(observer, report, began - used),
+                go_back,
             )
         return directory, own
     finally:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cotune.data.reading import Data
 from cotune.engine.networks.custom.given import ModelLike
 from cotune.exceptions import UsageError
-from cotune.study.study import PrunerLike, SamplerLike
+from cotune.study.pruners import PrunerLike
+from cotune.study.samplers import SamplerLike
 from cotune.workers.objective.given import ObjectiveLike
 
 
@@ -72,7 +73,7 @@ class Limits:
         return n_trials, (None if extended else timeout), extended
 
 
-def recorded_part(what: str, recorded: str, given: Any, names: tuple[str, ...]) -> Any:
+def recorded_part(what: str, recorded: str, given: Any, names: Collection[str]) -> Any:
     """A run's sampler or pruner, by the name that it recorded, or an object that is given again."""
     if recorded in names:
         if given is not None and given != recorded:

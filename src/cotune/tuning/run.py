@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import shlex
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from cotune.inference.baseline import validation_baseline
 from cotune.runs.checkpoint_store import Generation
 from cotune.runs.directory import RunDirectory
 from cotune.runs.options import Options, Resources, describe_run
+from cotune.tuning.clock import Clock
+from cotune.tuning.context import RunContext
 from cotune.tuning.observer import Observer
 from cotune.tuning.signals import Stopped, StopRequest, stop_request
 from cotune.tuning.tuner import Tuner
@@ -45,15 +48,32 @@ def workers_for(
 
 
 @dataclass(frozen=True)
+class Session:
+    """The process that a run is carried out in.
+
+    Attributes:
+        observer: Told how the run goes.
+        report: Writes a report of the directory, unless there is only a search; None for none.
+        began: ``time.monotonic()`` when the timeout began to count; None: with the search.
+        stop: Set by whoever catches the signals; None: they are caught by the run.
+    """
+
+    observer: Observer
+    report: Report | None = None
+    began: float | None = None
+    stop: StopRequest | None = None
+
+
+@dataclass(frozen=True)
 class Before:
-    """What a run was before it is gone on with.
+    """The state of a run before it is resumed.
 
     Attributes:
         config: Its ``config.yaml``.
         seconds: What its phases took, as in its summary.
-        generation: The checkpoint to go on from.
+        generation: The checkpoint to resume from.
         exact: All files are as they were at that checkpoint.
-        extended: The search goes on, even if it was over.
+        extended: The search continues, even if it was over.
     """
 
     config: dict[str, Any]
@@ -69,25 +89,21 @@ def carry_out(
     dataset: Dataset,
     pool: ProcessExecutor | None,
     open_directory: Callable[[], RunDirectory],
-    observer: Observer,
-    began: float | None = None,
-    stop: StopRequest | None = None,
+    session: Session,
     before: Callable[[], Before] | None = None,
-    report: Report | None = None,
 ) -> RunDirectory:
     """Run a search, and what follows from it, in a directory: new, or of an earlier run.
 
     Args:
         pool: From :func:`workers_for`.
         open_directory: Opens the run directory for writing, once the data can be learned from.
-        began: ``time.monotonic()`` when the timeout began to count; None: with the search.
-        stop: Set by whoever catches the signals; without it they are caught here.
-        before: Of a run that is gone on with; asked once the directory is open.
-        report: Writes a report of the directory, unless there was only a search.
+        session: Who is told, and when the time began.
+        before: Of a run that is resumed; asked once the directory is open.
 
     Raises:
         As :func:`run`.
     """
+    observer, report = session.observer, session.report
     training, preprocessing = prepare(
         dataset,
         validation=options.validation,
@@ -133,30 +149,30 @@ def carry_out(
         directory.write_config(config)
         directory.tables.write_splits(parts_of_rows(dataset, training))
         directory.tables.write_rows(rows)
-        stop = stack.enter_context(stop_request()) if stop is None else stop
+        stop = session.stop if session.stop is not None else stack.enter_context(stop_request())
         if options.search_only:
             report = None
         if report:
             stack.callback(write_report, report, directory)
         stack.callback(observer.run_ended)
-        began = time.monotonic() if began is None else began
+        began = time.monotonic() if session.began is None else session.began
         observer.run_started(directory, began, options.timeout)
-        tuner = Tuner(
-            dataset,
-            options,
-            directory,
-            training,
-            executor,
-            preprocessing,
-            observer,
-            stop,
-            began,
-            _CLOSING_SECONDS if report else 0.0,
-            None if options.search_only else resources.checkpoint,
-            resources.max_disk,
-            resources.is_lockstep(options),
-            earlier.seconds if earlier else None,
+        closing = _CLOSING_SECONDS if report else 0.0
+        deadline = math.inf if options.timeout is None else began + options.timeout - closing
+        context = RunContext(
+            options=options,
+            dataset=dataset,
+            training=training,
+            preprocessing=preprocessing,
+            directory=directory,
+            executor=executor,
+            observer=observer,
+            clock=Clock(began, deadline, stop.__bool__, earlier.seconds if earlier else {}),
+            checkpoint_seconds=None if options.search_only else resources.checkpoint,
+            max_disk=resources.max_disk,
+            is_lockstep=resources.is_lockstep(options),
         )
+        tuner = Tuner(context, is_resumed=earlier is not None)
         if earlier:
             tuner.go(earlier.generation, earlier.exact, earlier.extended)
         else:

@@ -25,7 +25,8 @@ from cotune.runs.options import Options, Resources
 from cotune.space.enqueue import check_configurations
 from cotune.space.given import SpaceLike, read_space
 from cotune.space.space import Space
-from cotune.study.study import PRUNERS, SAMPLERS, PrunerLike, SamplerLike
+from cotune.study.pruners import PRUNERS, PrunerLike
+from cotune.study.samplers import SAMPLERS, SamplerLike
 from cotune.text import parse_duration
 from cotune.tuning.fit_space import fit_space
 

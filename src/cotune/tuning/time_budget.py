@@ -9,6 +9,7 @@ from cotune.data.dataset import TrainingData
 from cotune.records import Report, TrialResult, Value
 from cotune.space.hyperparameters import is_averaged
 from cotune.space.space import Space
+from cotune.tuning.lineup import Lineup
 from cotune.tuning.time_plan import Plan
 
 _ENOUGH_ROWS: Final = 400  # to judge finalists by before some go out
@@ -24,8 +25,8 @@ class Budget:
         n_test: Rows of the test set.
         workers: Trainings that go on side by side.
         total: Seconds for everything from now on; None for no limit.
-        default: The number of the default configuration's trial, if there is one.
-        enqueued: Trials that were enqueued; they have the first numbers.
+        lineup: The configurations that are tried first.
+        ensemble: Networks of an ensemble of finalists; 0 for none.
     """
 
     def __init__(
@@ -35,8 +36,8 @@ class Budget:
         n_test: int,
         workers: int,
         total: float | None,
-        default: int | None,
-        enqueued: int,
+        lineup: Lineup,
+        ensemble: int = 0,
     ) -> None:
         growth = len(training.labels) / training.n_train
         held_out = len(training.labels) - training.n_train
@@ -45,10 +46,11 @@ class Budget:
         self._plan = Plan(total, workers, growth, training.n_folds - 1, self.stage)
         self._space = space
         self._test_share = n_test / training.n_train
-        self._default = default
+        self._default = lineup.default
         # It is trained for good only to stand beside the final model in the test.
-        self._compared = default if n_test else None
-        self._enqueued = enqueued
+        self._compared = lineup.default if n_test else None
+        self._enqueued = len(lineup)
+        self._ensemble = ensemble
         self.most_epochs = self._plan.most_epochs
         self._alone: dict[int, float] = {}  # seconds of an epoch by itself, as was measured
 
@@ -120,22 +122,24 @@ class Budget:
         """What a final model takes to classify the test set: a third of training on as many."""
         return trial.seconds / trial.epochs * self._test_share / 3
 
-    def reserve(self, ranked: Sequence[TrialResult], ensemble: int = 0) -> float:
-        """Seconds to leave for finalists, final models and their test, as the trials rank now.
-
-        Args:
-            ensemble: Networks of an ensemble of finalists.
-        """
+    def reserve(self, ranked: Sequence[TrialResult]) -> float:
+        """Return the seconds to leave for finalists, final models and their test."""
         if not ranked:
             return 0.0
         _, _, finalists = self.finalists(ranked, 0.0)
-        final = self.final_seconds(ranked[0], ranked)
-        more = self.ensemble_seconds(ranked[0], ensemble)
-        return finalists + final + more + 2 * self.test_seconds(ranked[0])
+        return finalists + self.seconds_after_finalists(ranked[0], ranked)
 
-    def ensemble_seconds(self, trial: TrialResult, ensemble: int) -> float:
-        """What an ensemble takes beside the final model, about."""
-        further = self.members(trial, ensemble) - 1 if ensemble else 0
+    def seconds_after_finalists(self, trial: TrialResult, ranked: Sequence[TrialResult]) -> float:
+        """Return the seconds that follow the finalists if this trial is chosen, about."""
+        return (
+            self.final_seconds(trial, ranked)
+            + self.ensemble_seconds(trial)
+            + 2 * self.test_seconds(trial)
+        )
+
+    def ensemble_seconds(self, trial: TrialResult) -> float:
+        """Return the seconds that an ensemble takes beside the final model, about."""
+        further = self.members(trial, self._ensemble) - 1 if self._ensemble else 0
         return further * self._plan.final(self._cost(trial), 0.0)
 
     def _cost(self, trial: TrialResult) -> float:

@@ -12,10 +12,8 @@ that it was training one at a time: one that ends its worker again is the one to
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Sequence
 from math import nan
 from multiprocessing.connection import wait
@@ -30,11 +28,9 @@ from cotune.engine.networks import OwnNetwork
 from cotune.exceptions import StorageError
 from cotune.records import Report, TrialSpec, Verdict
 from cotune.workers.base import Executor, worth_filling
-from cotune.workers.launch import how_it_ended, launch
+from cotune.workers.process import Losses, WorkerProcess, how_it_ended, launch
 
-_EXIT_SECONDS = 2.0
 _HANG_SECONDS = 120.0  # without a sign of life; a worker gives one a second
-_CHANCES = 2  # workers that a trial may end
 _STARTS = 3  # of a worker, before that is an error
 _BARREN = 5  # workers that end one after another without a report, before that is an error
 _LOAD_SECONDS = 120.0
@@ -72,11 +68,10 @@ class ProcessExecutor(Executor):
         self._workers = [_Worker(self._file.fileno()) for _ in range(workers)]
         self._lanes = 0
         self._load: tuple[Any, ...] = ()
-        self.lost: list[str] = []
-        self._barren = 0  # workers that ended since the last report
+        self._losses = Losses(_BARREN)
+        self.lost = self._losses.reasons
         self.saving_seconds = 0.0
         self._failures: list[Report] = []
-        self._ended_workers: Counter[int] = Counter()  # by the trial that was in training
         self._folder: Path | None = None
         self._kept: list[Path] = []
 
@@ -143,7 +138,9 @@ class ProcessExecutor(Executor):
             except _WorkerLostError as error:
                 worker.kill()
                 if attempt == _STARTS:
-                    raise StorageError(f"worker processes end as they begin: {error}") from None
+                    raise StorageError(
+                        f"worker processes exit immediately after starting: {error}"
+                    ) from None
         raise AssertionError
 
     @property
@@ -185,8 +182,7 @@ class ProcessExecutor(Executor):
     def _watch(self, workers: Sequence[_Worker]) -> None:
         """Replace those that hang."""
         for worker in workers:
-            silent = time.monotonic() - worker.last_sign > self._hang_seconds
-            if silent and not worker.pipe.poll():
+            if worker.is_silent(self._hang_seconds):
                 self._replace(worker, f"no sign of life for {self._hang_seconds:g} s")
 
     def apply(self, verdicts: Sequence[Verdict]) -> None:
@@ -263,7 +259,7 @@ class ProcessExecutor(Executor):
 
     def close(self) -> None:
         for worker in self._workers:
-            worker.pipe.close()
+            worker.pipe.close()  # all of them see it before the first is waited for
         for worker in self._workers:
             worker.end()
         self._workers = []
@@ -285,7 +281,7 @@ class ProcessExecutor(Executor):
             return False
         if kind == "reports":
             self._stepping = False
-            self._barren = 0
+            self._losses.useful()
             self._clear_suspects(worker)
         return True
 
@@ -305,17 +301,12 @@ class ProcessExecutor(Executor):
         worker.kill()
         self._failures += worker.take_reports()
         in_training = [number for number in worker.in_training if number in worker.specs]
-        self._ended_workers.update(in_training)
-        for number in in_training:
-            if self._ended_workers[number] >= _CHANCES:
-                error = f"it ended its worker process {_CHANCES} times ({reason})"
-                epoch = worker.epochs.get(number, 0) + 1
-                self._failures.append(Report(number, epoch, nan, nan, {}, 0.0, 0, error=error))
-                del worker.specs[number]
-        self.lost.append(reason)
-        self._barren += 1
-        if self._barren >= _BARREN:
-            raise StorageError(f"worker processes end one after another: {reason}")
+        for number, error in self._losses.blame(in_training, reason).items():
+            epoch = worker.epochs.get(number, 0) + 1
+            self._failures.append(Report(number, epoch, nan, nan, {}, 0.0, 0, error=error))
+            del worker.specs[number]
+        self._losses.reasons.append(reason)
+        self._losses.barren(reason)
         self._stepping = False
         new, _ = self._start()
         self._workers[self._workers.index(worker)] = new
@@ -329,8 +320,9 @@ class ProcessExecutor(Executor):
             self._send(new, "save", new.saving)
 
 
-class _Worker:
+class _Worker(WorkerProcess):
     def __init__(self, data_fd: int) -> None:
+        super().__init__(*launch("cotune.workers.training", data_fd))
         self.specs: dict[int, TrialSpec] = {}
         self.epochs: dict[int, int] = {}  # by trial, the last that was reported
         self.in_training: list[int] = []
@@ -339,9 +331,7 @@ class _Worker:
         self.saved: str | None = ""  # None while it saves its lanes, then why that failed
         self.saving: Path | None = None
         self.saving_seconds = 0.0
-        self.last_sign = time.monotonic()
         self._reports: list[Report] = []
-        self.pipe, self._process = launch("cotune.workers.training", data_fd)
 
     def send(self, kind: str, content: Any) -> None:
         if not self.specs or kind == "resume":
@@ -392,17 +382,4 @@ class _Worker:
         return reports
 
     def _lost(self) -> _WorkerLostError:
-        return _WorkerLostError(how_it_ended(self._process))
-
-    def kill(self) -> None:
-        with contextlib.suppress(OSError):
-            self.pipe.close()
-        self._process.kill()
-        self._process.wait()
-
-    def end(self) -> None:
-        try:
-            self._process.wait(_EXIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        return _WorkerLostError(how_it_ended(self.process))

@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
-from typing import IO, Any, Literal, Protocol, Self
+from typing import IO, Any, Literal, Self
 
-from cotune.exceptions import StorageError, UsageError
-from cotune.workers.launch import how_it_ended, launch
+from cotune.exceptions import UsageError
 from cotune.workers.objective.pipe import send_handle
 from cotune.workers.objective.source import Facts, Source
+from cotune.workers.process import Losses, Process, WorkerProcess, how_it_ended, launch
 
 _HANG_SECONDS = 300.0  # without a sign of life; a worker gives one a second
 _POLL_SECONDS = 0.1
@@ -30,7 +30,7 @@ _MODULE = "cotune.workers.objective.worker"
 # Without the threads of OpenBLAS, and with a look for GPUs that does not use CUDA, the process that
 # loads the objective can be forked.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
-_STARTS = 3  # of workers one after another that end as they begin, before that is an error
+_STARTS = 3  # workers that may exit one after another before they are ready
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Event:
 
     Attributes:
         kind: ``asked``: it waits for :meth:`ObjectiveProcesses.answer`. ``ended``: the objective
-            returned or raised. ``lost``: the worker died or hung.
+            returned or raised, or ended too many workers. ``lost``: the worker died or hung.
         content: ``(name, arguments, named arguments)`` of the trial's method or property;
             ``(state, value, reason)``; why.
     """
@@ -90,8 +90,8 @@ class ObjectiveProcesses:
         self._source = source
         self._output = output
         self._hang_seconds = hang_seconds
-        self._barren = 0  # workers that ended one after another before they were ready
-        self.lost: list[str] = []
+        self._losses = Losses(_STARTS)  # of workers before they were ready
+        self.lost = self._losses.reasons
         self.load_seconds = 0.0
         self.facts = Facts()
         self._count = self._wanted = workers
@@ -132,7 +132,7 @@ class ObjectiveProcesses:
 
         Raises:
             UsageError: The objective cannot be loaded.
-            StorageError: Workers end as they begin.
+            StorageError: Workers exit immediately after starting.
         """
         events: list[Event] = []
         pipes = {worker.pipe: worker for worker in self._workers}
@@ -146,7 +146,7 @@ class ObjectiveProcesses:
             # A process that the objective started may hold the other end of the pipe open.
             if worker.process.poll() is not None and not worker.pipe.poll():
                 events += self._replace(worker, how_it_ended(worker.process))
-            elif time.monotonic() - worker.last_sign > self._hang_seconds:
+            elif worker.is_silent(self._hang_seconds):
                 events += self._replace(worker, f"no sign of life for {self._hang_seconds:g} s")
         return events
 
@@ -173,7 +173,7 @@ class ObjectiveProcesses:
         return []
 
     def _is_ready(self, worker: _Worker, content: Facts | int) -> None:
-        self._barren = 0
+        self._losses.useful()
         self.load_seconds = time.monotonic() - worker.began
         if isinstance(content, int):  # a fork's number
             worker.process.pid = content
@@ -196,12 +196,14 @@ class ObjectiveProcesses:
         if worker is self._loader:
             self._loader = None
         if not worker.is_ready:
-            self._barren += 1
-            if self._barren >= _STARTS:
-                raise StorageError(f"worker processes end as they begin: {reason}")
+            self._losses.barren(reason)
         self.lost.append(reason)
         self._fill()
-        return [] if worker.call is None else [Event(worker.call, "lost", reason)]
+        if worker.call is None:
+            return []
+        if failed := self._losses.blame([worker.call], reason):
+            return [Event(worker.call, "ended", ("failed", None, failed[worker.call]))]
+        return [Event(worker.call, "lost", reason)]
 
     def wait(self, stopped: Callable[[], bool]) -> None:
         """Wait until a worker has loaded the objective, or until a stop.
@@ -252,17 +254,7 @@ class ObjectiveProcesses:
             self._forker = None
 
 
-class _Process(Protocol):
-    """What a worker runs in, as :class:`subprocess.Popen` and :class:`_Fork` have it."""
-
-    pid: int
-
-    def poll(self) -> int | None: ...
-
-    def wait(self, timeout: float | None = None) -> int: ...
-
-
-class _Worker:
+class _Worker(WorkerProcess):
     """A worker process, and the call that it is at.
 
     Args:
@@ -270,12 +262,11 @@ class _Worker:
         process: It leads a group.
     """
 
-    def __init__(self, pipe: Connection[Any, Any], process: _Process) -> None:
+    def __init__(self, pipe: Connection[Any, Any], process: Process) -> None:
+        super().__init__(pipe, process)
         self.call: Call | None = None
         self.is_ready = False
-        self.began = self.last_sign = time.monotonic()
-        self.pipe = pipe
-        self.process = process
+        self.began = self.last_sign
 
     @property
     def is_idle(self) -> bool:
@@ -354,6 +345,11 @@ class _Fork:
         except ProcessLookupError:
             return -signal.SIGKILL
         return None
+
+    def kill(self) -> None:
+        """End it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait until it has ended.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -9,10 +10,11 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from cotune.data import load, prepare
-from cotune.records import Finalist, Report, TrialResult, TrialSpec, Value
+from cotune.records import DIRECTIONS, Finalist, Report, TrialResult, TrialSpec, Value
 from cotune.space.yaml import space_from_dict
-from cotune.tuning.finalists import play_off, prefer
-from cotune.tuning.full_training import Training, retrain
+from cotune.tuning.clock import Clock
+from cotune.tuning.full_training import FullTraining, Training
+from cotune.tuning.play_off import PlayOff, prefer
 from cotune.workers.in_process import InProcessExecutor
 
 SPACE = space_from_dict({"width": {"type": "int", "low": 8, "high": 64, "step": 8}})
@@ -43,8 +45,9 @@ def specs_of(trials: Sequence[TrialResult]) -> list[TrialSpec]:
     ]
 
 
-def run(executor, specs, deadline=None, stopped=lambda: False, reported=lambda report: None):
-    return retrain(executor, specs, reported, lambda: None, deadline, stopped, kept={})
+def run(executor, specs, deadline=math.inf, stopped=lambda: False, reported=lambda report: None):
+    trainer = FullTraining(executor, Clock(0.0, stop=stopped))
+    return trainer.run(specs, reported, deadline, kept={})
 
 
 class TestRetrain:
@@ -102,16 +105,10 @@ class Rounds:
         return trainings
 
     def __call__(self, trials, rounds, folds=4, stage=1):
-        return play_off(
+        return PlayOff(rounds, folds, 0, self.metric, DIRECTIONS[self.metric], stage).run(
             params_of(trials),
-            rounds,
-            folds,
-            0,
-            self.metric,
-            self.metric != "loss",
             self.train,
             lambda seconds, playing: len(self.specs) < self.time_for,
-            stage,
         )
 
 
@@ -161,7 +158,7 @@ class TestPlayOff:
 
     def test_a_round_that_the_deadline_cut_short_does_not_count(self, executor):
         rounds = Rounds(executor)
-        deadlines = iter([None, 0.0])
+        deadlines = iter([math.inf, 0.0])
 
         def train(specs):
             return run(executor, specs, next(deadlines))
@@ -194,10 +191,8 @@ class TestPlayOff:
 
     def test_a_stop(self):
         params = params_of([trial(0)])
-        assert (
-            play_off(params, 1, 4, 0, "accuracy", True, lambda specs: None, lambda s, p: True)
-            is None
-        )
+        play_off = PlayOff(1, 4, 0, "accuracy", "maximize")
+        assert play_off.run(params, lambda specs: None, lambda s, p: True) is None
 
 
 class TestPrefer:

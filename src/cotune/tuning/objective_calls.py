@@ -1,0 +1,151 @@
+"""Calls of a user's objective in worker processes, with their questions to the study answered."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cotune.exceptions import StorageError
+from cotune.records import Report, State
+from cotune.study.objective_study import ObjectiveStudy
+from cotune.workers.objective.pool import Call, ObjectiveProcesses
+
+TIME_WAS_UP = "time was up"
+
+
+@dataclass(frozen=True)
+class EndedCall:
+    """A call that has ended: as a trial of Optuna's ends, and why."""
+
+    call: Call
+    state: State
+    value: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class CallEvents:
+    """What has come in: calls that ended, values that trials reported, workers that were lost."""
+
+    ended: Sequence[EndedCall] = ()
+    reported: Sequence[Report] = ()
+    lost: Sequence[str] = ()
+
+
+class ObjectiveCalls:
+    """Makes calls of an objective, again where their worker was lost.
+
+    Args:
+        pool: Makes them.
+        study: Answers what the objective asks of its trial.
+        seed: The run's.
+
+    Attributes:
+        params: Hyperparameters that each trial of the search has drawn so far, by number.
+        is_winding_up: Calls are ended where they next ask something.
+    """
+
+    def __init__(self, pool: ObjectiveProcesses, study: ObjectiveStudy, seed: int) -> None:
+        self._pool = pool
+        self._study = study
+        self._seed = seed
+        self._waiting: deque[Call] = deque()
+        self._running: set[Call] = set()
+        self._losses = 0
+        self.params: dict[int, dict[str, Any]] = {}
+        self.is_winding_up = False
+
+    def __len__(self) -> int:
+        """Calls that are made, or wait to be made."""
+        return len(self._running) + len(self._waiting)
+
+    def add(self, number: int, repeat: int = 0) -> Call:
+        """Have a call wait for a worker; ``repeat`` counts a finalist's from 1."""
+        seeds = np.random.SeedSequence([self._seed, number, repeat])
+        call = Call(number, repeat, int(seeds.generate_state(1)[0]))
+        self._waiting.append(call)
+        if not repeat:
+            self.params.setdefault(number, {})
+        return call
+
+    @property
+    def idle(self) -> int:
+        """Workers that no waiting call is for."""
+        return max(0, self._pool.idle - len(self._waiting))
+
+    def start(self) -> list[Call]:
+        """Make the calls that wait, where workers are idle; returns those."""
+        started = []
+        while self._waiting and self._pool.idle:
+            call = self._waiting.popleft()
+            self._running.add(call)
+            self._pool.start(call)
+            started.append(call)
+        return started
+
+    def drop(self) -> Call:
+        """Give up the next call that waits."""
+        return self._waiting.popleft()
+
+    @property
+    def next(self) -> Call | None:
+        """The next call that waits."""
+        return self._waiting[0] if self._waiting else None
+
+    def events(self, timeout: float) -> CallEvents:
+        """Answer what calls ask; return what has come in within a poll."""
+        ended, reported = list[EndedCall](), list[Report]()
+        for event in self._pool.events(timeout):
+            call = event.call
+            if event.kind == "asked":
+                report = self._answer(call, *event.content)
+                reported += [report] if report else []
+                continue
+            self._running.remove(call)
+            if event.kind == "ended":
+                state, value, reason = event.content
+                if self.is_winding_up and state == "pruned":
+                    reason = TIME_WAS_UP
+                ended.append(EndedCall(call, state, value, reason))
+                continue
+            self._waiting.append(call)  # its worker was lost
+        lost = self._pool.lost[self._losses :]
+        self._losses = len(self._pool.lost)
+        return CallEvents(ended, reported, lost)
+
+    def _answer(
+        self, call: Call, name: str, arguments: Sequence[Any], named: Mapping[str, Any]
+    ) -> Report | None:
+        """Answer a call of a trial's method or property; returns what was reported by it."""
+        if self.is_winding_up:
+            self._pool.answer(call, error=self._study.cut(TIME_WAS_UP))
+            return None
+        try:
+            answer = self._study.call(call.number, call.repeat, name, arguments, named)
+        except StorageError:
+            raise
+        except Exception as error:  # what Optuna says to a call that is wrong is for the objective
+            self._pool.answer(call, error=error)
+            return None
+        self._pool.answer(call, answer)
+        if call.repeat:
+            return None
+        if name.startswith("suggest_"):
+            self.params[call.number][arguments[0]] = answer
+        elif name == "report" and answer:
+            value, step = arguments
+            return Report(call.number, step, math.nan, math.nan, {"value": value}, 0.0, 0)
+        return None
+
+    def clear(self) -> list[Call]:
+        """End all calls at once; returns them, those that waited too."""
+        self._pool.clear()
+        calls = [*self._running, *self._waiting]
+        self._running.clear()
+        self._waiting.clear()
+        return calls

@@ -1,0 +1,63 @@
+"""The order of writing that loses nothing: what a trial came to, on disk and in the study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from cotune.records import Report, TrialResult
+from cotune.runs.directory import RunDirectory
+from cotune.tuning.observer import Observer
+
+
+class Told(Protocol):
+    """A study that is told how trials end."""
+
+    def sync(self) -> None:
+        """Make what was recorded survive a power loss."""
+
+    def tell(self, trial: TrialResult) -> None:
+        """End a running trial."""
+
+
+class Recorder:
+    """Records reports and results of trials, and announces them.
+
+    Args:
+        study: The study.
+        run: The run directory, with its tables.
+        observer: Told of everything, once it is recorded.
+        append: Writes a report to its table.
+    """
+
+    def __init__(
+        self,
+        study: Told,
+        run: RunDirectory,
+        observer: Observer,
+        append: Callable[[Report, float], None],
+    ) -> None:
+        self._study = study
+        self._run = run
+        self._append = append
+        self.observer = observer
+
+    def reported(self, report: Report, value: float) -> None:
+        """Record what a trial reported; ``value`` is the run's metric."""
+        self._append(report, value)
+        self.observer.trial_reported(report, value)
+
+    def ended(self, trial: TrialResult) -> None:
+        """Record how a trial ended.
+
+        A row of the table means that it has ended, whether or not the study was told before a kill.
+        The table refers to the study, so that is made safe first.
+        """
+        self._study.sync()
+        self._run.tables.add_trial_columns(trial.params)
+        self._run.tables.append_trial(trial)
+        self._study.tell(trial)
+
+    def untold(self, trial: TrialResult) -> None:
+        """Tell the study of a trial that has a row already."""
+        self._study.tell(trial)

@@ -1,0 +1,82 @@
+"""The interface between the search and what runs its trials: the engine, or a user's objective."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cotune.records import Report, TrialResult, TrialSpec
+
+
+@dataclass(frozen=True)
+class Events:
+    """What has come in.
+
+    Attributes:
+        reported: Reports that are new, with the run's metric.
+        ended: Trials that have ended by themselves, and are in training no longer.
+        lost: For each worker that was lost and replaced, why.
+    """
+
+    reported: Sequence[tuple[Report, float]] = ()
+    ended: Sequence[TrialResult] = ()
+    lost: Sequence[str] = ()
+
+
+Handle = Callable[[Events], None]
+"""Records events, judges the trials that reported, and lets the others go on."""
+
+
+class TrialRunner(ABC):
+    """Runs trials somewhere, and keeps the ledger's ``running`` up to date.
+
+    The search fills the openings, handles the events, has the reports judged, records the trials
+    that end, and then lets the others go on.
+    """
+
+    @property
+    @abstractmethod
+    def asked(self) -> int:
+        """Trials that were started, those of an earlier process too."""
+
+    @property
+    @abstractmethod
+    def wants_more(self) -> bool:
+        """Whether there are further trials to start, as far as the runner knows."""
+
+    @abstractmethod
+    def fill(self, most: float) -> list[TrialSpec]:
+        """Start trials where there is room: those that wait to go on, then ``most`` new ones.
+
+        Returns:
+            The new ones.
+        """
+
+    @abstractmethod
+    def events(self, timeout: float) -> Events:
+        """Return what has come in; waits at most about ``timeout`` seconds for the first."""
+
+    @abstractmethod
+    def judge(self, reported: Sequence[tuple[Report, float]]) -> list[TrialResult]:
+        """Return the trials that these reports end; they are in training no longer."""
+
+    @abstractmethod
+    def apply(self) -> None:
+        """Let the judged trials go on, and free the places of those that ended."""
+
+    @abstractmethod
+    def wind_up(self) -> float:
+        """Prepare for the end; returns the seconds that trials have to end by themselves."""
+
+    @abstractmethod
+    def cut(self, reason: str) -> list[TrialResult]:
+        """Stop all trials at once; returns them as they were when they were cut."""
+
+    @abstractmethod
+    def halt(self, handle: Handle) -> None:
+        """Stop all trials at once, to be resumed another time."""
+
+    @abstractmethod
+    def save(self, handle: Handle) -> None:
+        """Save the trials in training from time to time; called after each poll."""
