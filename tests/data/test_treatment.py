@@ -66,7 +66,7 @@ def looked_up(tmp_path_factory):
 
 def test_ids_reach_a_network_as_they_are(looked_up):
     assert looked_up.test_accuracy > 0.95
-    remarks = looked_up._run.config()["dataset"]["remarks"]
+    remarks = looked_up._run.data_config().dataset.remarks
     assert any("reach the network as they are (int64)" in remark for remark in remarks)
 
 
@@ -116,7 +116,7 @@ def test_each_channel_has_its_own_scale(tmp_path: Path, axis: str):
     x = x if axis == "last" else np.ascontiguousarray(x.transpose(0, 2, 1))
     result = cotune.run((x, y), n_trials=1, workers=1, fixed={"epochs": 10}, out=tmp_path / "run")
     assert (result.test_accuracy or 0) > 0.95
-    remarks = result._run.config()["dataset"]["remarks"]
+    remarks = result._run.data_config().dataset.remarks
     assert any(f"the {axis} axis is taken for channels" in remark for remark in remarks)
     done = result.model.preprocessing
     channels = done.apply(x).reshape(x.shape).std((0, 1) if axis == "last" else (0, 2))

@@ -108,17 +108,17 @@ class TestTheReportedAccuracy:
         assert result["parts"]["train"]["rows"] + result["parts"]["validation"]["rows"] == 142
         readings = RunDirectory.open(runs.table_run).readings()
         assert len(readings) == len(before) + 1 == result["readings"]
-        assert readings[-1]["accuracy"] == runs.table_result.test_accuracy
+        assert readings[-1].accuracy == runs.table_result.test_accuracy
 
     def test_a_test_set_of_its_own(self, runs):
         before = RunDirectory.open(runs.images_run).readings()
         text = run_command("evaluate", runs.images_run, runs.test)
         readings = RunDirectory.open(runs.images_run).readings()
         assert len(readings) == len(before) + 1
-        assert readings[-1]["accuracy"] == runs.images_result.test_accuracy
+        assert readings[-1].accuracy == runs.images_result.test_accuracy
         assert f"reading number {len(readings)}" in text
         low, high = runs.images_result.final.test_ci95
-        assert f"{readings[-1]['accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%})" in text
+        assert f"{readings[-1].accuracy:.2%} (95 % interval {low:.2%} to {high:.2%})" in text
 
     def test_other_rows_are_no_reading(self, runs):
         before = RunDirectory.open(runs.images_run).readings()

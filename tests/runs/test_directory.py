@@ -269,7 +269,7 @@ class TestWriting:
     def test_text_that_is_no_utf_8(self, run):
         # As sys.argv has a path that holds the byte 0xff.
         run.write_config({**CONFIG, "command": "cotune --out \udcff"})
-        assert run.config()["command"] == "cotune --out \udcff"
+        assert run.config().command == "cotune --out \udcff"
 
 
 class TestState:
@@ -342,7 +342,7 @@ class TestReading:
                 yaml.safe_dump(
                     {**CONFIG, "dataset": {**CONFIG["dataset"], "rows": {"train": "x"}}}  # type: ignore[dict-item]
                 ).encode(),
-                "writes there (dataset.rows)",
+                "writes there (dataset.rows.train)",
             ),
         ],
     )

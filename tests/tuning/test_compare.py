@@ -183,13 +183,13 @@ def test_each_is_a_run_of_the_search_alone(compared) -> None:
     lanes = set()
     for name in NAMES:
         run = RunDirectory.open(path / name)
-        summary, config = run.summary(), run.config()
+        summary, config = run.summary(), run.data_config()
         assert (summary.state, summary.message) == ("complete", "search only")
         assert (summary.final, summary.trials.running) == (None, 0)
         assert not run.best_path.exists()
         assert run.final() is None
-        assert f"{config['sampler']}-{config['seed']}" == name
-        lanes.add(config["lanes"])
+        assert f"{config.sampler}-{config.seed}" == name
+        lanes.add(config.lanes)
     assert len(lanes) == 1
 
 

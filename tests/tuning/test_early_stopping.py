@@ -26,7 +26,7 @@ def start(path: Path, metric: str) -> cotune.RunResult:
 def check(result: cotune.RunResult) -> None:
     """Each ended when none of its last epochs was the best, and counts as it was at its best."""
     run = RunDirectory.open(result.path)
-    metric = run.config()["metric"]
+    metric = run.config().metric
     sign = -1 if metric == "loss" else 1
     curves, trials = run.tables.curves(), run.tables.trials()
     best = {}

@@ -74,9 +74,9 @@ def test_in_company_it_is_the_same_but_for_rounding(together: Path) -> None:
 
 
 def test_the_spec_is_the_searchs(alone: Path) -> None:
-    config = RunDirectory.open(alone).config()
+    options = RunDirectory.open(alone).options()
     study = cotune.open_run(alone).study
-    space = space_from_dict(config["space"])
+    space = space_from_dict(options.space)
     specs = [trial_spec(space, trial.params, trial.number, 5) for trial in study.trials]
     assert len({spec.seed for spec in specs}) == len(specs)
     assert all(spec.averaged and spec.params["optimizer"] == "adamw" for spec in specs)

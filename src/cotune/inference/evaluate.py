@@ -147,7 +147,7 @@ def evaluate(
     labels = class_indices(given, predictor.classes, what)
     right = logits.softmax(-1).argmax(1).numpy() == labels
     result = _scores(
-        predictor, logits, torch.from_numpy(labels), run.config()["metric"] if run else "accuracy"
+        predictor, logits, torch.from_numpy(labels), run.data_config().metric if run else "accuracy"
     )
     if run is None:
         return result

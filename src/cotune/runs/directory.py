@@ -31,19 +31,40 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from cotune.exceptions import StorageError, UsageError, writing
 from cotune.records import FinalResult
-from cotune.runs.checks import check
-from cotune.runs.config import OBJECTIVE, read_config, write_config
+from cotune.runs.config import (
+    ObjectiveConfig,
+    RecordedOptions,
+    RunConfig,
+    read_config,
+    read_options,
+    write_config,
+)
+from cotune.runs.decode import decode
 from cotune.runs.files import append_text, cut_file, describe_error, sync_file
 from cotune.runs.lock import RunLock
 from cotune.runs.paths import RunPaths, check_free
 from cotune.runs.summary import Summary, read_final, read_summary, write_final, write_summary
 from cotune.runs.tables import Tables
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A reading of the sealed test set.
+
+    Attributes:
+        when: In ISO 8601.
+        accuracy: Of the final model, 0-1.
+    """
+
+    when: str
+    accuracy: float
 
 
 class RunDirectory(RunPaths):
@@ -147,7 +168,7 @@ class RunDirectory(RunPaths):
         """Write ``config.yaml``."""
         write_config(self.config_path, config)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> RunConfig | ObjectiveConfig:
         """Read ``config.yaml``.
 
         Raises:
@@ -158,18 +179,42 @@ class RunDirectory(RunPaths):
     @property
     def is_of_objective(self) -> bool:
         """Tell whether the run is one of a user's own objective function."""
-        return self.config().get("kind") == OBJECTIVE
+        return isinstance(self.config(), ObjectiveConfig)
 
-    def check_on_data(self) -> None:
-        """Make sure that there is data and a model of Cotune's own to ask for.
+    def data_config(self) -> RunConfig:
+        """Read ``config.yaml`` of a run on data, with a model of Cotune's own.
 
         Raises:
+            StorageError: It is damaged.
             UsageError: It is a run of an objective.
         """
-        if self.is_of_objective:
+        config = self.config()
+        if isinstance(config, ObjectiveConfig):
             raise UsageError(
                 f"{self.path}: is a run of an objective, without data or a model of Cotune's own"
             )
+        return config
+
+    def objective_config(self) -> ObjectiveConfig:
+        """Read ``config.yaml`` of a run of an objective.
+
+        Raises:
+            StorageError: It is damaged.
+            UsageError: It is a run on data.
+        """
+        config = self.config()
+        if isinstance(config, RunConfig):
+            raise UsageError(f"{self.path}: is no run of an objective")
+        return config
+
+    def options(self) -> RecordedOptions:
+        """Read all options from ``config.yaml``, to train as the run did.
+
+        Raises:
+            StorageError: It is damaged.
+            UsageError: An older Cotune wrote it, without one of the options.
+        """
+        return read_options(self.config_path)
 
     def write_summary(self, summary: Summary) -> None:
         """Write ``summary.json``."""
@@ -198,10 +243,10 @@ class RunDirectory(RunPaths):
     def append_reading(self, accuracy: float) -> None:
         """Record that the sealed test set was read now, and the final model's accuracy on it."""
         when = datetime.now().astimezone().isoformat(timespec="seconds")
-        line = json.dumps({"when": when, "accuracy": accuracy})
+        line = json.dumps(asdict(Reading(when, accuracy)))
         append_text(self.readings_path, line + "\n", sync=True)
 
-    def readings(self) -> list[dict[str, Any]]:
+    def readings(self) -> list[Reading]:
         """Read when the sealed test set was read, and the accuracy each time.
 
         Raises:
@@ -211,10 +256,8 @@ class RunDirectory(RunPaths):
             return []
         try:
             lines = self.readings_path.read_text(encoding="utf-8").splitlines()
-            readings = [json.loads(line) for line in lines]
+            found = [json.loads(line) for line in lines]
         except (OSError, ValueError, RecursionError) as error:
             why = describe_error(error)
             raise StorageError(f"{self.readings_path}: cannot be read: {why}") from error
-        for reading in readings:
-            check(reading, {"when": str, "accuracy": float}, self.readings_path)
-        return readings
+        return [decode(one, Reading, self.readings_path) for one in found]

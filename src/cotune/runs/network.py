@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from cotune.arguments import named
 from cotune.data import Dataset
 from cotune.data.preprocessing.treatment import CHANNELS, INPUTS, Treatment
@@ -13,6 +10,7 @@ from cotune.engine.networks.custom.given import ModelLike, read_own
 from cotune.engine.networks.custom.rows import fit_own_space
 from cotune.engine.networks.custom.space import OwnSpace
 from cotune.exceptions import UsageError
+from cotune.runs.config import RecordedOptions
 from cotune.runs.directory import RunDirectory
 
 
@@ -22,7 +20,7 @@ def recorded_own(run: RunDirectory, model: ModelLike) -> OwnNetwork | None:
     Raises:
         UsageError: It is not given, or is given where none is wanted.
     """
-    name = run.config().get("network")
+    name = run.data_config().network
     if name is None:
         if model is not None:
             raise UsageError(f"model: {run.path} is no run on a network of your own; leave it out")
@@ -38,19 +36,15 @@ def recorded_own(run: RunDirectory, model: ModelLike) -> OwnNetwork | None:
 
 def own_space(run: RunDirectory, own: OwnNetwork, dataset: Dataset) -> OwnSpace:
     """The run's space: what the function asks for now, and the training's as it was recorded."""
-    config = run.config()
-    recorded = {n: e for n, e in config["space"].items() if n != "model"}
-    split = config["validation"], config["seed"]
-    return fit_own_space(own, {}, recorded, dataset, split, recorded_treatment(config))
+    options = run.options()
+    recorded = {name: entry for name, entry in options.space.items() if name != "model"}
+    split = options.validation, options.seed
+    return fit_own_space(own, {}, recorded, dataset, split, recorded_treatment(options))
 
 
-def recorded_treatment(config: Mapping[str, Any]) -> Treatment:
-    """What the user of a run wanted done to the rows; older runs standardized all with one scale.
-
-    Args:
-        config: Of the run.
-    """
-    inputs, channels = config.get("inputs", "standardize"), config.get("channels", "none")
+def recorded_treatment(options: RecordedOptions) -> Treatment:
+    """Return how the user of a run wanted its rows treated."""
     return Treatment(
-        str(named(inputs, INPUTS, "inputs")), str(named(channels, CHANNELS, "channels"))
+        str(named(options.inputs, INPUTS, "inputs")),
+        str(named(options.channels, CHANNELS, "channels")),
     )

@@ -9,7 +9,8 @@ from cotune.data import Dataset, entries, load
 from cotune.data.dataset import Source
 from cotune.data.known_rows import test_set_digests
 from cotune.data.reading import read_data
-from cotune.exceptions import StorageError, UsageError
+from cotune.exceptions import UsageError
+from cotune.runs.decode import decode
 from cotune.runs.directory import RunDirectory
 
 
@@ -20,9 +21,8 @@ def recorded_dataset(run: RunDirectory) -> Dataset:
         UsageError: It was of objects in memory, is no longer where it was, has changed since, or
             there was none.
     """
-    run.check_on_data()
+    name = run.data_config().dataset.name
     source = recorded_source(run)
-    name = run.config()["dataset"]["name"]
     if source is not None:
         for path in (source.path, source.test):
             if path is not None and not os.path.exists(path):
@@ -51,21 +51,10 @@ def recorded_source(run: RunDirectory) -> Source | None:
     Raises:
         StorageError: ``config.yaml`` does not say it as a run writes it.
     """
-    recorded = run.config()["dataset"].get("source")
+    recorded = run.data_config().dataset.source
     if recorded is None:
         return None
-    try:
-        source = Source(**recorded)
-        if not all(isinstance(value, str | None) for value in (source.target, source.test)):
-            raise TypeError(recorded)
-        os.fspath(source.path)
-        if not isinstance(source.columns, dict) or not isinstance(source.skip_damaged, bool):
-            raise TypeError(recorded)
-    except TypeError:
-        raise StorageError(
-            f"{run.config_path}: is damaged, or not what a run writes there (dataset.source)"
-        ) from None
-    return source
+    return decode(recorded, Source, run.config_path, "dataset.source")
 
 
 def check_fingerprint(run: RunDirectory, dataset: Dataset) -> None:
@@ -74,17 +63,16 @@ def check_fingerprint(run: RunDirectory, dataset: Dataset) -> None:
     Raises:
         UsageError: It is another one.
     """
-    recorded = run.config()["dataset"]
-    if "fingerprint" not in recorded:
+    recorded = run.data_config().dataset
+    fingerprint, sealed = recorded.fingerprint, recorded.test_fingerprint
+    if fingerprint is None:
         raise UsageError(f"{run.config_path}: has no fingerprint; an older Cotune wrote it")
-    fingerprint = str(recorded["fingerprint"])
     if dataset.fingerprint != fingerprint:
         where = dataset.source.path if dataset.source else dataset.name
         raise UsageError(
             f"{where}: is not what the run was on; its fingerprint is "
             f"{dataset.fingerprint[:12]}, {fingerprint[:12]} was recorded"
         )
-    sealed = recorded.get("test_fingerprint")
     if sealed is None or dataset.test_rows is None:
         return  # a named dataset's files have checksums
     _, found = test_set_digests(dataset)
@@ -94,5 +82,5 @@ def check_fingerprint(run: RunDirectory, dataset: Dataset) -> None:
             where = dataset.source.test or dataset.source.path
         raise UsageError(
             f"{where}: the test set is not the run's; its fingerprint is {found[:12]}, "
-            f"{str(sealed)[:12]} was recorded"
+            f"{sealed[:12]} was recorded"
         )

@@ -12,6 +12,7 @@ from typing import Final
 from cotune.data import Dataset
 from cotune.exceptions import NoUsableTrialError
 from cotune.records import DIRECTIONS
+from cotune.runs.config import read_plain_config
 from cotune.runs.directory import RunDirectory
 from cotune.runs.files import write_file
 from cotune.runs.options import Options, Resources
@@ -86,7 +87,7 @@ def search_all(
             run = _search(asked, resources, dataset, path, stop)
             if run is None:
                 break
-            config = run.config()
+            config = read_plain_config(run.config_path)
             resources = replace(resources, lanes=int(config["lanes"]))
             comparison.settings = {name: config[name] for name in _COMMON}
             comparison.searches.append(_record(run, sampler, seed))

@@ -15,7 +15,7 @@ from typing import Any
 
 from cotune.exceptions import CotuneError, NoUsableTrialError, StorageError, UsageError
 from cotune.records import Direction
-from cotune.runs.config import OBJECTIVE
+from cotune.runs.config import OBJECTIVE, ObjectiveConfig
 from cotune.runs.directory import RunDirectory
 from cotune.runs.paths import default_path
 from cotune.runs.provenance import command_line, shown_name
@@ -70,7 +70,7 @@ def _run(
     observer: Observer,
     began: float,
     report: Report,
-    before: tuple[Mapping[str, Any], Mapping[str, float]] | None = None,
+    before: tuple[ObjectiveConfig, Mapping[str, float]] | None = None,
 ) -> RunDirectory:
     """Run it, in a directory of its own or in one that has a configuration and seconds already."""
     with contextlib.ExitStack() as stack:
@@ -104,7 +104,7 @@ def _run(
         # A script that makes them is to go on where it is resumed.
         config["directories"] = sorted({*objective.source.made, *facts.made})
         if before:
-            config["command"] = before[0].get("command")
+            config["command"] = before[0].command
         directory.write_config(config)
         study = ObjectiveStudy(
             directory.journal_path,
@@ -215,9 +215,9 @@ def resume_objective(
     """
     run = RunDirectory.reopen(path)
     try:
-        config = run.config()
+        config = run.objective_config()
         if asked.objective is None:
-            recorded = " ".join(config["objective"].split())[:300]
+            recorded = " ".join(config.objective.split())[:300]
             raise UsageError(
                 f"{run.path}: is a run of an objective, which Cotune runs only where you name it; "
                 f"give --objective {recorded}"
@@ -236,9 +236,9 @@ def resume_objective(
             options = replace(options, arguments=read_arguments(asked.arguments))
         is_script = isinstance(asked.objective, str | Path)
         found = read_objective(asked.objective, options.arguments if is_script else ())
-        made = tuple(map(str, config.get("directories", ())))
+        made = tuple(config.directories)
         found = replace(found, source=replace(found.source, made=made))
-        if found.sha256 != config.get("objective_sha256"):
+        if found.sha256 != config.objective_sha256:
             warnings.warn(
                 f"{found.name}: is not what it was when the run began; the trials that have ended "
                 "are of what it was",
@@ -260,24 +260,24 @@ def resume_objective(
 
 def _recorded_options(
     run: RunDirectory,
-    config: Mapping[str, Any],
+    config: ObjectiveConfig,
     sampler: SamplerLike | None,
     pruner: PrunerLike | None,
 ) -> ObjectiveOptions:
     try:
         return read_options(
-            config["direction"],
-            config["n_trials"],
-            config["timeout_seconds"],
-            recorded_part("sampler", str(config["sampler"]), sampler, SAMPLERS),
-            recorded_part("pruner", str(config["pruner"]), pruner, PRUNERS),
-            config["seed"],
-            config["workers"],
-            config["finalists"],
-            config["repeats"],
-            config.get("arguments", ()),
+            config.direction,
+            config.n_trials,
+            config.timeout_seconds,
+            recorded_part("sampler", config.sampler, sampler, SAMPLERS),
+            recorded_part("pruner", config.pruner, pruner, PRUNERS),
+            config.seed,
+            config.workers,
+            config.finalists,
+            config.repeats,
+            config.arguments,
         )
     except CotuneError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{run.config_path}: cannot be used: {error!r}") from None
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{run.config_path}: cannot be used: {error}") from None

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 
@@ -17,6 +17,7 @@ from cotune.engine.networks.custom.given import ModelLike
 from cotune.engine.networks.custom.space import OwnSpace
 from cotune.exceptions import CotuneError, UsageError
 from cotune.records import Report, TrialSpec, Value, Verdict
+from cotune.runs.config import RunConfig
 from cotune.runs.directory import RunDirectory
 from cotune.runs.network import own_space, recorded_own, recorded_treatment
 from cotune.runs.source import recorded_dataset
@@ -98,24 +99,21 @@ def replay(
         CotuneError: It failed, where it had not failed before.
     """
     run = RunDirectory.open(path)
-    run.check_on_data()
-    config = run.config()
-    metric = str(config["metric"])
+    config, options = run.data_config(), run.options()
+    metric = options.metric
     params, recorded = _params(run, number), _recorded(run, number, metric)
-    seed, device = int(_setting(config, "seed", run)), _device(config)
-    precision = read_precision(str(_setting(config, "precision", run)), device)
+    seed, device = options.seed, _device(options.device)
+    precision = read_precision(options.precision, device)
     own = recorded_own(run, model)
     dataset = recorded_dataset(run)
     space: Space
     if own is None:
-        space = space_from_dict(_setting(config, "space", run))
+        space = space_from_dict(options.space)
     else:
         space = own_space(run, own, dataset)
     spec = trial_spec(space, params, number, seed)
-    treatment = space.treatment if isinstance(space, OwnSpace) else recorded_treatment(config)
-    training, _ = prepare(
-        dataset, validation=_setting(config, "validation", run), seed=seed, treatment=treatment
-    )
+    treatment = space.treatment if isinstance(space, OwnSpace) else recorded_treatment(options)
+    training, _ = prepare(dataset, validation=options.validation, seed=seed, treatment=treatment)
     again = []
     with _executor(training, seed, device, precision, metric, own) as executor:
         for report in _train(executor, spec, len(recorded)):
@@ -126,12 +124,12 @@ def replay(
     return Replay(number, metric, recorded, again, _remark(config))
 
 
-def _remark(config: dict[str, Any]) -> str:
-    then = config.get("versions", {}).get("torch")
+def _remark(config: RunConfig) -> str:
+    then = config.versions.get("torch")
     now = str(torch.__version__)
     if then != now:
         return f"it was recorded with torch {then}, and this is {now}"
-    if config.get("lanes") != 1:
+    if config.lanes != 1:
         return "sums are rounded by the lanes beside it, and an unstable training amplifies that"
     return ""
 
@@ -152,18 +150,12 @@ def _recorded(run: RunDirectory, number: int, metric: str) -> list[float]:
     return scores
 
 
-def _setting(config: dict[str, Any], name: str, run: RunDirectory) -> Any:
-    if name not in config:
-        raise UsageError(f"{run.config_path}: has no {name}; an older Cotune wrote it")
-    return config[name]
-
-
-def _device(config: dict[str, Any]) -> str:
+def _device(recorded: str) -> str:
     try:
-        return read_device(config["device"])
+        return read_device(recorded)
     except UsageError:
         raise UsageError(
-            f"device: the run was on {config['device']}, which PyTorch does not find here"
+            f"device: the run was on {recorded}, which PyTorch does not find here"
         ) from None
 
 

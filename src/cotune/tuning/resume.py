@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from cotune.arguments import count, named, positive, read_metrics, read_seed, read_size
 from cotune.data import Dataset
@@ -14,6 +12,7 @@ from cotune.engine.device import read_device, read_precision
 from cotune.engine.networks import OwnNetwork
 from cotune.exceptions import CotuneError, StorageError, UsageError
 from cotune.runs.checkpoint_store import Generation, Generations
+from cotune.runs.config import RecordedOptions
 from cotune.runs.directory import RunDirectory
 from cotune.runs.network import own_space, recorded_own, recorded_treatment
 from cotune.runs.options import Options, Resources
@@ -58,11 +57,11 @@ def resume_run(
         raise UsageError(f"{path}: is no run of an objective; resume it without one")
     run = RunDirectory.reopen(path)
     try:
-        config, summary = run.config(), _summary(run)
+        config, recorded, summary = run.data_config(), run.options(), _summary(run)
         is_complete = summary is not None and summary.state == "complete"
         own = recorded_own(run, asked.model)
-        options = _options(run, config, own, asked.sampler, asked.pruner)
-        resources = _resources(run, config)
+        options = _options(run, recorded, own, asked.sampler, asked.pruner)
+        resources = _resources(recorded)
         study = _study(run)
         is_lockstep = resources.is_lockstep(options)
         used = summary.seconds.total if summary else 0.0
@@ -146,60 +145,49 @@ def _dataset(run: RunDirectory, data: Data, target: str | int | None, test: Data
 
 def _options(
     run: RunDirectory,
-    config: Mapping[str, Any],
+    recorded: RecordedOptions,
     own: OwnNetwork | None,
     sampler: SamplerLike | None,
     pruner: PrunerLike | None,
 ) -> Options:
     try:
-        if config["search_only"]:
+        if recorded.search_only:
             raise UsageError(f"{run.path}: is a search of a comparison, which is not resumed")
-        if not isinstance(config["enqueued"], list):
-            raise TypeError("enqueued is no list")
-        metric, costs = read_metrics(",".join([config["metric"], *config["costs"]]))
-        timeout = config["timeout_seconds"]
+        metric, costs = read_metrics(",".join([recorded.metric, *recorded.costs]))
+        timeout = recorded.timeout_seconds
         return Options(
             # The sampler's own: a grid was made of the space already.
-            space=space_from_dict(config["space"]) if own is None else Space({}),
+            space=space_from_dict(recorded.space) if own is None else Space({}),
             own=own,
-            sampler=recorded_part("sampler", str(config["sampler"]), sampler, SAMPLERS),
-            pruner=recorded_part("pruner", str(config["pruner"]), pruner, PRUNERS),
+            sampler=recorded_part("sampler", recorded.sampler, sampler, SAMPLERS),
+            pruner=recorded_part("pruner", recorded.pruner, pruner, PRUNERS),
             metric=metric,
             costs=costs,
-            n_trials=positive(config["n_trials"], "n_trials"),
+            n_trials=positive(recorded.n_trials, "n_trials"),
             timeout=None if timeout is None else parse_duration(timeout),
-            seed=read_seed(config["seed"]),
-            enqueued=config["enqueued"],
-            portfolio=bool(config["portfolio"]),
-            patience=positive(config["patience"], "patience"),
-            ensemble=count(config["ensemble"], "ensemble"),
-            ensemble_of=named(config["ensemble_of"], ENSEMBLES, "ensemble_of"),
-            validation=float(config["validation"]),
-            inputs=recorded_treatment(config).inputs,
-            channels=recorded_treatment(config).channels,
+            seed=read_seed(recorded.seed),
+            enqueued=recorded.enqueued,
+            portfolio=recorded.portfolio,
+            patience=positive(recorded.patience, "patience"),
+            ensemble=count(recorded.ensemble, "ensemble"),
+            ensemble_of=named(recorded.ensemble_of, ENSEMBLES, "ensemble_of"),
+            validation=recorded.validation,
+            inputs=recorded_treatment(recorded).inputs,
+            channels=recorded_treatment(recorded).channels,
         )
     except CotuneError:
         raise
-    except KeyError as error:
-        raise _old(run, error) from None
     except (TypeError, ValueError) as error:
         raise UsageError(f"{run.config_path}: cannot be used: {error}") from None
 
 
-def _old(run: RunDirectory, error: KeyError) -> UsageError:
-    return UsageError(f"{run.config_path}: has no {error.args[0]}; an older Cotune wrote it")
-
-
-def _resources(run: RunDirectory, config: Mapping[str, Any]) -> Resources:
-    device = read_device(config["device"])
-    try:
-        return Resources(
-            device=device,
-            workers=1 if config["workers"] is None else count(config["workers"], "workers"),
-            lanes=positive(config["lanes"], "lanes"),
-            precision=read_precision(config["precision"], device),
-            checkpoint=parse_duration(config["checkpoint_seconds"], "checkpoint"),
-            max_disk=read_size(config["max_disk_bytes"], "max_disk"),
-        )
-    except KeyError as error:
-        raise _old(run, error) from None
+def _resources(recorded: RecordedOptions) -> Resources:
+    device = read_device(recorded.device)
+    return Resources(
+        device=device,
+        workers=1 if recorded.workers is None else count(recorded.workers, "workers"),
+        lanes=positive(recorded.lanes, "lanes"),
+        precision=read_precision(recorded.precision, device),
+        checkpoint=parse_duration(recorded.checkpoint_seconds, "checkpoint"),
+        max_disk=read_size(recorded.max_disk_bytes, "max_disk"),
+    )

@@ -27,18 +27,18 @@ def retest(path: str | Path, again: bool = False, model: ModelLike = None) -> Te
         ModelFileError: The run has no final model.
     """
     run = RunDirectory.open(path)
-    run.check_on_data()
-    if run.config()["dataset"]["rows"]["test"] == 0:
+    config = run.data_config()
+    if config.dataset.rows.test == 0:
         raise UsageError(f"{run.path}: the run was given no test set, so there is none to read")
     readings = run.readings()
     if readings and not again:
         last = readings[-1]
         raise UsageError(
-            f"{run.path}: the test set was read on {last['when']}, with {last['accuracy']:.2%} "
+            f"{run.path}: the test set was read on {last.when}, with {last.accuracy:.2%} "
             "right; --again reads it once more, which is recorded"
         )
     classifier = load_model(run.best_path, read_own(model))
-    (reading,) = read_test_set([classifier], recorded_dataset(run), run.config()["metric"])
+    (reading,) = read_test_set([classifier], recorded_dataset(run), config.metric)
     run.tables.add_test_rows(reading.digests.tolist())
     run.append_reading(reading.accuracy)
     return reading

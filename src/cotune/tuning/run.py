@@ -8,7 +8,6 @@ import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from cotune.engine.networks.custom.rows import with_rows
 from cotune.exceptions import StorageError
 from cotune.inference.baseline import validation_baseline
 from cotune.runs.checkpoint_store import Generation
+from cotune.runs.config import RunConfig
 from cotune.runs.directory import RunDirectory
 from cotune.runs.options import Options, Resources, describe_run
 from cotune.tuning.clock import Clock
@@ -76,7 +76,7 @@ class Before:
         extended: The search continues, even if it was over.
     """
 
-    config: dict[str, Any]
+    config: RunConfig
     seconds: dict[str, float]
     generation: Generation | None
     exact: bool
@@ -145,7 +145,7 @@ def carry_out(
         config["dataset"]["baseline_class"] = most_frequent
         config["dataset"]["baseline"] = validation_baseline(training)
         if earlier:
-            config["command"] = earlier.config.get("command")
+            config["command"] = earlier.config.command
         directory.write_config(config)
         directory.tables.write_splits(parts_of_rows(dataset, training))
         directory.tables.write_rows(rows)

@@ -6,10 +6,11 @@ import csv
 from collections import Counter
 from dataclasses import dataclass
 from math import nan
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cotune.exceptions import StorageError
 from cotune.records import FinalResult, Report
+from cotune.runs.config import ObjectiveConfig, RunConfig
 from cotune.runs.directory import RunDirectory
 from cotune.runs.summary import Summary
 
@@ -53,7 +54,8 @@ class Row:
 class Contents:
     """A run as the report sees it. ``study`` is None when the run ended before it was made."""
 
-    config: dict[str, Any]
+    config: RunConfig | ObjectiveConfig
+    config_text: str
     summary: Summary
     final: FinalResult | None
     curves: dict[int, list[Report]]
@@ -63,13 +65,12 @@ class Contents:
     @property
     def metric(self) -> str:
         """One of :data:`METRICS`; ``value`` of a run of an objective."""
-        metric = str(self.config.get("metric", "accuracy"))
-        return metric if metric in METRICS else "accuracy"
+        return self.config.metric if self.config.metric in METRICS else "accuracy"
 
     @property
     def maximize(self) -> bool:
-        if self.metric == "value":
-            return bool(self.config.get("direction") == "maximize")
+        if isinstance(self.config, ObjectiveConfig):
+            return self.config.direction == "maximize"
         return self.metric != "loss"
 
     @property
@@ -79,9 +80,7 @@ class Contents:
 
     @property
     def classes(self) -> list[str]:
-        dataset = self.config.get("dataset")
-        names = dataset.get("classes") if isinstance(dataset, dict) else None
-        return [str(name) for name in names] if isinstance(names, list) else []
+        return [] if isinstance(self.config, ObjectiveConfig) else self.config.dataset.classes
 
     def class_name(self, index: float) -> str:
         """The name of a class, or its index where the configuration does not name it."""
@@ -118,12 +117,14 @@ def gather(run: RunDirectory) -> Contents:
     from cotune.study.journal import load_study
 
     study = _by_metric(load_study(run.journal_path)) if run.journal_path.exists() else None
-    if run.is_of_objective:
+    config = run.config()
+    if isinstance(config, ObjectiveConfig):
         curves = _reported_steps(study) if study else {}
     else:
         curves = run.tables.curves() if run.curves_path.exists() else {}
     return Contents(
-        config=run.config(),
+        config=config,
+        config_text=run.config_path.read_text(encoding="utf-8"),
         summary=run.summary(),
         final=run.final(),
         curves=curves,

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cotune.report.html import text
 from cotune.report.html.chart import Chart, plural
 from cotune.report.html.contents import METRICS, Contents, gather
@@ -20,6 +18,7 @@ from cotune.report.html.study_charts import (
     pareto_chart,
     slice_charts,
 )
+from cotune.runs.config import ObjectiveConfig
 from cotune.runs.directory import RunDirectory
 from cotune.runs.files import write_file
 
@@ -46,7 +45,7 @@ def render(contents: Contents) -> str:
         drawn,
         hover_labels(contents),
         brand="Cotune report",
-        title=str(contents.config["objective"]),
+        title=_config(contents).objective,
         banner=_banner(contents),
         tiles=_tiles(contents),
         best=contents.summary.best,
@@ -65,9 +64,14 @@ def render(contents: Contents) -> str:
         trials=len(contents.trials),
         chosen=contents.best,
         settings=_settings(contents),
-        command=str(contents.config.get("command") or ""),
-        config_text=yaml.safe_dump(contents.config, sort_keys=False, allow_unicode=True),
+        command=contents.config.command or "",
+        config_text=contents.config_text,
     )
+
+
+def _config(contents: Contents) -> ObjectiveConfig:
+    assert isinstance(contents.config, ObjectiveConfig)
+    return contents.config
 
 
 def _banner(contents: Contents) -> str:
@@ -98,19 +102,20 @@ def _tiles(contents: Contents) -> list[Tile]:
 
 
 def _settings(contents: Contents) -> list[tuple[str, str]]:
-    config, timeout = contents.config, contents.config.get("timeout_seconds")
+    config = _config(contents)
+    timeout = config.timeout_seconds
     items: list[tuple[str, Any]] = [
-        ("Objective", config["objective"]),
-        ("Direction", config["direction"]),
-        ("Sampler", config.get("sampler")),
-        ("Pruner", config.get("pruner")),
-        ("Seed", config.get("seed")),
-        ("Trials asked for", config.get("n_trials")),
+        ("Objective", config.objective),
+        ("Direction", config.direction),
+        ("Sampler", config.sampler),
+        ("Pruner", config.pruner),
+        ("Seed", config.seed),
+        ("Trials asked for", config.n_trials),
         ("Time limit", None if timeout is None else text.duration(timeout)),
-        ("Workers", config.get("workers")),
-        ("Runs of each finalist", config.get("repeats")),
+        ("Workers", config.workers),
+        ("Runs of each finalist", config.repeats),
     ]
-    if isinstance(versions := config.get("versions"), dict):
+    if versions := config.versions:
         items.append(("Versions", ", ".join(f"{name} {v}" for name, v in versions.items())))
     items.append(("Time in Optuna and storage", text.duration(contents.summary.seconds.study)))
     return [(label, str(item)) for label, item in items if item not in (None, "")]

@@ -5,11 +5,9 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from cotune.records import SIGNIFICANT, FinalResult
 from cotune.report.html import text
@@ -25,6 +23,7 @@ from cotune.report.html.study_charts import (
     pareto_chart,
     slice_charts,
 )
+from cotune.runs.config import RunConfig
 from cotune.runs.directory import RunDirectory
 from cotune.runs.files import write_file
 from cotune.text import shown_class
@@ -89,7 +88,7 @@ def render(contents: Contents, samples: Picture | None, mistakes: Picture | None
         drawn,
         hover_labels(contents),
         brand="Cotune report",
-        title=_dataset_name(contents),
+        title=_config(contents).dataset.name,
         banner=_banner(contents),
         tiles=_tiles(contents),
         best=contents.summary.best,
@@ -112,8 +111,8 @@ def render(contents: Contents, samples: Picture | None, mistakes: Picture | None
         trials=len(contents.trials),
         chosen=contents.best,
         settings=_settings(contents),
-        command=str(contents.config.get("command") or ""),
-        config_text=yaml.safe_dump(contents.config, sort_keys=False, allow_unicode=True),
+        command=contents.config.command or "",
+        config_text=contents.config_text,
     )
 
 
@@ -149,13 +148,9 @@ def hover_labels(contents: Contents) -> dict[int, str]:
     return labels
 
 
-def _dataset(contents: Contents) -> dict[str, Any]:
-    dataset = contents.config.get("dataset")
-    return dataset if isinstance(dataset, dict) else {"name": dataset} if dataset else {}
-
-
-def _dataset_name(contents: Contents) -> str:
-    return str(_dataset(contents).get("name") or "run")
+def _config(contents: Contents) -> RunConfig:
+    assert isinstance(contents.config, RunConfig)
+    return contents.config
 
 
 def _banner(contents: Contents) -> str:
@@ -186,9 +181,7 @@ def _tiles(contents: Contents) -> list[Tile]:
     summary, final = contents.summary, contents.final
     tiles = []
     if final is not None and final.test_accuracy is not None:
-        rows = _dataset(contents).get("rows")
-        count = rows.get("test") if isinstance(rows, dict) else None
-        on = f" on {count:,} rows" if isinstance(count, int) else ""
+        on = f" on {_config(contents).dataset.rows.test:,} rows"
         note = f"95 % interval {text.interval(final.test_ci95)}; the final model, tested once{on}"
         tiles.append(Tile("Test accuracy", text.percent(final.test_accuracy), note))
         if final.baseline_test_scores:
@@ -258,8 +251,8 @@ def run_tiles(contents: Contents) -> list[Tile]:
 
 def _baseline_tile(contents: Contents, what: str, scores: Mapping[str, float]) -> Tile:
     """The accuracy of always predicting the most frequent class, and its loss."""
-    name = _dataset(contents).get("baseline_class")
-    which = f"{shown_class(str(name))}, " if name is not None else ""
+    name = _config(contents).dataset.baseline_class
+    which = f"{shown_class(name)}, " if name is not None else ""
     note = f"always predicting {which}the most frequent class; loss {scores['loss']:.4f}"
     return Tile(f"{what} accuracy", text.percent(scores["accuracy"]), note)
 
@@ -304,41 +297,36 @@ def columns_of(rows: Iterable[Row]) -> list[str]:
 
 def _settings(contents: Contents) -> list[tuple[str, str]]:
     """How it was run, as label and value; what the configuration does not say is left out."""
-    config, dataset = contents.config, _dataset(contents)
-    rows, versions = dataset.get("rows"), config.get("versions")
-    kinds = dataset.get("columns")
+    config = _config(contents)
+    dataset, timeout = config.dataset, config.timeout_seconds
     names = contents.classes
     listed = ", ".join(names[:MOST_CLASS_NAMES])
     if len(names) > MOST_CLASS_NAMES:
         listed += f" and {plural(len(names) - MOST_CLASS_NAMES, 'other')}"
-    timeout = config.get("timeout_seconds")
     items: list[tuple[str, Any]] = [
-        ("Dataset", dataset.get("name")),
-        ("Fingerprint of the data", dataset.get("fingerprint")),
-        ("Rows", _counts(rows) if isinstance(rows, dict) else rows),
-        ("Shape of an input", text.value(dataset.get("input_shape") or "")),
-        ("Kinds of columns", _counts(kinds) if isinstance(kinds, dict) else None),
+        ("Dataset", dataset.name),
+        ("Fingerprint of the data", dataset.fingerprint),
+        ("Rows", _counts(asdict(dataset.rows))),
+        ("Shape of an input", text.value(dataset.input_shape or "")),
+        ("Kinds of columns", _counts(dataset.columns)),
         (f"Classes ({len(names)})", listed),
         ("Metric", METRICS[contents.metric]),
-        ("Sampler", config.get("sampler")),
-        ("Pruner", config.get("pruner")),
-        ("Seed", config.get("seed")),
-        ("Trials asked for", config.get("n_trials")),
+        ("Sampler", config.sampler),
+        ("Pruner", config.pruner),
+        ("Seed", config.seed),
+        ("Trials asked for", config.n_trials),
         ("Time limit", None if timeout is None else text.duration(timeout)),
-        ("Workers", config.get("workers")),
-        ("Trials trained at a time in each", config.get("lanes")),
-        ("Device", config.get("device")),
+        ("Workers", config.workers),
+        ("Trials trained at a time in each", config.lanes),
+        ("Device", config.device),
     ]
     if mean := contents.summary.lanes.mean:
         items.append(("Lanes in a cohort", f"{mean:.1f} on average"))
-    if isinstance(versions, dict):
-        items.append(("Versions", ", ".join(f"{name} {v}" for name, v in versions.items())))
+    versions = [f"{name} {version}" for name, version in config.versions.items()]
+    items.append(("Versions", ", ".join(versions)))
     items.append(("Time in Optuna and storage", text.duration(contents.summary.seconds.study)))
     return [(label, str(item)) for label, item in items if item not in (None, "")]
 
 
-def _counts(rows: dict[str, Any]) -> str:
-    return ", ".join(
-        f"{count:,} {part}" if isinstance(count, int) else f"{count} {part}"
-        for part, count in rows.items()
-    )
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())

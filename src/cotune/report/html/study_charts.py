@@ -21,6 +21,7 @@ from cotune.report.html.chart import (
     whole_ticks,
 )
 from cotune.report.html.contents import METRICS, Contents, Row
+from cotune.runs.config import RunConfig
 from cotune.space.quiet_optuna import quiet_optuna
 
 if TYPE_CHECKING:
@@ -307,10 +308,11 @@ def _failed(error: Exception) -> str:
 
 def pareto_chart(contents: Contents) -> Chart:
     """The complete trials by metric and first cost, those of the Pareto front in another colour."""
-    title, costs = "Pareto front", contents.config.get("costs") or []
+    title = "Pareto front"
+    costs = contents.config.costs if isinstance(contents.config, RunConfig) else []
     if not costs:
         return missing("pareto", title, "")
-    cost, label = str(costs[0]), METRICS[contents.metric]
+    cost, label = costs[0], METRICS[contents.metric]
     complete = [
         row
         for row in contents.trials

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Console
 
 from cotune.records import Finalist, TrialResult, TrialSpec
 from cotune.report.terminal.lines import baseline_line, count_epochs, data_line, format_params
-from cotune.runs.config import OBJECTIVE
+from cotune.runs.config import ObjectiveConfig, RunConfig
 from cotune.runs.directory import RunDirectory
 from cotune.text import format_duration
 from cotune.tuning.observer import Observer
@@ -31,14 +30,15 @@ class CountingObserver(Observer):
 
     def run_started(self, run: RunDirectory, began: float, timeout: float | None) -> None:
         config = run.config()
-        self._metric, self._n_trials = config["metric"], config.get("n_trials")
-        self._unit = "report" if config.get("kind") == OBJECTIVE else "epoch"
+        self._metric, self._n_trials = config.metric, config.n_trials
+        self._unit = "report" if isinstance(config, ObjectiveConfig) else "epoch"
         self._began, self._timeout = began, timeout
         # A log's lines stay whole.
         self._console.print(data_line(config), soft_wrap=not self._console.is_terminal)
-        for remark in config.get("dataset", config).get("remarks", ()):
+        described = config if isinstance(config, ObjectiveConfig) else config.dataset
+        for remark in described.remarks:
             self._console.print(remark, style="dim", soft_wrap=True)
-        for note in config.get("notes", ()):
+        for note in config.notes:
             self._console.print(note, style="yellow", soft_wrap=True)
         if line := _baseline_at_start(config):
             self._console.print(line, style="dim", soft_wrap=True)
@@ -93,14 +93,15 @@ def final_line(trial: TrialResult, spec: TrialSpec) -> str:
     )
 
 
-def _baseline_at_start(config: Mapping[str, Any]) -> str:
-    scores = config.get("dataset", {}).get("baseline")
-    return f"baseline: {baseline_line(scores, config)}" if scores else ""
+def _baseline_at_start(config: RunConfig | ObjectiveConfig) -> str:
+    if isinstance(config, ObjectiveConfig) or not config.dataset.baseline:
+        return ""
+    return f"baseline: {baseline_line(config.dataset.baseline, config)}"
 
 
-def _where(config: Mapping[str, Any]) -> str:
-    if config.get("device") == "cuda":
+def _where(config: RunConfig | ObjectiveConfig) -> str:
+    if isinstance(config, RunConfig) and config.device == "cuda":
         return "the GPU"
-    if config["workers"] == 0:
+    if not config.workers:
         return "this process"
-    return f"{config['workers']} worker process" + ("" if config["workers"] == 1 else "es")
+    return f"{config.workers} worker process" + ("" if config.workers == 1 else "es")

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from cotune.runs.config import OBJECTIVE
+from cotune.runs.config import ObjectiveConfig, RunConfig
 from cotune.text import shown_class, shown_score
 
 
@@ -28,32 +28,33 @@ def format_value(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def baseline_line(scores: Mapping[str, float], config: Mapping[str, Any] | None = None) -> str:
+def baseline_line(scores: Mapping[str, float], config: RunConfig | None = None) -> str:
     """Return what always predicting the most frequent class scores.
 
     Args:
         scores: The baseline's, by metric.
         config: The run's, to return its metric and accuracy alone.
     """
-    names = [name for name in scores if config is None or name in ("accuracy", config["metric"])]
+    names = [name for name in scores if config is None or name in ("accuracy", config.metric)]
     shown = [f"{name} {shown_score(name, scores[name])}" for name in names]
-    return f"{', '.join(shown)} ({_of_baseline(config or {})})"
+    return f"{', '.join(shown)} ({_of_baseline(config)})"
 
 
-def _of_baseline(config: Mapping[str, Any]) -> str:
-    name = config.get("dataset", {}).get("baseline_class")
-    which = f"{shown_class(name)}, " if isinstance(name, str) else ""
+def _of_baseline(config: RunConfig | None) -> str:
+    name = config.dataset.baseline_class if config else None
+    which = f"{shown_class(name)}, " if name is not None else ""
     return f"always predicting {which}the most frequent class"
 
 
-def data_line(config: Mapping[str, Any]) -> str:
-    if config.get("kind") == OBJECTIVE:
-        return f"{config['objective']}, {config['direction']}d"
-    data, rows = config["dataset"], config["dataset"]["rows"]
-    test = f"{rows['test']:,} sealed for the test" if rows["test"] else "no test set"
+def data_line(config: RunConfig | ObjectiveConfig) -> str:
+    """Return what a run is on: its data and their parts, or its objective."""
+    if isinstance(config, ObjectiveConfig):
+        return f"{config.objective}, {config.direction}d"
+    data, rows = config.dataset, config.dataset.rows
+    test = f"{rows.test:,} sealed for the test" if rows.test else "no test set"
     return (
-        f"{data['name']}: {len(data['classes'])} classes, {rows['train']:,} rows to train on, "
-        f"{rows['validation']:,} to validate, {test}"
+        f"{data.name}: {len(data.classes)} classes, {rows.train:,} rows to train on, "
+        f"{rows.validation:,} to validate, {test}"
     )
 
 

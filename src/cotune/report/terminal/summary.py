@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -18,6 +16,7 @@ from cotune.report.terminal.lines import (
     format_value,
     make_console,
 )
+from cotune.runs.config import ObjectiveConfig, RunConfig
 from cotune.runs.directory import RunDirectory
 from cotune.runs.summary import BestTrial, FinalSummary, Summary, TrialCounts
 
@@ -31,7 +30,7 @@ def print_run(run: RunDirectory, console: Console | None = None) -> None:
     """Print where a run stands or how it ended: data, best trial, counts, scores, files."""
     console = console or make_console()
     config, summary = run.config(), run.summary()
-    if run.is_of_objective:
+    if isinstance(config, ObjectiveConfig):
         rows = _objective_rows(config, summary)
     else:
         rows = _rows(config, summary, len(run.readings()))
@@ -48,7 +47,7 @@ def print_run(run: RunDirectory, console: Console | None = None) -> None:
         console.print(text, soft_wrap=True)
 
 
-def _rows(config: Mapping[str, Any], summary: Summary, readings: int) -> Rows:
+def _rows(config: RunConfig, summary: Summary, readings: int) -> Rows:
     rows = [
         ("state", summary.state),
         ("data", data_line(config)),
@@ -70,13 +69,13 @@ def _rows(config: Mapping[str, Any], summary: Summary, readings: int) -> Rows:
     return rows
 
 
-def _best_rows(config: Mapping[str, Any], best: BestTrial, *, is_chosen: bool) -> Rows:
+def _best_rows(config: RunConfig, best: BestTrial, *, is_chosen: bool) -> Rows:
     rows = [("chosen trial" if is_chosen else "best trial", str(best.number)), *_params(best)]
     optimistic = " (optimistic: it was chosen by this data)"
     if best.search_best is not None and best.search_best != best.validation_accuracy:
         rows.append(("search's best", f"{best.search_best:.2%}{optimistic}"))
         optimistic = " in the search"
-    metric = config["metric"]
+    metric = config.metric
     if metric != "accuracy":
         value = "" if best.value is None else format_value(best.value)
         rows.append((f"validation {metric}", value))
@@ -87,9 +86,9 @@ def _best_rows(config: Mapping[str, Any], best: BestTrial, *, is_chosen: bool) -
     return rows
 
 
-def _final_rows(config: Mapping[str, Any], final: FinalSummary, readings: int) -> Rows:
+def _final_rows(config: RunConfig, final: FinalSummary, readings: int) -> Rows:
     rows = []
-    metric = config["metric"]
+    metric = config.metric
     if final.validation_accuracy_mean is not None:
         sd = final.validation_accuracy_sd
         spread = "" if sd is None else f" +- {sd:.2%}"
@@ -98,7 +97,7 @@ def _final_rows(config: Mapping[str, Any], final: FinalSummary, readings: int) -
     if final.test_accuracy is None:
         rows.append(("test accuracy", "none: the data has no test set"))
     else:
-        n_rows = config["dataset"]["rows"]["test"]
+        n_rows = config.dataset.rows.test
         note = f"{_interval(final.test_ci95)}, {n_rows:,} rows read {_often(readings)}"
         rows.append(("test accuracy", f"{final.test_accuracy:.2%} ({note})"))
     if metric != "accuracy" and final.test_scores:
@@ -115,7 +114,7 @@ def _final_rows(config: Mapping[str, Any], final: FinalSummary, readings: int) -
     return rows
 
 
-def _objective_rows(config: Mapping[str, Any], summary: Summary) -> Rows:
+def _objective_rows(config: ObjectiveConfig, summary: Summary) -> Rows:
     best = summary.best
     rows = [
         ("state", summary.state),
