@@ -32,7 +32,7 @@ from cotune.tuning.optimize import run_objective
 from cotune.tuning.repeats import REPEATS
 from cotune.tuning.resume import resume_run
 from cotune.tuning.resumption import Resumption
-from cotune.tuning.run import Session, carry_out
+from cotune.tuning.run import Session, carry_out, executor_for
 from cotune.tuning.settings import read_settings
 from cotune.workers.objective.given import ObjectiveLike
 
@@ -169,9 +169,7 @@ def run(
         max_disk=max_disk,
         enqueue=enqueue,
     )
-    with make_executor(
-        settings.resources, settings.resources.is_lockstep(settings.options)
-    ) as executor:
+    with executor_for(settings.resources, settings.options) as executor:
         # They import PyTorch while the data is read.
         dataset = read_dataset(data, target, test, columns, skip_damaged)
         directory = carry_out(
