@@ -29,7 +29,7 @@ from cotune.engine.device import PRECISIONS, n_cores
 from cotune.engine.lane import key_of
 from cotune.engine.networks import make_shape
 from cotune.records import TrialSpec, Value, Verdict
-from cotune.workers.base import Executor
+from cotune.workers.base import EngineJob, Executor
 from cotune.workers.in_process import InProcessExecutor
 from cotune.workers.pool import ProcessExecutor
 
@@ -110,13 +110,10 @@ class Cotune:
     """The engine in as many processes as cores, or on the GPU."""
 
     def __init__(self, data: TrainingData, device: str, precision: str) -> None:
-        self._executor: Executor
-        if device == "cuda":
-            self._executor = InProcessExecutor(data, 0, device, precision=precision)
-        else:
-            pool = ProcessExecutor(n_cores())
-            pool.load(data, 0, precision=precision)
-            self._executor = pool
+        self._executor: Executor = (
+            InProcessExecutor(device) if device == "cuda" else ProcessExecutor(n_cores())
+        )
+        self._executor.load(EngineJob(data, 0, precision=precision))
 
     def train(self, specs: list[TrialSpec]) -> float:
         """Train all; returns the mean number of lanes of a cohort."""

@@ -21,6 +21,7 @@ from cotune.data import load, prepare
 from cotune.engine.device import n_cores
 from cotune.engine.schedules import SCHEDULES
 from cotune.records import TrialSpec, Verdict
+from cotune.workers.base import EngineJob
 from cotune.workers.pool import ProcessExecutor
 
 _RUNGS = (1, 3, 9)
@@ -70,7 +71,7 @@ def main() -> None:
     specs = random_trials(options.trials, options.epochs)
     results: dict[str, NDArray[np.float64]] = {}
     with ProcessExecutor(n_cores()) as executor:
-        executor.load(data, seed=0)
+        executor.load(EngineJob(data, 0))
         for schedule in (_AVERAGED, *SCHEDULES):
             results[schedule] = curves(executor, under(schedule, specs))
     rungs = [rung for rung in _RUNGS if rung < options.epochs]

@@ -33,7 +33,7 @@ from cotune.tuning.optimize import run_objective
 from cotune.tuning.repeats import REPEATS
 from cotune.tuning.resume import resume_run
 from cotune.tuning.resumption import Resumption
-from cotune.tuning.run import Session, carry_out, workers_for
+from cotune.tuning.run import Session, carry_out, executor_for
 from cotune.tuning.settings import read_settings
 from cotune.workers.objective.given import ObjectiveLike
 
@@ -170,14 +170,14 @@ def run(
         max_disk=max_disk,
         enqueue=enqueue,
     )
-    with workers_for(settings.options, settings.resources) as pool:
+    with executor_for(settings.resources, settings.options) as executor:
         # They import PyTorch while the data is read.
         dataset = read_dataset(data, target, test, columns, skip_damaged)
         directory = carry_out(
             settings.fit(dataset),
             settings.resources,
             dataset,
-            pool,
+            executor,
             lambda: RunDirectory.create(out or default_path(dataset.name)),
             Session(observer or Observer(), build_report if report else None, began),
         )

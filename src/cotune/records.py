@@ -1,4 +1,4 @@
-"""What the driver and the engines say to each other, and what a run leaves behind: plain data.
+"""Plain data between driver, workers and disk.
 
 Every class is frozen, holds only numbers, strings, booleans and containers of them, and goes to
 JSON and back without loss (``to_json`` / ``from_json``).
@@ -68,7 +68,7 @@ def check_scores(*scores: Scores | None) -> None:
 
 @dataclass(frozen=True)
 class TrialSpec(_Json):
-    """What an engine needs to train one trial.
+    """A trial to train.
 
     Attributes:
         number: The trial's number in the study; the final model's training has number -1.
@@ -94,7 +94,7 @@ class TrialSpec(_Json):
 
 @dataclass(frozen=True)
 class Report(_Json):
-    """What one lane did in one epoch.
+    """One epoch of one lane.
 
     Attributes:
         number: The trial's number.
@@ -127,7 +127,7 @@ class Report(_Json):
 
 @dataclass(frozen=True)
 class Verdict(_Json):
-    """What the driver decided about a lane after its report.
+    """The driver's decision on a lane after its report.
 
     Attributes:
         stop: Free the lane's place.
@@ -164,7 +164,7 @@ class TrialResult(_Json):
 
     @property
     def stopped_early(self) -> bool:
-        """Whether it is complete with fewer epochs, as they were no longer better."""
+        """Tell whether it is complete with fewer epochs, because later ones were no better."""
         return self.state == "complete" and self.reason != ""
 
 
@@ -193,7 +193,7 @@ class Finalist(_Json):
 
 @dataclass(frozen=True)
 class ObjectiveFinalist(_Json):
-    """A trial of an objective, whose hyperparameters were given to it again with fresh seeds.
+    """A trial of an objective that was called again with fresh seeds.
 
     Attributes:
         number: The trial's.

@@ -513,7 +513,7 @@ def test_a_run_that_is_gone_on_with(kind, run):
     observer.trial_ended(TrialResult(1, "complete", 0.95, 5, dict(PARAMS), 1.0), ended)
     observer.run_ended()
     text = printed(on)
-    assert "going on: 1 trials have finished, 1 were in training" in text
+    assert "resumed: 1 trials have finished, 1 were in training" in text
     assert "a worker process was replaced: signal 9" in text
 
 

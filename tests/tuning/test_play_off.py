@@ -15,6 +15,7 @@ from cotune.space.yaml import space_from_dict
 from cotune.tuning.clock import Clock
 from cotune.tuning.full_training import FullTraining, Training
 from cotune.tuning.play_off import PlayOff, prefer
+from cotune.workers.base import EngineJob
 from cotune.workers.in_process import InProcessExecutor
 
 SPACE = space_from_dict({"width": {"type": "int", "low": 8, "high": 64, "step": 8}})
@@ -27,7 +28,8 @@ def trial(number: int, epochs: int = 2, **params: Value) -> TrialResult:
 @pytest.fixture(scope="module")
 def executor() -> Iterator[InProcessExecutor]:
     training, _ = prepare(load("digits"), seed=0)
-    with InProcessExecutor(training, 0, "cpu", 4) as executor:
+    with InProcessExecutor("cpu") as executor:
+        executor.load(EngineJob(training, 0, 4))
         yield executor
 
 

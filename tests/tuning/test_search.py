@@ -23,6 +23,7 @@ from cotune.tuning.observer import Observer
 from cotune.tuning.recorder import Recorder
 from cotune.tuning.search import Search
 from cotune.tuning.stop_rules import StopRules
+from cotune.workers.base import EngineJob
 from cotune.workers.in_process import InProcessExecutor
 
 SMALL = {
@@ -58,7 +59,8 @@ class Build:
             self.run.journal_path, self.space, "random", self.pruner, self.metric, seed=0
         )
         self.study.enqueue(self.enqueued)
-        self.executor = InProcessExecutor(training, 0, "cpu", self.lanes)
+        self.executor = InProcessExecutor("cpu")
+        self.executor.load(EngineJob(training, 0, self.lanes))
         self.ledger = Ledger(DIRECTIONS[self.metric])
         runner = EngineRunner(
             self.study,

@@ -18,7 +18,7 @@ import pytest
 from cotune.data.dataset import TrainingData
 from cotune.exceptions import StorageError
 from cotune.records import Report
-from cotune.workers.base import Executor, worth_filling
+from cotune.workers.base import EngineJob, Executor, worth_filling
 from cotune.workers.in_process import InProcessExecutor
 from cotune.workers.pool import ProcessExecutor
 from tests.contracts.executor_contract import (
@@ -40,21 +40,27 @@ from tests.contracts.executor_contract import (
 from tests.support.processes import lives, workers_of
 
 
+def in_process(lanes: int) -> InProcessExecutor:
+    executor = InProcessExecutor("cpu")
+    executor.load(EngineJob(DATA, RUN_SEED, lanes))
+    return executor
+
+
 class TestInProcess(ExecutorContract):
     @staticmethod
     def make() -> Executor:
-        return InProcessExecutor(DATA, RUN_SEED, "cpu", lanes=4)
+        return in_process(4)
 
 
 class TestOneLane(ExecutorContract):
     @staticmethod
     def make() -> Executor:
-        return InProcessExecutor(DATA, RUN_SEED, "cpu", lanes=1)
+        return in_process(1)
 
 
 def processes(workers: int, lanes: int) -> ProcessExecutor:
     executor = ProcessExecutor(workers)
-    executor.load(DATA, RUN_SEED, lanes)
+    executor.load(EngineJob(DATA, RUN_SEED, lanes))
     return executor
 
 
@@ -70,9 +76,9 @@ class TestOneWorker(ExecutorContract):
             spec(optimizer=optimizer, batch_norm=False, weight_decay=1e-3, momentum=0.5, **shape)
             for shape in ({}, {"n_layers": 3, "width": 7}, {"dropout": 0.37, "lr": 1e-4})
         ]
-        with InProcessExecutor(DATA, RUN_SEED, "cpu", lanes=3) as in_process:
+        with in_process(3) as alone:
             outcomes = []
-            for place in (executor, in_process):
+            for place in (executor, alone):
                 place.submit(trials)
                 reports = []
                 for epoch in range(4):
@@ -109,7 +115,7 @@ class TestTwoWorkers(ExecutorContract):
 class TestMeasured:
     def test_workers_agree_on_a_number_of_lanes(self):
         with ProcessExecutor(2) as executor:
-            executor.load(DATA, RUN_SEED)
+            executor.load(EngineJob(DATA, RUN_SEED))
             assert executor.lanes in (1, 2, 4, 8, 16)
             assert executor.openings() == [executor.lanes] * 2
             submitted = groups(executor)
@@ -156,7 +162,7 @@ class TestProcesses:
         before, descriptors = children(), len(os.listdir("/proc/self/fd"))
         executor = ProcessExecutor(2)
         assert len(workers_of(os.getpid())) == 2
-        executor.load(DATA, RUN_SEED, 2)
+        executor.load(EngineJob(DATA, RUN_SEED, 2))
         reported = spec()
         executor.submit([reported])
         collect(executor, 1)
@@ -176,7 +182,7 @@ class TestProcesses:
             (pid,) = workers_of(os.getpid())
             os.kill(pid, signal.SIGKILL)
             wait_until(lambda: not lives(pid), QUICK_SECONDS)
-            executor.load(DATA, RUN_SEED)
+            executor.load(EngineJob(DATA, RUN_SEED))
             run(executor, spec(), 2)
 
     def test_imports_nothing_from_the_working_folder(self, tmp_path, monkeypatch):
@@ -185,7 +191,7 @@ class TestProcesses:
             (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong one')")
         monkeypatch.chdir(tmp_path)
         with ProcessExecutor(1) as executor:
-            executor.load(DATA, RUN_SEED)
+            executor.load(EngineJob(DATA, RUN_SEED))
             run(executor, spec(), 1)
 
     @pytest.mark.parametrize("missing_bytes", [300_000, 100])
@@ -196,7 +202,7 @@ class TestProcesses:
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
             with pytest.raises(StorageError, match="set TMPDIR"), executor:
-                executor.load(DATA, RUN_SEED)
+                executor.load(EngineJob(DATA, RUN_SEED))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
@@ -220,7 +226,7 @@ class TestProcesses:
         kib = []
         for data, workers in ((small, 1), (large, 2)):
             with ProcessExecutor(workers) as executor:
-                executor.load(data, RUN_SEED, 1)
+                executor.load(EngineJob(data, RUN_SEED, 1))
                 for _ in range(workers):
                     executor.submit([spec(width=4, batch_size=1000)])
                 collect(executor, workers)  # all rows have been read, to train or to validate
@@ -239,7 +245,7 @@ class TestLostWorkers:
         """From the beginning where nothing was saved, to the same scores."""
         trial = spec()
         with ProcessExecutor(2) as executor:
-            executor.load(DATA, RUN_SEED, 1)
+            executor.load(EngineJob(DATA, RUN_SEED, 1))
             expected = [told(report) for report in run(executor, trial, 6)]
             executor.submit([trial])
             came = collect(executor, 1)
@@ -260,7 +266,7 @@ class TestLostWorkers:
     def test_it_goes_on_from_where_it_was_saved(self, tmp_path):
         trial = spec()
         with ProcessExecutor(1) as executor:
-            executor.load(DATA, RUN_SEED, 2)
+            executor.load(EngineJob(DATA, RUN_SEED, 2))
             expected = [told(report) for report in run(executor, trial, 5)]
             executor.submit([trial])
             for _ in range(3):
@@ -284,7 +290,7 @@ class TestLostWorkers:
         """Here by chance: the one that was in training both times."""
         trials = [long_spec(), spec(batch_size=32)]
         with ProcessExecutor(1) as executor:
-            executor.load(DATA, RUN_SEED, 2)
+            executor.load(EngineJob(DATA, RUN_SEED, 2))
             executor.submit(trials)
             reports: list[Report] = []
             for _ in range(2):
@@ -308,7 +314,7 @@ class TestLostWorkers:
     def test_one_that_gives_no_sign_of_life(self):
         trial = spec()
         with ProcessExecutor(1, hang_seconds=2.0) as executor:
-            executor.load(DATA, RUN_SEED, 1)
+            executor.load(EngineJob(DATA, RUN_SEED, 1))
             executor.submit([trial])
             collect(executor, 1)
             (hung,) = workers_of(os.getpid())
@@ -321,7 +327,7 @@ class TestLostWorkers:
 
     def test_a_long_epoch_gives_signs_of_life(self):
         with ProcessExecutor(1, hang_seconds=3.0) as executor:
-            executor.load(DATA, RUN_SEED, 1)
+            executor.load(EngineJob(DATA, RUN_SEED, 1))
             executor.submit([long_spec()])
             (pid,) = workers_of(os.getpid())
             end = time.monotonic() + 6.0
@@ -332,7 +338,7 @@ class TestLostWorkers:
 
     def test_what_cannot_be_saved_is_an_error(self, tmp_path):
         with ProcessExecutor(1) as executor:
-            executor.load(DATA, RUN_SEED, 1)
+            executor.load(EngineJob(DATA, RUN_SEED, 1))
             trial = spec()
             executor.submit([trial])
             collect(executor, 1)
@@ -371,7 +377,7 @@ DRIVER = """
     signal.signal(signal.SIGINT, lambda *_: interrupts.append(1))
     executor = ProcessExecutor(2)
     inputs = np.random.default_rng(0).standard_normal((2000, 20), dtype=np.float32)
-    executor.load(TrainingData(inputs, np.arange(2000) % 3, 1600, 3, (20,)), 0, 1)
+    executor.load(EngineJob(TrainingData(inputs, np.arange(2000) % 3, 1600, 3, (20,)), 0, 1))
     executor.submit([trial(0, 4)])
     report()
     executor.submit([trial(1, 2048)])

@@ -1,1 +1,1 @@
-"""What a run leaves on disk: one directory with one writer."""
+"""Runs on disk: one directory with one writer each."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cotune.exceptions import StorageError, writing
+from cotune.runs.files import write_file
 
 _KEPT: Final = 2
 _MANIFEST: Final = "manifest.json"
@@ -49,7 +50,7 @@ class Generations:
         self._path = path
 
     def begin(self) -> Path:
-        """An empty folder to write files into.
+        """Make an empty folder to write files into.
 
         Raises:
             StorageError: It cannot be made.
@@ -76,10 +77,7 @@ class Generations:
                 sums = {path.name: _checksum(path, sync=True) for path in files}
                 body = json.dumps({"files": sums, "state": dict(state)})
                 text = json.dumps({"sha256": hashlib.sha256(body.encode()).hexdigest()})
-                with open(folder / _MANIFEST, "w", encoding="utf-8") as file:
-                    file.write(f"{text}\n{body}\n")
-                    file.flush()
-                    os.fsync(file.fileno())
+                write_file(folder / _MANIFEST, f"{text}\n{body}\n")
                 _sync_folder(folder)
                 os.rename(folder, final)
                 _sync_folder(self._path)
@@ -91,11 +89,11 @@ class Generations:
         return Generation(final, [final / path.name for path in files], dict(state))
 
     def discard(self, folder: Path) -> None:
-        """Give up a folder from :meth:`begin`."""
+        """Remove a folder from :meth:`begin`."""
         shutil.rmtree(folder, ignore_errors=True)
 
     def latest(self) -> Generation | None:
-        """The newest whole checkpoint; damaged ones are renamed to ``NUMBER.damaged``."""
+        """Return the newest whole checkpoint; rename damaged ones to ``NUMBER.damaged``."""
         for number in sorted(self._numbers(), reverse=True):
             path = self._path / f"{number:06d}"
             try:
@@ -108,7 +106,7 @@ class Generations:
         return None
 
     def remove(self) -> None:
-        """Drop all of them."""
+        """Remove all checkpoints."""
         shutil.rmtree(self._path, ignore_errors=True)
 
     def _numbers(self) -> list[int]:

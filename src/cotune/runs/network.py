@@ -1,4 +1,4 @@
-"""The user's own network that a run was on, given again: a run directory holds no code."""
+"""A user's own network, given again to resume a run: a run directory holds no code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cotune.runs.directory import RunDirectory
 
 
 def recorded_own(run: RunDirectory, model: ModelLike) -> OwnNetwork | None:
-    """What makes the run's networks, or None where they are of a built-in family.
+    """Return the user's own network of a run; None where the family is built in.
 
     Raises:
         UsageError: It is not given, or is given where none is wanted.
@@ -35,7 +35,7 @@ def recorded_own(run: RunDirectory, model: ModelLike) -> OwnNetwork | None:
 
 
 def own_space(run: RunDirectory, own: OwnNetwork, dataset: Dataset) -> OwnSpace:
-    """The run's space: what the function asks for now, and the training's as it was recorded."""
+    """Return the run's space: the function's own hyperparameters now, the others as recorded."""
     options = run.options()
     recorded = {name: entry for name, entry in options.space.items() if name != "model"}
     split = options.validation, options.seed

@@ -1,4 +1,4 @@
-"""What a run was asked for, and what ``config.yaml`` says of it."""
+"""Options and resources of a run, and the ``config.yaml`` that records them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from cotune.version import VERSION
 
 @dataclass(frozen=True)
 class Options:
-    """What a run was asked for.
+    """Options of a run.
 
     Attributes:
         space: What is searched.
@@ -72,25 +72,25 @@ class Options:
 
     @property
     def treatment(self) -> Treatment:
-        """What is done to the rows: as asked, or what a network of the user's own takes."""
+        """Return how rows are treated: as asked, or as the user's own network takes them."""
         if isinstance(self.space, OwnSpace):
             return self.space.treatment
         return self.asked
 
     @property
     def asked(self) -> Treatment:
-        """What the user wants done to the rows."""
+        """Return how the user wants rows treated."""
         return Treatment(self.inputs, self.channels)
 
     @property
     def searched(self) -> Space:
-        """The space that the sampler sees: a grid has a few values of each range."""
+        """Return the space that the sampler sees: a grid has a few values of each range."""
         return self.space.discretized() if self.sampler == "grid" else self.space
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a run may use.
+    """Resources that a run may use.
 
     Attributes:
         device: ``cpu`` or ``cuda``.
@@ -109,7 +109,7 @@ class Resources:
     max_disk: float = 2 * 2**30
 
     def is_lockstep(self, options: Options) -> bool:
-        """Whether nothing depends on the clock: the same seed gives the same trials bit for bit."""
+        """Tell whether the same seed gives the same trials bit for bit, whatever the clock says."""
         named = isinstance(options.sampler, str) and isinstance(options.pruner, str)
         clockless = options.timeout is None and "latency" not in options.costs
         return self.device == "cpu" and self.workers < 2 and named and clockless
@@ -118,7 +118,7 @@ class Resources:
 def describe_run(
     options: Options, resources: Resources, dataset: Dataset, training: TrainingData, lanes: int
 ) -> dict[str, Any]:
-    """What ``config.yaml`` says of a run: what was asked for, resolved, and with what."""
+    """Return the content of ``config.yaml``: options as resolved, dataset, resources, versions."""
     n_rows = len(training.labels)
     return {
         "command": command_line(),
@@ -171,7 +171,7 @@ def describe_run(
 
 
 def _notes(options: Options, dataset: Dataset) -> list[str]:
-    """What is proposed to whoever starts the run."""
+    """Return proposals to the user who starts the run."""
     remark = uneven_remark_of(dataset, options.metric, options.searched)
     return [remark] if remark else []
 

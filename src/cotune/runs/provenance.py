@@ -1,4 +1,4 @@
-"""What a run was started with, for its configuration."""
+"""The command, sampler and pruner of a run, as its configuration names them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 
 def command_line() -> str | None:
-    """The command line, when that is what started the run."""
+    """Return the command line; None for a run from Python."""
     is_command = Path(sys.argv[0]).name == "cotune"
     return shlex.join(["cotune", *sys.argv[1:]]) if is_command else None
 
 
 def shown_name(part: object) -> str:
-    """Of a sampler or pruner: its name, or the class of an Optuna object."""
+    """Return the name of a sampler or pruner; of an Optuna object, that of its class."""
     return part if isinstance(part, str) else type(part).__name__

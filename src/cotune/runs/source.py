@@ -1,4 +1,4 @@
-"""The data that a run was on, read again."""
+"""Reading a run's data again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cotune.runs.directory import RunDirectory
 
 
 def recorded_dataset(run: RunDirectory) -> Dataset:
-    """The run's data, the same as it was.
+    """Read the run's data again, and make sure that it is the same.
 
     Raises:
         UsageError: It was of objects in memory, is no longer where it was, has changed since, or
@@ -46,7 +46,7 @@ def recorded_dataset(run: RunDirectory) -> Dataset:
 
 
 def recorded_source(run: RunDirectory) -> Source | None:
-    """Where the run's data was read from; None for a named dataset or objects in memory.
+    """Return where the data was read from; None for a named dataset or objects in memory.
 
     Raises:
         StorageError: ``config.yaml`` does not say it as a run writes it.

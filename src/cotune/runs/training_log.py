@@ -1,4 +1,4 @@
-"""What finalists and final models came to, epoch by epoch, so that a killed run can go on there.
+"""Trainings of finalists and final models, epoch by epoch, so that a killed run can resume there.
 
 ``trainings.jsonl`` has one line for whatever happened: which trials are finalists, what was given
 to the executor, a report, the end of a round.
@@ -32,7 +32,7 @@ class Round:
 
 
 class TrainingLog:
-    """Appends to the file, and remembers what was in it at the start.
+    """A log that is appended to; what was in it at the start can be asked for.
 
     Args:
         path: ``trainings.jsonl``; a last line that was cut off has been removed.
@@ -55,20 +55,18 @@ class TrainingLog:
 
     @property
     def next_part(self) -> str | None:
-        """Whether the next trainings, in what was there at the start, are finalists' ("train") or
-        final models' ("all"); None where there are none.
-        """
+        """Return the part that the next logged trainings are fitted on; None after the last."""
         if self._next >= len(self._rounds):
             return None
         return self._rounds[self._next].specs[0].part
 
     def choose(self, epochs: Mapping[int, int], rounds: int) -> None:
-        """These are the finalists, each trained for so many epochs."""
+        """Record the finalists, and the epochs of each."""
         self.finalists = dict(epochs), rounds
         self._append({"finalists": list(epochs.items()), "rounds": rounds})
 
     def round(self, specs: Sequence[TrialSpec]) -> Round:
-        """The next trainings: as far as they were before, if they are the same."""
+        """Return the next trainings, as far as they were before, if they are the same."""
         if self._next < len(self._rounds):
             known = self._rounds[self._next]
             if known.specs == list(specs):
@@ -81,12 +79,12 @@ class TrainingLog:
         return self._rounds[-1]
 
     def report(self, round_: Round, report: Report) -> None:
-        """One epoch of one training."""
+        """Record one epoch of one training."""
         round_.reports.setdefault(report.number, []).append(report)
         self._append({"report": report.to_json()})
 
     def end(self, round_: Round) -> None:
-        """All of them are over."""
+        """Record that all trainings of a round are over."""
         round_.is_over = True
         self._append({"over": True})
 

@@ -20,7 +20,7 @@ from cotune.runs.paths import default_path
 from cotune.study.journal import load_study
 from cotune.tuning.comparison import Comparison, Ended, SearchRecord
 from cotune.tuning.observer import Observer
-from cotune.tuning.run import Session, carry_out, workers_for
+from cotune.tuning.run import Session, carry_out, executor_for
 from cotune.tuning.settings import Settings
 from cotune.tuning.signals import Stopped, StopRequest, stop_request
 
@@ -113,12 +113,12 @@ def _search(
     if stop:
         return None
     try:
-        with workers_for(options, resources) as pool:
+        with executor_for(resources, options) as executor:
             return carry_out(
                 options,
                 resources,
                 dataset,
-                pool,
+                executor,
                 lambda: RunDirectory.create(path / f"{options.sampler}-{options.seed}"),
                 Session(Observer(), stop=stop),
             )

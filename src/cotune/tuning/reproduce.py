@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,8 @@ from typing import Final
 
 import torch
 
-from cotune.data import TrainingData, prepare
+from cotune.data import prepare
 from cotune.engine.device import read_device, read_precision
-from cotune.engine.networks import OwnNetwork
 from cotune.engine.networks.custom.given import ModelLike
 from cotune.engine.networks.custom.space import OwnSpace
 from cotune.exceptions import CotuneError, UsageError
@@ -25,7 +23,7 @@ from cotune.space.space import Space
 from cotune.space.yaml import space_from_dict
 from cotune.study.journal import load_study
 from cotune.study.study import trial_spec
-from cotune.workers.base import Executor
+from cotune.workers.base import EngineJob, Executor
 from cotune.workers.in_process import InProcessExecutor
 from cotune.workers.pool import ProcessExecutor
 
@@ -114,9 +112,10 @@ def replay(
     spec = trial_spec(space, params, number, seed)
     treatment = space.treatment if isinstance(space, OwnSpace) else recorded_treatment(options)
     training, _ = prepare(dataset, validation=options.validation, seed=seed, treatment=treatment)
+    job = EngineJob(training, seed, 1, precision, metric, own)
     again = []
-    with _executor(training, seed, device, precision, metric, own) as executor:
-        for report in _train(executor, spec, len(recorded)):
+    with _executor(device) as executor:
+        for report in _train(executor, job, spec, len(recorded)):
             if report.error:
                 raise CotuneError(f"trial {number}: epoch {report.epoch}: {report.error}")
             again.append(report.scores[metric])
@@ -159,26 +158,13 @@ def _device(recorded: str) -> str:
         ) from None
 
 
-@contextlib.contextmanager
-def _executor(
-    data: TrainingData,
-    seed: int,
-    device: str,
-    precision: str,
-    metric: str,
-    own: OwnNetwork | None,
-) -> Iterator[Executor]:
-    """One lane, where a search would train it."""
-    if device == "cpu":
-        with ProcessExecutor(1) as executor:
-            executor.load(data, seed, 1, precision, metric, own)
-            yield executor
-    else:
-        with InProcessExecutor(data, seed, device, 1, precision, metric, own) as alone:
-            yield alone
+def _executor(device: str) -> Executor:
+    """Where a search would train a lane."""
+    return ProcessExecutor(1) if device == "cpu" else InProcessExecutor(device)
 
 
-def _train(executor: Executor, spec: TrialSpec, epochs: int) -> Iterator[Report]:
+def _train(executor: Executor, job: EngineJob, spec: TrialSpec, epochs: int) -> Iterator[Report]:
+    executor.load(job)
     executor.submit([spec])
     epoch = 0
     while epoch < epochs:

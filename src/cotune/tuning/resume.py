@@ -28,7 +28,7 @@ from cotune.text import parse_duration
 from cotune.tuning.observer import Observer
 from cotune.tuning.optimize import resume_objective
 from cotune.tuning.resumption import Limits, Resumption, recorded_part
-from cotune.tuning.run import Before, Report, Session, carry_out, workers_for
+from cotune.tuning.run import Before, Report, Session, carry_out, executor_for
 from cotune.tuning.settings import ENSEMBLES
 
 
@@ -90,12 +90,12 @@ def resume_run(
             seconds = asdict(summary.seconds) if summary else {}
             return Before(config, seconds, generation, exact, extended)
 
-        with workers_for(options, resources) as pool:
+        with executor_for(resources, options) as executor:
             directory = carry_out(
                 options,
                 resources,
                 dataset,
-                pool,
+                executor,
                 lambda: run,
                 Session(observer, report, began - used),
                 go_back,

@@ -28,9 +28,8 @@ from cotune.tuning.context import RunContext
 from cotune.tuning.observer import Observer
 from cotune.tuning.signals import Stopped, StopRequest, stop_request
 from cotune.tuning.tuner import Tuner
-from cotune.workers.base import Executor
-from cotune.workers.in_process import InProcessExecutor, one_thread
-from cotune.workers.pool import ProcessExecutor
+from cotune.workers.base import EngineJob, Executor
+from cotune.workers.executors import make_executor
 
 _CLOSING_SECONDS = 2.5  # test, report and exit after the final model
 
@@ -38,13 +37,9 @@ Report = Callable[[RunDirectory], object]
 """Writes the report of a run."""
 
 
-def workers_for(
-    options: Options, resources: Resources
-) -> contextlib.AbstractContextManager[ProcessExecutor | None]:
-    """Worker processes that start at once; None where a GPU, or this process, does the work."""
-    if resources.device != "cpu" or resources.workers == 0:
-        return contextlib.nullcontext()
-    return ProcessExecutor(resources.workers, resources.is_lockstep(options))
+def executor_for(resources: Resources, options: Options) -> Executor:
+    """Make the executor of a run; its processes import PyTorch while the data is read."""
+    return make_executor(resources.device, resources.workers, resources.is_lockstep(options))
 
 
 @dataclass(frozen=True)
@@ -87,7 +82,7 @@ def carry_out(
     options: Options,
     resources: Resources,
     dataset: Dataset,
-    pool: ProcessExecutor | None,
+    executor: Executor,
     open_directory: Callable[[], RunDirectory],
     session: Session,
     before: Callable[[], Before] | None = None,
@@ -95,7 +90,7 @@ def carry_out(
     """Run a search, and what follows from it, in a directory: new, or of an earlier run.
 
     Args:
-        pool: From :func:`workers_for`.
+        executor: From :func:`executor_for`.
         open_directory: Opens the run directory for writing, once the data can be learned from.
         session: Who is told, and when the time began.
         before: Of a run that is resumed; asked once the directory is open.
@@ -118,25 +113,16 @@ def carry_out(
         directory = open_directory()
         stack.callback(directory.close)
         earlier = before() if before else None
-        executor: Executor
-        lanes, precision = resources.lanes, resources.precision
-        if pool is None:
-            if resources.device == "cpu":
-                stack.enter_context(one_thread())
-            executor = stack.enter_context(
-                InProcessExecutor(
-                    training,
-                    options.seed,
-                    resources.device,
-                    lanes,
-                    precision,
-                    options.metric,
-                    options.own,
-                )
+        executor.load(
+            EngineJob(
+                training,
+                options.seed,
+                resources.lanes,
+                resources.precision,
+                options.metric,
+                options.own,
             )
-        else:
-            pool.load(training, options.seed, lanes, precision, options.metric, options.own)
-            executor = pool
+        )
         config = describe_run(options, resources, dataset, training, executor.lanes)
         rows, config["dataset"]["test_fingerprint"] = known_rows(dataset, training)
         # What a network has to be better than: always the most frequent class. Its scores are of

@@ -4,19 +4,44 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from numpy.typing import NDArray
 
+from cotune.data.dataset import TrainingData
+from cotune.engine.networks import OwnNetwork
 from cotune.records import Report, TrialSpec, Verdict
+
+
+@dataclass(frozen=True)
+class EngineJob:
+    """What engines are given before any trial.
+
+    Attributes:
+        data: The dataset.
+        seed: The run's.
+        lanes: Trials in training at a time in each engine; measured by default.
+        precision: Of the large products, ``float32`` or ``bfloat16``.
+        metric: By which a lane's best epoch is known.
+        own: What makes the networks, where they are the user's own.
+    """
+
+    data: TrainingData
+    seed: int
+    lanes: int | None = None
+    precision: str = "float32"
+    metric: str = "accuracy"
+    own: OwnNetwork | None = None
 
 
 class Executor(ABC):
     """Trains trials somewhere.
 
-    The driver submits groups of trials where there are openings. Each trial is trained epoch by
-    epoch: after its report it waits for its verdict. A trial whose report has an error is over.
+    It may start at once, while the caller reads its data; :meth:`load` gives it the job. The driver
+    submits groups of trials where there are openings. Each trial is trained epoch by epoch: after
+    its report it waits for its verdict. A trial whose report has an error is over.
 
     Attributes:
         lost: For each engine that was lost and replaced, why. Its trials then train on in other
@@ -26,6 +51,14 @@ class Executor(ABC):
 
     lost: Sequence[str] = ()
     saving_seconds = 0.0
+
+    @abstractmethod
+    def load(self, job: EngineJob) -> None:
+        """Give the engines their dataset, and have them measure how many lanes pay.
+
+        Raises:
+            StorageError: There is no room for the dataset, or a worker process ended.
+        """
 
     @property
     @abstractmethod

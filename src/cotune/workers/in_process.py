@@ -4,42 +4,39 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
 from numpy.typing import NDArray
 
-from cotune.data.dataset import TrainingData
 from cotune.engine.engine import Engine
-from cotune.engine.networks import OwnNetwork
 from cotune.records import Report, TrialSpec, Verdict
-from cotune.workers.base import Executor, worth_filling
+from cotune.workers.base import EngineJob, Executor, worth_filling
 
 
 class InProcessExecutor(Executor):
     """Trains in the calling thread: :meth:`reports` returns after one cohort's epoch.
 
+    On a CPU, PyTorch then computes as in a worker process: on one thread.
+
     Args:
-        data: The dataset.
-        seed: The run's seed.
         device: ``cpu`` or ``cuda``.
-        lanes: Trials in training at a time; measured by default.
-        precision, metric, own: As for :class:`Engine`.
     """
 
-    def __init__(
-        self,
-        data: TrainingData,
-        seed: int,
-        device: str,
-        lanes: int | None = None,
-        precision: str = "float32",
-        metric: str = "accuracy",
-        own: OwnNetwork | None = None,
-    ) -> None:
-        self._engine = Engine(data, seed, device, lanes, precision, metric, own)
+    _engine: Engine
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._stack = ExitStack()
         self._saved: list[Path] | None = None
+
+    def load(self, job: EngineJob) -> None:
+        if self._device == "cpu":
+            self._stack.enter_context(one_thread())
+        self._engine = Engine(
+            job.data, job.seed, self._device, job.lanes, job.precision, job.metric, job.own
+        )
 
     @property
     def lanes(self) -> int:
@@ -84,7 +81,7 @@ class InProcessExecutor(Executor):
         self._engine.clear()
 
     def close(self) -> None:
-        pass
+        self._stack.close()
 
 
 @contextmanager

@@ -23,11 +23,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cotune.data.dataset import TrainingData
-from cotune.engine.networks import OwnNetwork
 from cotune.exceptions import StorageError
 from cotune.records import Report, TrialSpec, Verdict
-from cotune.workers.base import Executor, worth_filling
+from cotune.workers.base import EngineJob, Executor, worth_filling
 from cotune.workers.process import Losses, WorkerProcess, how_it_ended, launch
 
 _HANG_SECONDS = 120.0  # without a sign of life; a worker gives one a second
@@ -75,25 +73,8 @@ class ProcessExecutor(Executor):
         self._folder: Path | None = None
         self._kept: list[Path] = []
 
-    def load(
-        self,
-        data: TrainingData,
-        seed: int,
-        lanes: int | None = None,
-        precision: str = "float32",
-        metric: str = "accuracy",
-        own: OwnNetwork | None = None,
-    ) -> None:
-        """Share the dataset with the workers, and have them measure how many lanes pay.
-
-        Args:
-            seed: The run's seed.
-            lanes: Trials in training at a time in each worker; measured by default.
-            precision, metric, own: As for :class:`Engine`.
-
-        Raises:
-            StorageError: The temporary folder has no room for the dataset, or a worker ended.
-        """
+    def load(self, job: EngineJob) -> None:
+        data = job.data
         try:
             # The labels first, as all that follows 8-byte numbers is aligned.
             self._file.write(np.ascontiguousarray(data.labels).data)
@@ -112,7 +93,8 @@ class ProcessExecutor(Executor):
             "input_shape": data.input_shape,
             "fold_of": data.fold_of,
         }
-        self._load = (layout, seed, lanes, precision, metric, own, self._lockstep)
+        given = (job.precision, job.metric, job.own, self._lockstep)
+        self._load = (layout, job.seed, job.lanes, *given)
         for worker in self._workers:
             with contextlib.suppress(_WorkerLostError):  # it is found to be lost below
                 worker.send("load", self._load)
@@ -126,7 +108,7 @@ class ProcessExecutor(Executor):
                 self._workers[i], found = self._start()
                 measured.append(found)
         self._lanes = min(measured, default=0)
-        self._load = (layout, seed, self._lanes, precision, metric, own, self._lockstep)
+        self._load = (layout, job.seed, self._lanes, *given)
 
     def _start(self) -> tuple[_Worker, int]:
         """A new worker that has the dataset, and how many lanes pay there."""

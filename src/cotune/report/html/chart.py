@@ -46,7 +46,7 @@ def missing(name: str, title: str, why: str) -> Chart:
 
 
 def plain(figure: Any) -> dict[str, Any]:
-    """A plotly figure as plain data: its texts inert, its title and template left to the page."""
+    """Return a plotly figure as plain data, with inert texts and no title or template."""
     content: dict[str, Any] = figure.to_plotly_json()
     content["layout"].pop("template", None)
     content["layout"].pop("title", None)
@@ -73,7 +73,7 @@ def _inert(value: Any, key: str = "") -> Any:
 def focus(
     values: Iterable[float], maximize: bool, share: float = 0.9
 ) -> tuple[list[float] | None, int]:
-    """The axis range that keeps a few hopeless values from flattening all others.
+    """Return the axis range that keeps a few hopeless values from flattening all others.
 
     Returns:
         The range ``[low, high]`` over the better ``share`` of ``values``, and how many lie outside
@@ -95,7 +95,7 @@ def focus(
 
 
 def outside(hidden: int, what: str = "trial") -> str:
-    """A sentence for what :func:`focus` left outside of the range, or ""."""
+    """Return a sentence on the values outside of :func:`focus`'s range, or ""."""
     if hidden == 0:
         return ""
     verb = "lies" if hidden == 1 else "lie"
@@ -103,12 +103,12 @@ def outside(hidden: int, what: str = "trial") -> str:
 
 
 def whole_ticks(low: float, high: float) -> dict[str, Any]:
-    """Ticks of an axis of whole numbers: none between them where few fit."""
+    """Return the ticks of an axis of whole numbers: none between them where few fit."""
     return {"dtick": 1} if high - low <= 10 else {}
 
 
 def log_ticks(low: float, high: float) -> dict[str, Any]:
-    """Ticks of a logarithmic axis from ``low`` to ``high`` (above 0) that are written alike."""
+    """Return uniformly written ticks of a logarithmic axis from ``low`` to ``high`` (above 0)."""
     decades = np.log10(high / low) if high > low else 0.0
     steps = (1,) if decades > 2 else (1, 3) if decades > 1.2 else (1, 2, 5)
     first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
@@ -126,7 +126,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def tick(name: str, longest: int = 18) -> str:
-    """A name cut to fit beside an axis."""
+    """Return a name cut to fit beside an axis."""
     return name if len(name) <= longest else name[: longest - 1] + "…"
 
 

@@ -51,7 +51,7 @@ def build_comparison(comparison: Comparison) -> Path:
 
 
 def band_chart(comparison: Comparison, by: str) -> Chart:
-    """The median best score so far of each sampler, in a band from the least to the most.
+    """Draw each sampler's median best score so far, in a band from the least to the most.
 
     Args:
         by: ``trials`` or ``seconds``.

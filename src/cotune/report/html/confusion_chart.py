@@ -16,7 +16,7 @@ _FULL = "rgba(63,127,224,0.75)"  # translucent: the page's text colour is readab
 
 
 def confusion_chart(contents: Contents) -> Chart:
-    """Counts ``[classes, classes]``, true class by row; a cell's shade is its share of the row."""
+    """Draw the counts, true class by row; a cell's shade is its share of the row."""
     name, title = "confusion", "Confusion matrix"
     if contents.final is None or not contents.final.confusion:
         return missing(name, title, "Not drawn: there is no final model.")

@@ -64,7 +64,7 @@ class Contents:
 
     @property
     def metric(self) -> str:
-        """One of :data:`METRICS`; ``value`` of a run of an objective."""
+        """Return one of :data:`METRICS`; ``value`` for a run of an objective."""
         return self.config.metric if self.config.metric in METRICS else "accuracy"
 
     @property
@@ -75,7 +75,7 @@ class Contents:
 
     @property
     def best(self) -> int | None:
-        """The number of the trial that was chosen."""
+        """Return the number of the trial that was chosen."""
         return self.summary.best.number if self.summary.best else None
 
     @property
@@ -83,13 +83,13 @@ class Contents:
         return [] if isinstance(self.config, ObjectiveConfig) else self.config.dataset.classes
 
     def class_name(self, index: float) -> str:
-        """The name of a class, or its index where the configuration does not name it."""
+        """Return the name of a class, or its index where the configuration does not name it."""
         position = int(index)
         names = self.classes
         return names[position] if 0 <= position < len(names) else str(position)
 
     def ranked(self) -> list[Row]:
-        """The finished trials: complete, then pruned, then failed ones, best value first."""
+        """Return the complete, then the pruned, then the failed trials, best value first."""
         order = {"complete": 0, "pruned": 1, "failed": 2}
         sign = -1.0 if self.maximize else 1.0
         return sorted(
@@ -103,7 +103,7 @@ class Contents:
         )
 
     def commonest_failure(self) -> tuple[str, int] | None:
-        """The reason that failed most trials, and how many."""
+        """Return the reason that failed most trials, and how many."""
         reasons = Counter(row.reason for row in self.trials if row.state == "failed" and row.reason)
         return reasons.most_common(1)[0] if reasons else None
 
@@ -134,7 +134,7 @@ def gather(run: RunDirectory) -> Contents:
 
 
 def _reported_steps(study: optuna.Study) -> dict[int, list[Report]]:
-    """What an objective reported, by trial: the step as the epoch, and the score ``value``."""
+    """Return an objective's reports by trial: the step as the epoch, the score as ``value``."""
     return {
         trial.number: [
             Report(trial.number, step, nan, nan, {"value": value}, 0.0, 0)
@@ -145,7 +145,7 @@ def _reported_steps(study: optuna.Study) -> dict[int, list[Report]]:
 
 
 def _by_metric(study: optuna.Study) -> optuna.Study:
-    """The study, or where it has costs beside its metric, one in memory by the metric alone."""
+    """Return the study; one with costs as objectives is copied with its metric alone."""
     if len(study.directions) == 1:
         return study
     import optuna

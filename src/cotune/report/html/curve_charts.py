@@ -36,13 +36,13 @@ _LOOKS: dict[str, tuple[str, float, float]] = {
 
 
 def trial_curve_charts(contents: Contents) -> list[Chart]:
-    """Accuracy, loss and the run's metric on the validation part after every trial's epochs."""
+    """Draw accuracy, loss and the run's metric on the validation part after every epoch."""
     own = [] if contents.metric in ("accuracy", "loss") else [contents.metric]
     return [_trial_curves(contents, score) for score in (*own, "accuracy", "loss")]
 
 
 def step_chart(contents: Contents) -> Chart:
-    """What every trial of an objective reported, by its own steps."""
+    """Draw what every trial of an objective reported, by its own steps."""
     return _trial_curves(contents, "value", "step")
 
 
@@ -117,7 +117,7 @@ def _trial_curves(contents: Contents, score: str, unit: str = "epoch") -> Chart:
 
 
 def thinned(reports: list[Report], most: int) -> list[Report]:
-    """At most ``most`` (2 or more) of them, evenly spread, the first and the last among them."""
+    """Return at most ``most`` (2 or more), evenly spread, the first and the last included."""
     if len(reports) <= most:
         return reports
     kept = np.unique(np.linspace(0, len(reports) - 1, most).round().astype(int))
@@ -125,7 +125,7 @@ def thinned(reports: list[Report], most: int) -> list[Report]:
 
 
 def _joined(members: list[tuple[int, list[Report]]], score: str) -> dict[str, list[Any]]:
-    """Many lines as one trace, a gap (None) after each."""
+    """Join lines into one trace, with a gap (None) after each."""
     x: list[int | None] = []
     y: list[float | None] = []
     numbers: list[int | None] = []
@@ -137,7 +137,7 @@ def _joined(members: list[tuple[int, list[Report]]], score: str) -> dict[str, li
 
 
 def final_curve_charts(contents: Contents) -> list[Chart]:
-    """Training accuracy and training loss of the final model after each epoch."""
+    """Draw training accuracy and loss of the final model after each epoch."""
     charts = []
     for key in ("accuracy", "loss"):
         name, title = f"final-{key}", f"Training {key}"

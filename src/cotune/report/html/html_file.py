@@ -1,4 +1,4 @@
-"""A page that is one HTML file and needs no network: its template, its scripts, its way to disk."""
+"""Rendering of a page as one HTML file that needs no network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cotune.report.html.chart import Chart
 def render_page(
     template: str, charts: Sequence[Chart], hover: Mapping[int, str], **context: Any
 ) -> str:
-    """The HTML of a template that extends ``base.html.j2``.
+    """Render a template that extends ``base.html.j2``.
 
     Args:
         charts: All that the page draws.
@@ -58,12 +58,12 @@ def _source(name: str) -> str:
 
 
 def _inert_json(content: str) -> str:
-    """JSON that cannot end the script element it stands in, whatever texts it holds."""
+    """Escape JSON so that it cannot end the script element it stands in."""
     return content.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _policy(*scripts: str) -> str:
-    """A Content-Security-Policy: these scripts alone may run, and nothing may be fetched."""
+    """Return a Content-Security-Policy that runs these scripts alone and fetches nothing."""
     hashes = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
         for script in scripts

@@ -1,4 +1,4 @@
-"""The report of a run of an objective: a run's page without what is of data and a model."""
+"""The report of a run of an objective: it has no data and no model."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def build_objective_report(run: RunDirectory) -> Path:
 
 
 def render(contents: Contents) -> str:
-    """The page's HTML."""
+    """Render the page."""
     history, importances = history_chart(contents), importances_chart(contents)
     (slices, slices_note), parallel = slice_charts(contents), parallel_chart(contents)
     curves = step_chart(contents)
@@ -75,7 +75,7 @@ def _config(contents: Contents) -> ObjectiveConfig:
 
 
 def _banner(contents: Contents) -> str:
-    """One or two sentences of a run that is not complete, else ""."""
+    """Say why the run is not complete; "" where it is."""
     summary = contents.summary
     if summary.state == "running":
         return "This run is still going."

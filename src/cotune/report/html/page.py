@@ -75,7 +75,7 @@ def build_report(run: RunDirectory) -> Path:
 
 
 def render(contents: Contents, samples: Picture | None, mistakes: Picture | None) -> str:
-    """The page's HTML."""
+    """Render the page."""
     history, importances = history_chart(contents), importances_chart(contents)
     (slices, slices_note), parallel = slice_charts(contents), parallel_chart(contents)
     pareto = pareto_chart(contents)
@@ -117,7 +117,7 @@ def render(contents: Contents, samples: Picture | None, mistakes: Picture | None
 
 
 def _picture(path: Path) -> Picture | None:
-    """A PNG to embed, or None when it is not there or is no PNG."""
+    """Read a PNG to embed; None when it is missing or no PNG."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -132,7 +132,7 @@ def _picture(path: Path) -> Picture | None:
 
 
 def hover_labels(contents: Contents) -> dict[int, str]:
-    """What a trial's points say on hover, in plotly.js's markup, everything else escaped."""
+    """Return the hover text of each trial in plotly.js's markup, its own texts escaped."""
     labels = {}
     states = {row.number: row for row in contents.trials}
     for number in sorted({*states, *contents.curves}):
@@ -224,7 +224,7 @@ def _tiles(contents: Contents) -> list[Tile]:
 
 
 def run_tiles(contents: Contents) -> list[Tile]:
-    """How many trials there were, and how long they took."""
+    """Return the tiles of the number of trials and the time."""
     summary = contents.summary
     counts, seconds = summary.trials, summary.seconds
     parts = [
@@ -250,7 +250,7 @@ def run_tiles(contents: Contents) -> list[Tile]:
 
 
 def _baseline_tile(contents: Contents, what: str, scores: Mapping[str, float]) -> Tile:
-    """The accuracy of always predicting the most frequent class, and its loss."""
+    """Return the tile of always predicting the most frequent class."""
     name = _config(contents).dataset.baseline_class
     which = f"{shown_class(name)}, " if name is not None else ""
     note = f"always predicting {which}the most frequent class; loss {scores['loss']:.4f}"
@@ -258,7 +258,7 @@ def _baseline_tile(contents: Contents, what: str, scores: Mapping[str, float]) -
 
 
 def _default_tile(contents: Contents, final: FinalResult) -> Tile:
-    """The default's test score, and whether tuning did better."""
+    """Return the tile of the default's test score, and whether tuning did better."""
     accuracy, p_value = final.default_test_accuracy, final.default_p_value
     assert accuracy is not None
     assert final.test_accuracy is not None
@@ -275,7 +275,7 @@ def _default_tile(contents: Contents, final: FinalResult) -> Tile:
 
 
 def _mistakes(contents: Contents) -> list[dict[str, str]]:
-    """The final model's worst mistakes in words, worst first."""
+    """Return the final model's worst mistakes in words, worst first."""
     if contents.final is None:
         return []
     return [
@@ -291,12 +291,12 @@ def _mistakes(contents: Contents) -> list[dict[str, str]]:
 
 
 def columns_of(rows: Iterable[Row]) -> list[str]:
-    """The hyperparameters that exist for any of the rows, in the order of ``trials.csv``."""
+    """Return the hyperparameters that any of the rows has, in the order of ``trials.csv``."""
     return list(dict.fromkeys(name for row in rows for name in row.params))
 
 
 def _settings(contents: Contents) -> list[tuple[str, str]]:
-    """How it was run, as label and value; what the configuration does not say is left out."""
+    """Return the run's settings as labels and values; unknown ones are left out."""
     config = _config(contents)
     dataset, timeout = config.dataset, config.timeout_seconds
     names = contents.classes

@@ -35,7 +35,7 @@ MOST_LINES = 200
 
 
 def history_chart(contents: Contents) -> Chart:
-    """The value of every trial in the order they were asked for, and the best so far."""
+    """Draw every trial's value in the order of their numbers, and the best so far."""
     name, title = "history", "Optimization history"
     complete = _complete(contents)
     pruned = [row for row in contents.trials if row.state == "pruned" and row.value is not None]
@@ -91,7 +91,7 @@ def history_chart(contents: Contents) -> Chart:
 
 
 def importances_chart(contents: Contents) -> Chart:
-    """How much each hyperparameter decides whether a trial is among the best tenth."""
+    """Draw how much each hyperparameter decides whether a trial is among the best tenth."""
     name, title = "importances", "Hyperparameter importances"
     study, trials, kind = _with_values(contents)
     if study is None or len(trials) < ENOUGH_FOR_IMPORTANCES:
@@ -131,7 +131,7 @@ def importances_chart(contents: Contents) -> Chart:
 
 
 def slice_charts(contents: Contents) -> tuple[list[Chart], str]:
-    """One small chart a hyperparameter, its value against the trial's, and a note on them all."""
+    """Draw each hyperparameter's values against the trials'; the second result is a note."""
     study, trials, kind = _with_values(contents)
     if study is None or len(trials) < 2:
         return [], _needs(2, len(trials), kind)
@@ -187,7 +187,7 @@ def slice_charts(contents: Contents) -> tuple[list[Chart], str]:
 
 
 def parallel_chart(contents: Contents) -> Chart:
-    """Every trial as a line through its hyperparameters."""
+    """Draw every trial as a line through its hyperparameters."""
     name, title = "parallel", "Parallel coordinates"
     study, trials, kind = _with_values(contents)
     if study is None or len(trials) < 2:
@@ -257,7 +257,7 @@ def _cut_ticks(figure: Any, places: list[str], axis: str, labels: list[str] | No
 
 
 def _complete(contents: Contents) -> list[optuna.trial.FrozenTrial]:
-    """The complete trials, in order of their numbers."""
+    """Return the complete trials, in order of their numbers."""
     if contents.study is None:
         return []
     from optuna.trial import TrialState
@@ -268,7 +268,7 @@ def _complete(contents: Contents) -> list[optuna.trial.FrozenTrial]:
 def _with_values(
     contents: Contents,
 ) -> tuple[optuna.Study | None, list[optuna.trial.FrozenTrial], str]:
-    """What to draw hyperparameters by, and what its trials are called.
+    """Return the study and the trials to draw, and the singular name of the trials.
 
     The complete trials, where there are enough of them; else the pruned ones too, by their last
     value, in a study in memory that Optuna's plots take for complete.
@@ -307,7 +307,7 @@ def _failed(error: Exception) -> str:
 
 
 def pareto_chart(contents: Contents) -> Chart:
-    """The complete trials by metric and first cost, those of the Pareto front in another colour."""
+    """Draw the complete trials by metric and first cost, the Pareto front in another colour."""
     title = "Pareto front"
     costs = contents.config.costs if isinstance(contents.config, RunConfig) else []
     if not costs:

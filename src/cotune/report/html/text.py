@@ -7,18 +7,18 @@ from typing import Any
 
 
 def percent(share: Any, digits: int = 2) -> str:
-    """``0.97238`` -> ``97.24 %``."""
+    """Format a share: ``0.97238`` -> ``97.24 %``."""
     return f"{100 * float(share):.{digits}f} %"
 
 
 def interval(shares: Any) -> str:
-    """``(0.952, 0.979)`` -> ``95.20–97.90 %``."""
+    """Format an interval: ``(0.952, 0.979)`` -> ``95.20–97.90 %``."""
     low, high = shares
     return f"{100 * float(low):.2f}–{100 * float(high):.2f} %"
 
 
 def duration(seconds: Any) -> str:
-    """``3723.4`` -> ``1 h 02 min``; below a minute with tenths."""
+    """Format seconds: ``3723.4`` -> ``1 h 02 min``; below a minute with tenths."""
     seconds = float(seconds)
     if seconds < 60:
         return f"{seconds:.1f} s"
@@ -30,7 +30,7 @@ def duration(seconds: Any) -> str:
 
 
 def value(item: Any) -> str:
-    """A hyperparameter's or setting's value, numbers to four significant digits."""
+    """Format a hyperparameter's or setting's value, numbers to four significant digits."""
     if item is None:
         return "none"
     if isinstance(item, bool):

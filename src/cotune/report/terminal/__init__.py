@@ -1,1 +1,1 @@
-"""What people see in the terminal: live displays, plain lines, summaries."""
+"""Displays in the terminal: live ones, plain lines, summaries."""

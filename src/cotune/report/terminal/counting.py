@@ -55,7 +55,7 @@ class CountingObserver(Observer):
             self._counts[trial.state] += 1
         self._best = best
         self._console.print(
-            f"going on: {len(finished)} trials have finished, {len(running)} were in training",
+            f"resumed: {len(finished)} trials have finished, {len(running)} were in training",
             style="dim",
         )
 
