@@ -156,7 +156,7 @@ def read_options(path: Path) -> RecordedOptions:
     """
     data = read_plain_config(path)
     for one in fields(RecordedOptions):
-        if one.default is MISSING and one.name not in data:
+        if isinstance(data, dict) and one.default is MISSING and one.name not in data:
             raise UsageError(f"{path}: has no {one.name}; an older Cotune wrote it")
     return decode(data, RecordedOptions, path)
 
