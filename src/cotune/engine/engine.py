@@ -162,7 +162,7 @@ class Engine:
         self._scheduler.add(self._ticket(lane.spec.number))
 
     def __len__(self) -> int:
-        """Lanes that are held."""
+        """Count the lanes that are held."""
         return len(self._lanes)
 
     @property
@@ -223,7 +223,7 @@ class Engine:
         self._unreported = []
 
     def weights(self, number: int, best: bool = False) -> dict[str, NDArray]:  # type: ignore[type-arg]
-        """A lane's parameters and buffers, as its module twin names them.
+        """Return a lane's parameters and buffers, as its module twin names them.
 
         Args:
             best: Those of its epoch with the best score so far, by the run's metric (the first
@@ -344,7 +344,7 @@ class Engine:
         return self._lanes[number]
 
     def _gather(self, numbers: Sequence[int]) -> Cohort:
-        """The cohort of exactly these lanes; one that has other lanes too is taken apart."""
+        """Return the cohort of exactly these lanes; split one that has other lanes too."""
         wanted = tuple(sorted(numbers))
         if wanted not in self._cohorts:
             self._forget(set(numbers))
@@ -373,6 +373,6 @@ def _failure(number: int, epoch: int, reason: str) -> Report:
 
 
 def _needs_auc(data: TrainingData) -> bool:
-    """Whether accuracy alone may not tell what has learned; of very many rows it does."""
+    """Return whether accuracy may be too coarse to rank networks; on very many rows it is not."""
     few = (len(data.labels) - data.n_train) * data.n_classes <= _MOST_RANKED
     return few and is_uneven(np.bincount(data.labels, minlength=data.n_classes).tolist())

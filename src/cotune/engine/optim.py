@@ -45,7 +45,7 @@ class Rates:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Value]) -> Rates:
-        """Those of a trial; what it leaves out is as in ``torch.optim``."""
+        """Return a trial's settings; what it leaves out is as in ``torch.optim``."""
         return cls(
             optimizer=str(params["optimizer"]),
             lr=float(params["lr"]),

@@ -317,7 +317,7 @@ class EngineRunner(TrialRunner):
         return ended, untold, unrecorded
 
     def _is_complete(self, running: RunningTrial) -> bool:
-        """Whether it has all epochs that it wants, or has time for, or is no longer better."""
+        """Return whether it has all epochs it wants or has time for, or stopped improving."""
         return self._has_all_epochs(running) or running.stopped_early
 
     def _has_all_epochs(self, running: RunningTrial) -> bool:

@@ -46,7 +46,7 @@ def make_classifier(
     preprocessing: Preprocessing,
     own: OwnNetwork | None = None,
 ) -> Classifier:
-    """The trained network with its preprocessing and classes."""
+    """Return the trained network with its preprocessing and classes."""
     network = trained_network(
         training.spec.params,
         training.weights,
@@ -159,7 +159,7 @@ def final_result(
     ensemble: EnsembleResult | None,
     warning: str,
 ) -> FinalResult:
-    """The final model's training and test as one record.
+    """Make one record of the final model's training and test.
 
     Args:
         reading: Its own; None where there is no test set.
@@ -193,7 +193,7 @@ def final_result(
 
 
 def beside(final: FinalResult, chosen: int | None) -> dict[str, object]:
-    """What a run's summary tells beside the final model's test score.
+    """Return the summary's scores beside the final model's test score.
 
     Args:
         chosen: The number of the trial that it was made of.

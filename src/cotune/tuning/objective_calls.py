@@ -61,7 +61,7 @@ class ObjectiveCalls:
         self.is_winding_up = False
 
     def __len__(self) -> int:
-        """Calls that are made, or wait to be made."""
+        """Count the calls that are made or wait."""
         return len(self._running) + len(self._waiting)
 
     def add(self, number: int, repeat: int = 0) -> Call:

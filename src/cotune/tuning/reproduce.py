@@ -167,7 +167,7 @@ def _device(config: dict[str, Any]) -> str:
 
 
 def _executor(device: str) -> Executor:
-    """Where a search would train a lane."""
+    """Make the executor that a search would use for one lane."""
     return ProcessExecutor(1) if device == "cpu" else InProcessExecutor(device)
 
 

@@ -55,7 +55,7 @@ class TrialRunner(ABC):
 
     @abstractmethod
     def events(self, timeout: float) -> Events:
-        """Return what has come in; waits at most about ``timeout`` seconds for the first."""
+        """Return what has come in, after at most about ``timeout`` seconds."""
 
     @abstractmethod
     def judge(self, reported: Sequence[tuple[Report, float]]) -> list[TrialResult]:

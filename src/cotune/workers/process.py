@@ -94,7 +94,7 @@ class WorkerProcess:
         self.last_sign = time.monotonic()
 
     def is_silent(self, seconds: float) -> bool:
-        """Whether it has given no sign of life for so long, and none waits to be read."""
+        """Return whether it gave no sign of life for so long, and none waits to be read."""
         return time.monotonic() - self.last_sign > seconds and not self.pipe.poll()
 
     def kill(self) -> None:
