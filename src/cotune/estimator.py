@@ -284,7 +284,7 @@ def _has_zeros_left_out(X: Any) -> bool:
 
 
 def _workers(n_jobs: int | None) -> Any:
-    """As joblib counts: -1 is all cores, -2 all but one."""
+    """Count workers as joblib does: -1 is all cores, -2 all but one."""
     if n_jobs is None or n_jobs == 1:
         return "in-process"
     if n_jobs == 0:

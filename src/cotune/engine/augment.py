@@ -19,7 +19,7 @@ _SLIMMEST: Final = 0.3  # height to width, as shares of the image's; the broades
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may happen to an image before a network is trained on it.
+    """Augmentation of images before a network is trained on them.
 
     Lanes that are trained together see the same images, so they share their augmentation.
 

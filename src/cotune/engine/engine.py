@@ -102,7 +102,7 @@ class Engine:
         save_lanes(path, [self._lanes[number] for number in (*waiting, *others)])
 
     def resume(self, specs: Sequence[TrialSpec], paths: Sequence[Path]) -> None:
-        """Go on with trials that were saved, and begin the others anew; all can train at once.
+        """Resume trials that were saved, and start the others; all can train at once.
 
         A file that is damaged is passed over.
 
@@ -171,7 +171,7 @@ class Engine:
         return len(self._scheduler) + len(self._unreported)
 
     def limit(self, lanes: int) -> None:
-        """From now on, train so many lanes together at most."""
+        """Limit the lanes that are trained together from now on."""
         self._scheduler.max_lanes = max(1, min(lanes, self.max_lanes))
 
     def step(
@@ -285,7 +285,7 @@ class Engine:
             return evaluate(cohort, self._data, self._with_auc)
 
     def _make_room(self, marks: Mapping[int, Mark]) -> list[Report]:
-        """After memory ran out: let the lanes wait again, fewer at a time.
+        """Let the lanes wait again, fewer at a time, after memory ran out.
 
         Returns:
             Failures: a lane that was alone, and lanes that cannot be put back where they stood.
@@ -311,7 +311,7 @@ class Engine:
         return failures
 
     def _take_apart(self, marks: Mapping[int, Mark], reason: str) -> list[Report]:
-        """After a user's network raised an error: let each lane train alone from now on.
+        """Let each lane train alone from now on, after a user's network raised an error.
 
         Returns:
             Failures: a lane that was alone, and lanes that cannot be put back where they stood.

@@ -34,7 +34,7 @@ AVERAGE_EVERY: Final = 8
 
 @dataclass(frozen=True)
 class CohortKey:
-    """What lanes must have in common to be trained together.
+    """The key that lanes must share to be trained together.
 
     Widths, depths, optimizers and their rates may differ; minibatches are shared.
     """
@@ -265,7 +265,7 @@ def make_network(
 
 @contextmanager
 def averages(lanes: Sequence[Lane]) -> Iterator[None]:
-    """Within it the lanes' weights are their averages, where they have one."""
+    """Put the averages of the lanes' weights in their place, where there are any."""
     averaged = [lane for lane in lanes if lane.averaged]
     own = [torch._foreach_clone(_tensors(lane)) for lane in averaged]
     for lane in averaged:

@@ -78,7 +78,7 @@ def measure_lanes(data: DeviceData) -> int:
     costs: dict[int, float] = {}
 
     def cost(lanes: int) -> float:
-        """Of all measurements the least: other programs make steps slower, never faster."""
+        """Take the least of all measurements: other programs make steps slower, never faster."""
         costs[lanes] = min(costs.get(lanes, math.inf), _seconds_per_lane(lanes, data))
         return costs[lanes]
 

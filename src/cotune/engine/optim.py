@@ -66,7 +66,7 @@ def update(
     moments: Mapping[str, list[Tensor]],
     step: Tensor,
 ) -> None:
-    """One step of one lane, in place; the gradients are used up.
+    """Update one lane in place by one step; the gradients are used up.
 
     Args:
         rates: The lane's hyperparameters.

@@ -80,5 +80,5 @@ class Plateau:
 
 
 def _fall(share: float) -> float:
-    """From 1 at 0 to 0 at 1 along half a cosine."""
+    """Fall from 1 at 0 to 0 at 1 along half a cosine."""
     return 0.5 * (1.0 + math.cos(math.pi * min(1.0, share)))

@@ -16,7 +16,7 @@ MAX_LAYERS: Final = 10
 
 @dataclass(frozen=True)
 class Known:
-    """What a hyperparameter means to the trainer.
+    """A hyperparameter as the trainer knows it.
 
     Attributes:
         type: The values' type.

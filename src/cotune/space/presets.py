@@ -64,7 +64,7 @@ def _cnn() -> Space:
 
 
 def _auto() -> Space:
-    """Both families; what one of them has alone exists only for that one."""
+    """Merge both families; what only one of them has exists only for that one."""
     mlp, cnn = _mlp().to_dict(), _cnn().to_dict()
     models = {"type": "categorical", "choices": ["cnn", "mlp"]}
     return space_from_dict({**cnn, **mlp, "model": models})

@@ -149,7 +149,7 @@ class Space:
         return other
 
     def configurations(self) -> Iterator[dict[str, Value]]:
-        """All there are in a space of choices alone, as :meth:`discretized` makes it."""
+        """Yield all configurations of a space of choices, as :meth:`discretized` makes it."""
         names = list(self.searched)
 
         def grow(params: dict[str, Value], at: int) -> Iterator[dict[str, Value]]:

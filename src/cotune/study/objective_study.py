@@ -246,7 +246,7 @@ class ObjectiveStudy:
             self._journal.sync()
 
     def _make_sampler(self, number: int) -> BaseSampler | None:
-        """One for each trial: its calls and those of trials beside it do not come in one order."""
+        """Make a sampler for each trial: calls of trials side by side come in no fixed order."""
         if isinstance(self._sampler, str):
             return make_sampler(self._sampler, self._seed, number)
         return None

@@ -162,7 +162,7 @@ class Study:
         return trial_spec(self._space, params, trial.number, self._seed)
 
     def _look_for_the_end(self) -> None:
-        """Whether all of a grid was drawn; Optuna finds out when the last has ended."""
+        """Look whether all of a grid was drawn; Optuna finds out when the last has ended."""
         while self._grid and not self.exhausted and self._grid_points <= len(self._drawn):
             if next(self._grid, None) is None:
                 self._exhaust()
@@ -170,7 +170,7 @@ class Study:
 
     @contextmanager
     def _sampling(self, number: int, held: Mapping[str, Value]) -> Iterator[None]:
-        """The sampler that draws the trial of that number."""
+        """Use the sampler that draws the trial of that number."""
         before = self._study.sampler
         if isinstance(self._sampler, str):
             self._study.sampler = make_sampler(self._sampler, self._seed, number)
@@ -288,7 +288,7 @@ class Study:
 
 @contextmanager
 def in_optuna() -> Iterator[None]:
-    """Calls of Optuna that may write the journal; quiet but for what is wrong.
+    """Call Optuna quietly, with errors of the journal as ours.
 
     Raises:
         StorageError: The journal cannot be written.

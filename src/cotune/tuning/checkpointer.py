@@ -99,7 +99,7 @@ class Checkpoints:
             self._folder = None
 
     def drop(self) -> None:
-        """There is nothing left to go on with."""
+        """Remove all checkpoints: nothing is left to resume."""
         self._folder = None
         self._generations.remove()
 

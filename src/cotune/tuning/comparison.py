@@ -53,7 +53,7 @@ class SearchRecord:
         return best_so_far(points, maximize)
 
     def by_seconds(self, maximize: bool) -> Steps:
-        """Likewise, against the seconds since the search began."""
+        """Return the best score so far against the seconds since the search began."""
         return best_so_far([(trial.seconds, trial.value) for trial in self.trials], maximize)
 
     def best(self, maximize: bool) -> float | None:
@@ -63,7 +63,7 @@ class SearchRecord:
 
 @dataclass(frozen=True)
 class Row:
-    """What a sampler came to over its seeds.
+    """The results of a sampler over its seeds.
 
     Attributes:
         searches: How many there are.
@@ -90,7 +90,7 @@ class Row:
 
 @dataclass
 class Comparison:
-    """What :func:`cotune.compare` returns: the searches that ended, and their table.
+    """The searches of :func:`cotune.compare` that ended, and their table.
 
     Attributes:
         path: The folder with a run directory for each search, ``compare.html`` and

@@ -20,7 +20,7 @@ from cotune.workers.base import Executor
 
 @dataclass
 class Companies:
-    """How trials were trained: together with others, or alone.
+    """The counts of trials that were trained together with others, or alone.
 
     Attributes:
         together: Trials that were trained together with others, for some epochs at least.
@@ -72,7 +72,7 @@ class Companies:
 
 @dataclass(frozen=True)
 class TrialPolicy:
-    """How trials of a search are treated.
+    """The treatment of the trials of a search.
 
     Attributes:
         metric: What is reported to the study, a key of a report's scores.

@@ -61,7 +61,7 @@ def make_classifier(
 
 @dataclass(frozen=True)
 class TestReading:
-    """What the one reading of the sealed test set gave for one model.
+    """The scores of one model from the one reading of the sealed test set.
 
     Attributes:
         accuracy: Share of the rows classified right, 0-1.

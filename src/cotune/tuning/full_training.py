@@ -23,7 +23,7 @@ _POLL_SECONDS = 0.1
 
 @dataclass
 class Training:
-    """What came of one.
+    """The result of a training.
 
     Attributes:
         reports: One for each epoch; fewer than the configuration has where time was up.

@@ -30,7 +30,7 @@ class EndedCall:
 
 @dataclass(frozen=True)
 class CallEvents:
-    """What has come in: calls that ended, values that trials reported, workers that were lost."""
+    """Calls that ended, values that trials reported, workers that were lost."""
 
     ended: Sequence[EndedCall] = ()
     reported: Sequence[Report] = ()

@@ -18,7 +18,7 @@ from cotune.tuning.repeats import REPEATS
 
 @dataclass(frozen=True)
 class ObjectiveOptions:
-    """What a run of an objective was asked for.
+    """The settings of a run of an objective.
 
     Attributes:
         name: What the objective is called: ``train.py:objective``.

@@ -34,7 +34,7 @@ _POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Replay:
-    """What the run recorded of a trial, and what came of it again.
+    """The recorded scores of a trial, and those of its repetition.
 
     Attributes:
         number: The trial's.

@@ -143,7 +143,7 @@ class Budget:
         return further * self._plan.final(self._cost(trial), 0.0)
 
     def _cost(self, trial: TrialResult) -> float:
-        """Of training a trial's configuration once more: seconds, or epochs.
+        """Return the cost of training a trial's configuration again: seconds, or epochs.
 
         Where the time has no limit it is epochs: a choice that depended on the clock could not be
         repeated.

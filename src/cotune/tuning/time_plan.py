@@ -88,7 +88,7 @@ class Plan:
         return 0, 0, 0.0
 
     def _cost(self, costs: list[float], rounds: int) -> float:
-        """Of a round a stage, side by side, if the dearest go on."""
+        """Sum the cost of a round a stage, side by side, if the dearest survive."""
         total, costs = 0.0, sorted(costs, reverse=True)
         for _ in range(rounds):
             total += max(costs[0], sum(costs) / self.workers) if costs else 0.0

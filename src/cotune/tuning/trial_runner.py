@@ -11,7 +11,7 @@ from cotune.records import Report, TrialResult, TrialSpec
 
 @dataclass(frozen=True)
 class Events:
-    """What has come in.
+    """The events of a poll.
 
     Attributes:
         reported: Reports that are new, with the run's metric.

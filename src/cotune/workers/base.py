@@ -17,7 +17,7 @@ from cotune.records import Report, TrialSpec, Verdict
 
 @dataclass(frozen=True)
 class EngineJob:
-    """What engines are given before any trial.
+    """The job of an executor's engines, given before any trial.
 
     Attributes:
         data: The dataset.
@@ -116,7 +116,7 @@ class Executor(ABC):
 
     @abstractmethod
     def saved(self, timeout: float) -> list[Path] | None:
-        """Return the files, once they are whole; None if that takes longer than ``timeout`` seconds.
+        """Return the files once they are whole; None if that takes more than ``timeout`` seconds.
 
         Reports of what is in them came before, see :meth:`pending`.
 
@@ -126,7 +126,7 @@ class Executor(ABC):
 
     @abstractmethod
     def keep(self, saved: Sequence[Path]) -> None:
-        """From now on, lanes of an engine that is lost go on from these files."""
+        """Resume lanes of an engine that is lost from these files, from now on."""
 
     @abstractmethod
     def weights(self, number: int, best: bool = False) -> dict[str, NDArray]:  # type: ignore[type-arg]

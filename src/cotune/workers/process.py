@@ -156,7 +156,7 @@ class Losses:
 
 
 def how_it_ended(process: Process) -> str:
-    """Of a worker whose end of the pipe is closed: ``signal 9; too little memory is one cause``."""
+    """Say how a worker ended, as in ``signal 9; too little memory is one cause``."""
     try:
         code = process.wait(_EXIT_SECONDS)
     except subprocess.TimeoutExpired:

@@ -50,7 +50,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Event:
-    """What a worker says of its call.
+    """A message of a worker about its call.
 
     Attributes:
         kind: ``asked``: it waits for :meth:`ObjectiveProcesses.answer`. ``ended``: the objective
