@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def named(value: str | T, names: Collection[str], what: str) -> str | T:
-    """The value, if it is one of the names or an object."""
+    """Return the value if it is one of the names or an object."""
     if not isinstance(value, str) or value in names:
         return value
     near = difflib.get_close_matches(value.lower(), list(names), n=1, cutoff=0.7)  # gpu is not cpu
@@ -28,7 +28,7 @@ def named(value: str | T, names: Collection[str], what: str) -> str | T:
 
 
 def positive(value: int | None, what: str) -> int | None:
-    """The value, if it is None or a whole number above 0."""
+    """Return the value, if it is None or a whole number above 0."""
     if value is None:
         return None
     if not _is_whole(value) or value < 1:
@@ -37,33 +37,33 @@ def positive(value: int | None, what: str) -> int | None:
 
 
 def count(value: int, what: str) -> int:
-    """The value, if it is a whole number from 0 to 1000."""
+    """Return the value, if it is a whole number from 0 to 1000."""
     if not _is_whole(value) or not 0 <= value <= 1000:
         raise UsageError(f"{what}: {shown(value)} is not a whole number from 0 to 1000")
     return int(value)
 
 
 def read_seed(value: int) -> int:
-    """The seed, if it is a whole number from 0 to 2**32 - 1."""
+    """Return the seed, if it is a whole number from 0 to 2**32 - 1."""
     if not _is_whole(value) or not 0 <= value < 2**32:
         raise UsageError(f"seed: {shown(value)} is not a whole number from 0 to {2**32 - 1}")
     return int(value)
 
 
 def _is_whole(value: object) -> bool:
-    """Whether it is a whole number, NumPy's among them."""
+    """Return whether it is a whole number, NumPy's among them."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def read_timeout(timeout: str | float | None, n_trials: int | None) -> float | None:
-    """Seconds; without a timeout the default, or no limit when the trials are counted."""
+    """Read a timeout in seconds: the default without one, no limit when trials are counted."""
     if timeout is None:
         return DEFAULT_TIMEOUT if n_trials is None else None
     return parse_duration(timeout)
 
 
 def read_size(size: str | float, what: str) -> float:
-    """Bytes, from a number or from ``500MB``, ``2GB``; at least a megabyte."""
+    """Read a size in bytes from a number or a text such as ``500MB``; at least a megabyte."""
     units = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
     text = size.strip().upper() if isinstance(size, str) else ""
     factor = units.get(text[-2:], 1.0)
@@ -77,7 +77,7 @@ def read_size(size: str | float, what: str) -> float:
 
 
 def read_metrics(text: str) -> tuple[str, tuple[str, ...]]:
-    """``accuracy,parameters``: a metric, and what is to be small beside it."""
+    """Read a metric, and the costs to minimize beside it, as in ``accuracy,parameters``."""
     if not isinstance(text, str):
         raise UsageError(f"metric: {shown(text)} is not a name")
     metric, *costs = (name.strip() for name in text.split(","))
@@ -90,7 +90,7 @@ def read_metrics(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def read_samplers(samplers: str | Iterable[str], names: Collection[str]) -> tuple[str, ...]:
-    """Several samplers: their names, or one text with commas between them.
+    """Read the names of several samplers, or one text with commas between them.
 
     Args:
         names: Those there are.

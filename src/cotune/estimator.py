@@ -221,13 +221,13 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.study_ = study_in_memory(result.study)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """The likeliest class of each row, ``[rows]``."""
+        """Return the likeliest class of each row, ``[rows]``."""
         check_is_fitted(self)
         predicted: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
         return predicted
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Probabilities ``[rows, classes]``, in the order of ``classes_``."""
+        """Return probabilities ``[rows, classes]``, in the order of ``classes_``."""
         check_is_fitted(self)
         X = _plain(X)
         if getattr(self, "_has_names", bool(self._columns)):  # older pickles do not say
@@ -246,7 +246,7 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return shares
 
     def _tidy(self, X: Any) -> NDArray[Any]:
-        """Rows that are dense, and images with their channels last."""
+        """Return rows that are dense, and images with their channels last."""
         rows = tidy_inputs(X, "X")[0]
         if rows.ndim > _AXES:
             check_numbers(rows, "X")
@@ -262,7 +262,7 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _is_table(X: Any) -> bool:
-    """Whether it is a DataFrame that is not just numbers: with texts, or with missing values."""
+    """Return whether it is a DataFrame with texts or missing values."""
     if not hasattr(X, "__arrow_c_stream__") or _has_zeros_left_out(X):
         return False
     cells = np.asarray(X)
@@ -279,12 +279,12 @@ def _plain(X: Any) -> Any:
 
 
 def _has_zeros_left_out(X: Any) -> bool:
-    """Whether it is a DataFrame of which all columns are sparse, and all that they omit is 0."""
+    """Return whether all columns of a DataFrame are sparse, with 0 for what they omit."""
     return all(getattr(kind, "fill_value", None) == 0 for kind in getattr(X, "dtypes", (None,)))
 
 
 def _workers(n_jobs: int | None) -> Any:
-    """As joblib counts: -1 is all cores, -2 all but one."""
+    """Count workers as joblib does: -1 is all cores, -2 all but one."""
     if n_jobs is None or n_jobs == 1:
         return "in-process"
     if n_jobs == 0:

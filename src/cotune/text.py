@@ -21,7 +21,7 @@ _WITH_UNITS: Final = re.compile(r"\s*".join(rf"(?:({_NUMBER})\s*{unit})?" for un
 
 
 def shown(value: object) -> str:
-    """Any value in an error message: short and on one line, whatever a file put there."""
+    """Format any value for an error message: short, on one line."""
     if value is None:
         return "an empty value"
     if isinstance(value, (list, tuple, set)):
@@ -36,21 +36,21 @@ def shown(value: object) -> str:
 
 
 def shown_key(key: object) -> str:
-    """A key in an error message, without quotes where that is safe."""
+    """Format a key for an error message, without quotes where that is safe."""
     if isinstance(key, str) and key.isprintable() and len(key) <= _MOST_VALUE:
         return key
     return shown(key)
 
 
 def shown_value(value: object) -> str:
-    """A hyperparameter's value for people: as in YAML, floats to six figures."""
+    """Format a hyperparameter's value as in YAML, floats to six figures."""
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def close_name(name: str, names: Iterable[str], listed: Iterable[str] | None = None) -> str:
-    """The name that was meant, or else all there are (or those ``listed``)."""
+    """Suggest the name that was meant, or else list all names (or those ``listed``)."""
     known = list(names)
     near = difflib.get_close_matches(name.lower()[:_MOST_VALUE], known, n=1)
     if near:
@@ -59,20 +59,20 @@ def close_name(name: str, names: Iterable[str], listed: Iterable[str] | None = N
 
 
 def shorten(text: str) -> str:
-    """A name or value as messages show it: one line, of 40 characters at most."""
+    """Shorten a name or value to one line of 40 characters."""
     line = "".join(c if c.isprintable() else " " for c in text[: _MOST_NAME + 1])
     return line if len(line) <= _MOST_NAME else line[: _MOST_NAME - 1] + "…"
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
+    """List the first names, and how many more there are."""
     shown = ", ".join(shorten(name) for name in names[:_MOST_NAMES])
     rest = len(names) - _MOST_NAMES
     return shown if rest <= 0 else f"{shown} and {rest:,} more"
 
 
 def one_line(error: Exception) -> str:
-    """What another library says of an error, on one line."""
+    """Return another library's error message on one line."""
     text = " ".join(str(error).split())
     return (text if len(text) <= 200 else text[:199] + "…").rstrip(".") or type(error).__name__
 
@@ -88,7 +88,7 @@ def shown_class(name: str) -> str:
 
 
 def parse_duration(value: str | float, what: str = "timeout") -> float:
-    """Seconds of ``90``, ``90s``, ``5m``, ``2h`` or ``1h30m``.
+    """Parse a duration, ``90``, ``90s``, ``5m``, ``2h`` or ``1h30m``, in seconds.
 
     Raises:
         UsageError: It is none of these, or not above 0.
@@ -103,7 +103,7 @@ def parse_duration(value: str | float, what: str = "timeout") -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """``0:42``, ``5:00`` or ``2:05:09``."""
+    """Format seconds as ``0:42``, ``5:00`` or ``2:05:09``."""
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -460,7 +460,7 @@ def test_an_earlier_report_survives_when_the_new_one_cannot_be_written(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("cotune.report.html.html_file.os.fsync", full)
+        patch.setattr("cotune.runs.files.os.fsync", full)
         with pytest.raises(StorageError, match="cannot be written: No space left"):
             build_report(run)
     assert run.report_path.read_bytes() == before

@@ -19,7 +19,7 @@ _SLIMMEST: Final = 0.3  # height to width, as shares of the image's; the broades
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may happen to an image before a network is trained on it.
+    """Augmentation of images before a network is trained on them.
 
     Lanes that are trained together see the same images, so they share their augmentation.
 
@@ -37,7 +37,7 @@ class Augmentation:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Value]) -> Augmentation:
-        """What ``shift``, ``flip`` and ``erase`` ask for."""
+        """Return the augmentation that ``shift``, ``flip`` and ``erase`` ask for."""
         return cls(
             int(params.get("shift", 0)),
             bool(params.get("flip", False)),
@@ -53,7 +53,7 @@ class Augmentation:
         return 7 if self.erase else 3
 
     def draw(self, n_rows: int, seed: int, epoch: int) -> Tensor:
-        """An epoch's random numbers: ``int64 [n_rows, 3 or 7]``: shift down, shift right, flip.
+        """Draw an epoch's random numbers ``int64 [n_rows, 3 or 7]``: shift down, shift right, flip.
 
         Where something is erased, the top, bottom, left and right of the rectangle follow, in
         65,536ths of the image. Its share is uniform from 0 to the largest, the logarithm of its
@@ -76,7 +76,7 @@ class Augmentation:
         return torch.cat([shifts, flips, (edges * _UNITS).round().long()], 1)
 
     def apply(self, rows: Tensor, drawn: Tensor, input_shape: tuple[int, ...]) -> Tensor:
-        """The images, moved and partly erased: a pixel is where its centre lies in the rectangle.
+        """Move and partly erase images: a pixel is erased where its centre lies in the rectangle.
 
         Args:
             rows: ``[batch, features]``.

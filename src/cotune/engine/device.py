@@ -17,7 +17,7 @@ PRECISIONS: Final = ("float32", "bfloat16")
 
 
 def read_device(device: str) -> str:
-    """``cpu`` or ``cuda``, from these or ``auto``."""
+    """Read a device, ``cpu`` or ``cuda``; ``auto`` is a GPU when there is one."""
     if device not in DEVICES:
         raise UsageError(f"device: {shown(device)} is unknown; choose auto, cpu or cuda")
     if device == "cpu":
@@ -32,7 +32,7 @@ def read_device(device: str) -> str:
 
 
 def read_precision(precision: str, device: str) -> str:
-    """``float32`` or ``bfloat16``; warns where the device has no products of 16 bits."""
+    """Read a precision; warn where the device has no products of 16 bits."""
     named(precision, PRECISIONS, "precision")
     if precision == "bfloat16":
         import torch
@@ -47,7 +47,7 @@ def read_precision(precision: str, device: str) -> str:
 
 
 def n_cores() -> int:
-    """Cores that this process may use."""
+    """Count the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

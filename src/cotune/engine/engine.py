@@ -102,7 +102,7 @@ class Engine:
         save_lanes(path, [self._lanes[number] for number in (*waiting, *others)])
 
     def resume(self, specs: Sequence[TrialSpec], paths: Sequence[Path]) -> None:
-        """Go on with trials that were saved, and begin the others anew; all can train at once.
+        """Resume trials that were saved, and start the others; all can train at once.
 
         A file that is damaged is passed over.
 
@@ -162,7 +162,7 @@ class Engine:
         self._scheduler.add(self._ticket(lane.spec.number))
 
     def __len__(self) -> int:
-        """Lanes that are held."""
+        """Count the lanes that are held."""
         return len(self._lanes)
 
     @property
@@ -171,7 +171,7 @@ class Engine:
         return len(self._scheduler) + len(self._unreported)
 
     def limit(self, lanes: int) -> None:
-        """From now on, train so many lanes together at most."""
+        """Limit the lanes that are trained together from now on."""
         self._scheduler.max_lanes = max(1, min(lanes, self.max_lanes))
 
     def step(
@@ -223,7 +223,7 @@ class Engine:
         self._unreported = []
 
     def weights(self, number: int, best: bool = False) -> dict[str, NDArray]:  # type: ignore[type-arg]
-        """A lane's parameters and buffers, as its module twin names them.
+        """Return a lane's parameters and buffers, as its module twin names them.
 
         Args:
             best: Those of its epoch with the best score so far, by the run's metric (the first
@@ -285,7 +285,7 @@ class Engine:
             return evaluate(cohort, self._data, self._with_auc)
 
     def _make_room(self, marks: Mapping[int, Mark]) -> list[Report]:
-        """After memory ran out: let the lanes wait again, fewer at a time.
+        """Let the lanes wait again, fewer at a time, after memory ran out.
 
         Returns:
             Failures: a lane that was alone, and lanes that cannot be put back where they stood.
@@ -311,7 +311,7 @@ class Engine:
         return failures
 
     def _take_apart(self, marks: Mapping[int, Mark], reason: str) -> list[Report]:
-        """After a user's network raised an error: let each lane train alone from now on.
+        """Let each lane train alone from now on, after a user's network raised an error.
 
         Returns:
             Failures: a lane that was alone, and lanes that cannot be put back where they stood.
@@ -344,7 +344,7 @@ class Engine:
         return self._lanes[number]
 
     def _gather(self, numbers: Sequence[int]) -> Cohort:
-        """The cohort of exactly these lanes; one that has other lanes too is taken apart."""
+        """Return the cohort of exactly these lanes; split one that has other lanes too."""
         wanted = tuple(sorted(numbers))
         if wanted not in self._cohorts:
             self._forget(set(numbers))
@@ -373,6 +373,6 @@ def _failure(number: int, epoch: int, reason: str) -> Report:
 
 
 def _needs_auc(data: TrainingData) -> bool:
-    """Whether accuracy alone may not tell what has learned; of very many rows it does."""
+    """Return whether accuracy may be too coarse to rank networks; on very many rows it is not."""
     few = (len(data.labels) - data.n_train) * data.n_classes <= _MOST_RANKED
     return few and is_uneven(np.bincount(data.labels, minlength=data.n_classes).tolist())

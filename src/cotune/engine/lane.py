@@ -34,7 +34,7 @@ AVERAGE_EVERY: Final = 8
 
 @dataclass(frozen=True)
 class CohortKey:
-    """What lanes must have in common to be trained together.
+    """The key that lanes must share to be trained together.
 
     Widths, depths, optimizers and their rates may differ; minibatches are shared.
     """
@@ -105,7 +105,7 @@ class Lane:
         return float(self.spec.params.get("class_weight", 0.0))
 
     def lr_factor(self, step: int, n_steps: int) -> float:
-        """What the rate is multiplied by, 0-1.
+        """Return the factor of the learning rate, 0-1.
 
         Args:
             step: Of the whole training, from 0.
@@ -142,12 +142,12 @@ class Lane:
         torch._foreach_lerp_(list(self.average.values()), _tensors(self), share)
 
     def is_finite(self) -> bool:
-        """Whether no weight or statistic is NaN or infinite."""
+        """Return whether no weight or statistic is NaN or infinite."""
         tensors = [*self.parameters.values(), *self.buffers.values()]
         return bool(torch.stack([value.isfinite().all() for value in tensors]).all())
 
     def state_dict(self, best: bool = False) -> Tensors:
-        """Parameters and buffers on the CPU, copied, as the lane's module twin names them.
+        """Copy parameters and buffers to the CPU, named as in the lane's module.
 
         Args:
             best: Those that had the best score so far; those of now, or their average, where
@@ -167,7 +167,7 @@ class Lane:
         torch._foreach_copy_(list(self.best.values()), now)
 
     def mark(self) -> Mark:
-        """Where the lane stands, for :meth:`undo`."""
+        """Return the lane's state for :meth:`undo`."""
         buffers = {name: value.clone() for name, value in self.buffers.items()}
         return Mark(self.epoch, self.steps.clone(), buffers, self.generator.get_state())
 
@@ -188,7 +188,7 @@ class Lane:
 
 
 def key_of(spec: TrialSpec) -> CohortKey:
-    """What another trial must share to be trained together with this one."""
+    """Return the key that trials must share to be trained together."""
     params = spec.params
     return CohortKey(
         family_of(params),
@@ -208,7 +208,7 @@ def start(
     dtype: torch.dtype = torch.float32,
     own: OwnNetwork | None = None,
 ) -> Lane:
-    """A fresh lane; its weights depend on the trial's seed and shape alone.
+    """Return a fresh lane; its weights depend on the trial's seed and shape alone.
 
     Args:
         own: What makes the networks where they are the user's own.
@@ -256,7 +256,7 @@ def make_network(
     dtype: torch.dtype,
     own: OwnNetwork | None,
 ) -> Shape:
-    """The shape of a trial's network; of a user's own, the network itself."""
+    """Return the shape of a trial's network; of a user's own, the network itself."""
     if own is None:
         return make_shape(spec.params, input_shape, n_classes)
     module = own.build(spec.params, input_shape, n_classes, spec.seed)
@@ -265,7 +265,7 @@ def make_network(
 
 @contextmanager
 def averages(lanes: Sequence[Lane]) -> Iterator[None]:
-    """Within it the lanes' weights are their averages, where they have one."""
+    """Put the averages of the lanes' weights in their place, where there are any."""
     averaged = [lane for lane in lanes if lane.averaged]
     own = [torch._foreach_clone(_tensors(lane)) for lane in averaged]
     for lane in averaged:

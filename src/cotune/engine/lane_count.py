@@ -59,7 +59,7 @@ class Attempt:
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether there was too little memory."""
+    """Return whether there was too little memory."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
         # On a CPU, PyTorch and oneDNN, which convolves, have no class of their own for it.
         isinstance(error, RuntimeError)
@@ -68,7 +68,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def measure_lanes(data: DeviceData) -> int:
-    """The number of lanes to train together on the data's device.
+    """Return the number of lanes to train together on the data's device.
 
     Starts from a first guess that fits, and doubles or halves it as long as that makes a lane's
     step at least 15 % cheaper: differences smaller than that are noise, and a number that changed
@@ -78,7 +78,7 @@ def measure_lanes(data: DeviceData) -> int:
     costs: dict[int, float] = {}
 
     def cost(lanes: int) -> float:
-        """Of all measurements the least: other programs make steps slower, never faster."""
+        """Take the least of all measurements: other programs make steps slower, never faster."""
         costs[lanes] = min(costs.get(lanes, math.inf), _seconds_per_lane(lanes, data))
         return costs[lanes]
 
@@ -96,7 +96,7 @@ def measure_lanes(data: DeviceData) -> int:
 
 
 def _seconds_per_lane(lanes: int, data: DeviceData) -> float:
-    """The fastest of a few steps, divided by the lanes; infinite where they do not fit."""
+    """Return the fastest of a few steps, divided by the lanes; infinite where they do not fit."""
     device, dtype = data.device, data.dtype
     seconds = []
     with Attempt():

@@ -58,7 +58,7 @@ def save_lanes(path: Path, lanes: Sequence[Lane]) -> None:
 
 
 def saved_specs(path: Path) -> list[TrialSpec]:
-    """The trials whose lanes are in a file, in its order; [] if it cannot be read."""
+    """Return the trials whose lanes are in a file, in its order; [] if it cannot be read."""
     try:
         with safe_open(path, "pt") as file:
             known = json.loads((file.metadata() or {})["lanes"])
@@ -76,7 +76,7 @@ def load_lanes(
     dtype: torch.dtype = torch.float32,
     own: OwnNetwork | None = None,
 ) -> list[Lane]:
-    """The lanes of these trials, in the order of the file.
+    """Return the lanes of these trials, in the order of the file.
 
     Args:
         wanted: Trials; those that are not in the file are passed over.

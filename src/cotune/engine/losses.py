@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def balance(labels: Tensor, n_classes: int) -> Tensor:
-    """``float64 [classes]``: ``n / (k n_c)``, with which every class weighs the same in all.
+    """Return class weights ``n / (k n_c)``, ``float64 [classes]``: every class has the same total.
 
     scikit-learn calls that balanced. A class without a row is taken to have one.
 
@@ -21,7 +21,7 @@ def balance(labels: Tensor, n_classes: int) -> Tensor:
 
 
 def class_weights(balanced: Tensor, exponents: Sequence[float], dtype: torch.dtype) -> Tensor:
-    """``[lanes, classes]``: weights between none (exponent 0) and balanced ones (1).
+    """Return weights ``[lanes, classes]`` between none (exponent 0) and balanced ones (1).
 
     Args:
         balanced: Of :func:`balance`.
@@ -33,7 +33,7 @@ def class_weights(balanced: Tensor, exponents: Sequence[float], dtype: torch.dty
 def weights_of_each(
     balanced: Tensor | None, exponents: Sequence[float], dtype: torch.dtype
 ) -> list[Tensor | None]:
-    """For ``cross_entropy`` of one lane at a time; None for a lane that weighs all rows alike."""
+    """Return the weights of each lane for ``cross_entropy``; None where rows weigh alike."""
     if balanced is None:
         return [None] * len(exponents)
     weights = class_weights(balanced, exponents, dtype)

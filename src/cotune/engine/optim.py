@@ -45,7 +45,7 @@ class Rates:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Value]) -> Rates:
-        """Those of a trial; what it leaves out is as in ``torch.optim``."""
+        """Return a trial's settings; what it leaves out is as in ``torch.optim``."""
         return cls(
             optimizer=str(params["optimizer"]),
             lr=float(params["lr"]),
@@ -66,7 +66,7 @@ def update(
     moments: Mapping[str, list[Tensor]],
     step: Tensor,
 ) -> None:
-    """One step of one lane, in place; the gradients are used up.
+    """Update one lane in place by one step; the gradients are used up.
 
     Args:
         rates: The lane's hyperparameters.

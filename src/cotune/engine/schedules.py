@@ -15,7 +15,7 @@ _GAIN: Final = 1e-4  # a loss is lower if it is by this share at least
 
 
 def factor(schedule: str, step: int, total: int) -> float:
-    """The factor, 0-1, for one optimizer step.
+    """Return the factor, 0-1, for one optimizer step.
 
     ``cooldown`` is 1 but for the last fifth of the steps, in which it falls to 0 by one minus the
     square root of their share (Hägele et al. 2024). ``cosine`` falls from 1 to 0 along half a
@@ -43,7 +43,7 @@ def factor(schedule: str, step: int, total: int) -> float:
 
 
 def warm_up(step: int, steps: float) -> float:
-    """What a schedule's factor is multiplied by in its first ``steps``: it rises in a line to 1.
+    """Return the warm-up factor of a step: it rises linearly to 1 over the first ``steps``.
 
     Args:
         step: From 0.
@@ -66,7 +66,7 @@ class Plateau:
     stalled: int = 0
 
     def after(self, loss: float, shrink: float, patience: int) -> Plateau:
-        """Where it stands after an epoch with this loss.
+        """Return the state after an epoch with this loss.
 
         Args:
             shrink: What the rate is multiplied by when it falls.
@@ -80,5 +80,5 @@ class Plateau:
 
 
 def _fall(share: float) -> float:
-    """From 1 at 0 to 0 at 1 along half a cosine."""
+    """Fall from 1 at 0 to 0 at 1 along half a cosine."""
     return 0.5 * (1.0 + math.cos(math.pi * min(1.0, share)))

@@ -23,7 +23,7 @@ def measure_cost(
     n_classes: int,
     own: OwnNetwork | None = None,
 ) -> float:
-    """A configuration's cost.
+    """Return a configuration's cost.
 
     Args:
         name: ``parameters``: trainable weights. ``latency``: milliseconds in which one thread of

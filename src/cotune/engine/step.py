@@ -60,7 +60,7 @@ class DeviceData:
         return self.labels.device
 
     def take(self, index: Tensor, out: Tensor | None = None) -> Tensor:
-        """The inputs of these rows, on the device.
+        """Return the inputs of these rows on the device.
 
         Args:
             index: ``[some]``.
@@ -72,7 +72,7 @@ class DeviceData:
         return rows.to(self.device) if out is None else out.copy_(rows)
 
     def training_rows(self, key: CohortKey) -> Tensor:
-        """Indices of the rows that are trained on."""
+        """Return indices of the rows that are trained on."""
         everything = torch.arange(len(self.inputs), device=self.device)
         if key.part == "all":
             return everything
@@ -82,7 +82,7 @@ class DeviceData:
         return torch.cat([kept, everything[self.n_train :]])
 
     def held_out_rows(self, key: CohortKey) -> Tensor:
-        """Indices of the rows that scores are of."""
+        """Return indices of the rows that scores are of."""
         if key.fold == 0:
             return torch.arange(self.n_train, len(self.inputs), device=self.device)
         return (self._folds == key.fold).nonzero()[:, 0]
@@ -101,7 +101,7 @@ class DeviceData:
         most: float | None = None,
         own: OwnNetwork | None = None,
     ) -> DeviceData:
-        """Shares the arrays' memory on the CPU, copies them to another device.
+        """Put a dataset on a device: the CPU shares its memory, another device gets a copy.
 
         Args:
             data: The dataset.
@@ -164,7 +164,7 @@ def make_cohort(lanes: Sequence[Lane], data: DeviceData, bfloat16: bool = False)
 
 
 def row_order(n_rows: int, seed: int, epoch: int) -> Tensor:
-    """The order of an epoch's rows: depends on the run's seed and the epoch alone."""
+    """Return the order of an epoch's rows: depends on the run's seed and the epoch alone."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     return torch.randperm(n_rows, generator=generator)
 
@@ -218,14 +218,14 @@ def train_epoch(
 
 
 def steps_per_epoch(key: CohortKey, data: DeviceData) -> tuple[int, int]:
-    """Rows of a minibatch, and minibatches of an epoch."""
+    """Return rows of a minibatch, and minibatches of an epoch."""
     n_rows = len(data.training_rows(key))
     batch_size = min(key.batch_size, n_rows)
     return batch_size, n_rows // batch_size
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """``[batch, lanes, classes]`` -> mean over the batch ``[lanes]``."""
+    """Average the cross-entropy of ``[batch, lanes, classes]`` over the batch: ``[lanes]``."""
     batch, lanes, classes = logits.shape
     targets = labels[:, None].expand(batch, lanes).reshape(-1)
     losses = F.cross_entropy(logits.reshape(-1, classes), targets, reduction="none")
@@ -234,7 +234,7 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 @torch.no_grad()
 def evaluate(cohort: Cohort, data: DeviceData, auc: bool = False) -> dict[str, Tensor]:
-    """Scores of every lane on the rows that are held out.
+    """Return scores of every lane on the rows that are held out.
 
     Args:
         auc: Compute it too: it sorts the rows by the probability of every class.

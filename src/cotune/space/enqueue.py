@@ -17,7 +17,7 @@ _MAX_BYTES = 1 << 24
 
 
 def read_configurations(path: Path, space: Space | None) -> list[dict[str, Value]]:
-    """One JSON object of hyperparameters a line; empty lines are passed over.
+    """Read one JSON object of hyperparameters a line; empty lines are skipped.
 
     Args:
         space: What they have to lie in; None where that is not known yet.
@@ -41,7 +41,7 @@ def read_configurations(path: Path, space: Space | None) -> list[dict[str, Value
 def check_configurations(
     configurations: Iterable[Mapping[str, Any]], space: Space
 ) -> list[dict[str, Value]]:
-    """The configurations, if they lie in the space.
+    """Return the configurations if they lie in the space.
 
     Raises:
         SpaceError: With the position, from 0, of the one that does not.

@@ -28,7 +28,7 @@ def read_space(
     rows: int | None = None,
     fixed: Mapping[str, Any] | None = None,
 ) -> Space:
-    """A preset's name, a YAML file, a mapping as in YAML, or a space; or else a model's own.
+    """Read a space: a preset's name, a YAML file, a mapping, a space; or else a model's own.
 
     Args:
         images: Whether a preset is for images.
@@ -49,7 +49,7 @@ def read_space(
 
 
 def read_entries(space: SpaceLike) -> dict[str, Any]:
-    """What a YAML file or a mapping says of hyperparameters, unchecked."""
+    """Read the entries of a YAML file or a mapping, unchecked."""
     if space is None:
         return {}
     if isinstance(space, Mapping):
@@ -63,7 +63,7 @@ def read_entries(space: SpaceLike) -> dict[str, Any]:
 
 
 def read_fixed(texts: Sequence[str]) -> dict[str, Any]:
-    """``lr=0.001``: hyperparameters and their values, which are written as in YAML."""
+    """Read texts such as ``lr=0.001``, with values written as in YAML."""
     fixed: dict[str, Any] = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))

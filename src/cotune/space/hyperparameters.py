@@ -16,7 +16,7 @@ MAX_LAYERS: Final = 10
 
 @dataclass(frozen=True)
 class Known:
-    """What a hyperparameter means to the trainer.
+    """A hyperparameter as the trainer knows it.
 
     Attributes:
         type: The values' type.
@@ -104,7 +104,7 @@ SHARED: Final = tuple(name for name, known in KNOWN.items() if not known.fusible
 
 
 def defaults(family: str) -> dict[str, Value]:
-    """The default configuration of ``mlp`` or ``cnn``; of another network, of its training."""
+    """Return the default configuration of a family; of another network, of its training."""
     if family not in _OF_FAMILY:
         return {name: known.default for name, known in _COMMON.items() if name in OF_TRAINING}
     known = {**_OF_FAMILY[family], **_COMMON}
@@ -112,7 +112,7 @@ def defaults(family: str) -> dict[str, Value]:
 
 
 def is_averaged(params: Mapping[str, Value]) -> bool:
-    """Whether a trial is scored by the average of its weights.
+    """Return whether a trial is scored by the average of its weights.
 
     At a constant rate the last weights are noisy, and their average is, at every epoch, as good as
     weights after a rate that fell. Under other schedules the rate falls by itself.
@@ -121,7 +121,7 @@ def is_averaged(params: Mapping[str, Value]) -> bool:
 
 
 def family_of_name(name: str) -> str | None:
-    """The only family that knows a hyperparameter, or None where both do."""
+    """Return the only family that knows a hyperparameter, or None where both do."""
     plain = name.rstrip("0123456789").rstrip("_")
     families = [family for family, known in _OF_FAMILY.items() if plain in known]
     return families[0] if families else None
@@ -130,7 +130,7 @@ def family_of_name(name: str) -> str | None:
 def known_value(
     name: str, value: Any, path: str, names: Mapping[str, Known] | None = None
 ) -> Value:
-    """The value in the hyperparameter's own type.
+    """Return the value in the hyperparameter's own type.
 
     Args:
         names: The hyperparameters there are; without it, :data:`KNOWN`.
@@ -154,7 +154,7 @@ def known_value(
 
 
 def read_number(value: Any, path: str) -> float:
-    """A finite number; a string of one too, as YAML 1.1 reads 1e-5 (no dot) as a string."""
+    """Read a finite number, or a text of one: YAML 1.1 reads 1e-5 (no dot) as a text."""
     number = value
     if isinstance(value, str):
         try:
@@ -173,7 +173,7 @@ def read_number(value: Any, path: str) -> float:
 
 
 def read_integer(value: Any, path: str) -> int:
-    """A whole number; ``20.0`` is one too."""
+    """Read a whole number; ``20.0`` is one too."""
     number = read_number(value, path)
     if not number.is_integer():
         raise SpaceError(f"{path}: {shown_value(number)} is not a whole number")

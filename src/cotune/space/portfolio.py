@@ -47,7 +47,7 @@ _GOOD: Final[dict[str, tuple[dict[str, Value], ...]]] = {
 
 
 def portfolio(space: Space) -> list[dict[str, Value]]:
-    """The default configuration first, then others, each moved into the space; none twice.
+    """Return the default configuration and other good ones, moved into the space.
 
     Where class weights are searched, the default with balanced ones comes second.
 

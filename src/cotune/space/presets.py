@@ -64,7 +64,7 @@ def _cnn() -> Space:
 
 
 def _auto() -> Space:
-    """Both families; what one of them has alone exists only for that one."""
+    """Merge both families; what only one of them has exists only for that one."""
     mlp, cnn = _mlp().to_dict(), _cnn().to_dict()
     models = {"type": "categorical", "choices": ["cnn", "mlp"]}
     return space_from_dict({**cnn, **mlp, "model": models})
@@ -73,7 +73,7 @@ def _auto() -> Space:
 def training_entries(
     images: bool, imbalanced: bool = False, rows: int | None = None
 ) -> dict[str, Any]:
-    """The hyperparameters of the training of a user's own network, as YAML writes them.
+    """Return the hyperparameters of the training of a user's own network, as YAML writes them.
 
     Args:
         images: Whether the rows are images.
@@ -103,12 +103,12 @@ convolutions, and ``auto`` both.
 
 
 def with_class_weight(space: Space) -> Space:
-    """A space that searches how far rare classes weigh more."""
+    """Return a space that searches how far rare classes weigh more."""
     return space_from_dict({**space.to_dict(), "class_weight": _CLASS_WEIGHT})
 
 
 def load_space(name: str, images: bool = True, rows: int | None = None) -> Space:
-    """A preset by its name, or a space from a YAML file.
+    """Load a preset by its name, or a space from a YAML file.
 
     Args:
         images: Whether the rows are images. A preset for other rows has no hyperparameters of
@@ -133,7 +133,7 @@ def load_space(name: str, images: bool = True, rows: int | None = None) -> Space
 
 
 def _batch_sizes(choices: list[int], rows: int) -> Any:
-    """Those that leave an epoch eight steps or more; without any, the smallest."""
+    """Return the batch sizes with eight steps an epoch or more; without any, the smallest."""
     fitting = [size for size in choices if size * _FEWEST_STEPS <= rows]
     if len(fitting) < 2:
         return min(choices)

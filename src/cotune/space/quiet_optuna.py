@@ -13,7 +13,7 @@ import optuna
 def quiet_optuna(
     level: int = optuna.logging.ERROR, unwanted: type[Warning] = Warning
 ) -> Iterator[None]:
-    """Within it, Optuna logs nothing below a level, and such warnings are not shown."""
+    """Silence Optuna's log below a level, and such warnings."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(level)
     try:

@@ -70,7 +70,7 @@ class Space:
         return params
 
     def complete(self, params: Mapping[str, Value]) -> dict[str, Value]:
-        """The configuration with constants and defaults: all that the trainer needs."""
+        """Return a configuration with constants and defaults: all that the trainer needs."""
         family = str({**self.constants, **params}.get("model", KNOWN["model"].default))
         constants = {
             name: value
@@ -83,7 +83,7 @@ class Space:
         return full
 
     def default(self, changes: Mapping[str, Value] | None = None) -> dict[str, Value]:
-        """The default configuration, each value moved to the nearest that the space allows.
+        """Return the default configuration, each value moved to the nearest that the space allows.
 
         Args:
             changes: Values that are wanted instead of the defaults.
@@ -109,7 +109,7 @@ class Space:
         return {"model": self.families[0]} if "model" in self.searched else {}
 
     def check(self, params: Mapping[str, Any]) -> dict[str, Value]:
-        """The configuration, if it (or a part of one) lies in the space.
+        """Return the configuration, if it (or a part of one) lies in the space.
 
         Raises:
             SpaceError: A name is unknown, a value is out of range or of the wrong type, or a
@@ -136,7 +136,7 @@ class Space:
         return checked
 
     def discretized(self, points: int = 3) -> Space:
-        """The space for a grid: ``points`` values of each numeric range, the default one of them.
+        """Return the space of a grid: ``points`` values of each numeric range, with the default.
 
         Ranges with few values keep them all.
         """
@@ -149,7 +149,7 @@ class Space:
         return other
 
     def configurations(self) -> Iterator[dict[str, Value]]:
-        """All there are in a space of choices alone, as :meth:`discretized` makes it."""
+        """Yield all configurations of a space of choices, as :meth:`discretized` makes it."""
         names = list(self.searched)
 
         def grow(params: dict[str, Value], at: int) -> Iterator[dict[str, Value]]:
@@ -167,13 +167,13 @@ class Space:
         return grow({}, 0)
 
     def exists(self, name: str, params: Mapping[str, Value]) -> bool:
-        """Whether a searched hyperparameter exists beside these."""
+        """Return whether a searched hyperparameter exists beside these."""
         when = self.searched[name].when
         known = {**self.constants, **params}
         return all(known.get(parent) in values for parent, values in when.items())
 
     def to_dict(self) -> dict[str, Any]:
-        """The space as YAML writes it; ``space_from_dict`` reads it back."""
+        """Return the space as YAML writes it; ``space_from_dict`` reads it back."""
         data: dict[str, Any] = dict(self.constants)
         for name, hyperparameter in self.searched.items():
             entry = entry_of(hyperparameter.distribution)
@@ -187,7 +187,7 @@ class Space:
 
 
 def entry_of(distribution: BaseDistribution) -> dict[str, Any]:
-    """A distribution as YAML writes it."""
+    """Return a distribution as YAML writes it."""
     if isinstance(distribution, CategoricalDistribution):
         return {"type": "categorical", "choices": list(distribution.choices)}
     assert isinstance(distribution, (IntDistribution, FloatDistribution))
@@ -220,7 +220,7 @@ def suggest(trial: optuna.trial.BaseTrial, name: str, distribution: BaseDistribu
 
 
 def describe(distribution: BaseDistribution) -> str:
-    """The distribution for people: ``1e-05 to 0.1 (log)``, ``8 to 256 in steps of 8``."""
+    """Return the distribution for people: ``1e-05 to 0.1 (log)``, ``8 to 256 in steps of 8``."""
     if isinstance(distribution, CategoricalDistribution):
         return ", ".join(shown_value(choice) for choice in distribution.choices)
     assert isinstance(distribution, (IntDistribution, FloatDistribution))
@@ -233,14 +233,14 @@ def describe(distribution: BaseDistribution) -> str:
 
 
 def _has_step(distribution: IntDistribution | FloatDistribution) -> bool:
-    """Whether a step was asked for; whole numbers always have one of 1."""
+    """Return whether a step was asked for; whole numbers always have one of 1."""
     return distribution.step is not None and not (
         isinstance(distribution, IntDistribution) and distribution.step == 1
     )
 
 
 def count_values(distribution: BaseDistribution) -> float:
-    """How many values can be drawn: infinitely many of a range of floats without a step."""
+    """Return how many values can be drawn: infinitely many of a range of floats without a step."""
     if isinstance(distribution, CategoricalDistribution):
         return len(distribution.choices)
     assert isinstance(distribution, (IntDistribution, FloatDistribution))
@@ -250,7 +250,7 @@ def count_values(distribution: BaseDistribution) -> float:
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether the value, of whatever type, can be drawn; a whole number is a float too."""
+    """Return whether a value can be drawn; a whole number is a float too."""
     if isinstance(distribution, CategoricalDistribution):
         return any(
             value == choice
@@ -271,7 +271,7 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
 
 
 def nearest(distribution: BaseDistribution, value: Value) -> Value:
-    """The value that can be drawn and is nearest; without an order, the first choice."""
+    """Return the nearest value that can be drawn; without an order, the first choice."""
     if isinstance(distribution, CategoricalDistribution):
         choices = [choice for choice in distribution.choices if choice is not None]
         if value in choices or isinstance(value, (bool, str)):

@@ -47,7 +47,7 @@ _LARGEST = 2**53  # whole numbers up to here are exact as floats
 def space_from_dict(
     data: Any, own: Mapping[str, Value | None] | None = None, may_be_fixed: bool = False
 ) -> Space:
-    """A space from what YAML or JSON reads; entries may be Optuna's distributions too.
+    """Make a space of entries as YAML or JSON reads them, or of Optuna's distributions.
 
     Args:
         own: Names beside the trainer's, the arguments of a user's network, and their defaults.
@@ -95,7 +95,7 @@ def space_from_dict(
 
 
 def _known(data: Mapping[Any, Any], own: Mapping[str, Value | None] | None) -> dict[str, Known]:
-    """What the names mean that a space may have."""
+    """Return the hyperparameters that a space may name."""
     if own is None:
         return KNOWN
     known = {name: KNOWN[name] for name in OF_TRAINING}
@@ -105,7 +105,7 @@ def _known(data: Mapping[Any, Any], own: Mapping[str, Value | None] | None) -> d
 
 
 def known_of_entry(entry: Any, default: Value | None = None) -> Known:
-    """What an argument of a user's network is, by what the space says of it.
+    """Return the hyperparameter that a space's entry for an argument describes.
 
     Args:
         default: The argument's own.
@@ -122,7 +122,7 @@ def known_of_entry(entry: Any, default: Value | None = None) -> Known:
 
 
 def fix(space: Space, values: Mapping[str, Any]) -> Space:
-    """The space with hyperparameters held at values, searched before or left out.
+    """Return the space with hyperparameters held at values.
 
     What exists only where a hyperparameter has another value than its own goes; what existed only
     where it has this one is there always.
@@ -156,7 +156,7 @@ def fix(space: Space, values: Mapping[str, Any]) -> Space:
 
 
 def _families(data: Mapping[str, Any]) -> list[str]:
-    """What ``model`` can be."""
+    """Return the families that ``model`` can be."""
     entry = data.get("model", KNOWN["model"].default)
     if not isinstance(entry, dict):
         return [str(entry)]
@@ -166,7 +166,7 @@ def _families(data: Mapping[str, Any]) -> list[str]:
 
 
 def _of_its_family(name: str, entry: Any) -> Any:
-    """Where both models are searched, what one of them has alone exists only for that one."""
+    """Return entries in which a hyperparameter of one family exists only for that family."""
     family = family_of_name(name)
     if family is None or not isinstance(entry, dict):
         return entry
@@ -175,7 +175,7 @@ def _of_its_family(name: str, entry: Any) -> Any:
 
 
 def read_space(path: Path) -> Space:
-    """A space from a YAML file.
+    """Read a space from a YAML file.
 
     Raises:
         SpaceError: The file cannot be read, is not YAML, or holds no valid space.
@@ -188,7 +188,7 @@ def read_space(path: Path) -> Space:
 
 
 def read_yaml(path: Path) -> Any:
-    """What a small YAML file holds.
+    """Read a small YAML file.
 
     Raises:
         SpaceError: The file cannot be read, or is not YAML.
@@ -207,7 +207,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def read_text(path: Path, max_bytes: int) -> str:
-    """The text of a small file.
+    """Read a small text file.
 
     Raises:
         SpaceError: It cannot be read, has more than ``max_bytes`` bytes, or is not UTF-8.

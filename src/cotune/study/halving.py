@@ -51,6 +51,6 @@ class Halving(RungPruner):
         return epoch == 1
 
     def _bar(self, seen: list[float]) -> float:
-        """The worst value that goes on: of n, the best n / reduction, rounded up."""
+        """Return the worst value that survives: of n, the best n / reduction, rounded up."""
         keep = -(-len(seen) // self._reduction)
         return sorted(seen, reverse=True)[keep - 1]

@@ -65,7 +65,7 @@ class Journal(JournalFileBackend):
 
 
 def open_storage(journal: Journal) -> JournalStorage:
-    """The storage on a journal, its records replayed.
+    """Open the storage on a journal and replay its records.
 
     Raises:
         StorageError: It is damaged.
@@ -79,7 +79,7 @@ def open_storage(journal: Journal) -> JournalStorage:
 
 
 def load_study(journal_path: Path) -> OptunaStudy:
-    """The study of a run, to read from.
+    """Load the study of a run for reading.
 
     Raises:
         StorageError: There is no journal, it is damaged, or it holds no study.
@@ -99,7 +99,7 @@ def load_study(journal_path: Path) -> OptunaStudy:
 
 
 def study_in_memory(study: OptunaStudy) -> OptunaStudy:
-    """A copy that needs no file."""
+    """Copy a study into memory."""
     with quiet_optuna(optuna.logging.WARNING, ExperimentalWarning):
         storage = optuna.storages.InMemoryStorage()
         optuna.copy_study(

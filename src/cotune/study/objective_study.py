@@ -101,7 +101,7 @@ class ObjectiveStudy:
         self.exhausted = True
 
     def ask(self) -> int:
-        """The number of the next trial; it counts as running until :meth:`tell`."""
+        """Ask for the next trial's number; it counts as running until :meth:`tell`."""
         with self._timed():
             trials = self._study.get_trials(deepcopy=False)
             waiting = (trial.number for trial in trials if trial.state == TrialState.WAITING)
@@ -130,7 +130,7 @@ class ObjectiveStudy:
                 self._study.add_trial(waiting_trial(params, attrs))
 
     def reopen(self) -> list[int]:
-        """Trials that were asked for and not told before the journal was opened again.
+        """Return trials that were asked for and not told before the journal was opened again.
 
         They begin anew: they draw what they drew, and what they report again is passed over.
         """
@@ -156,7 +156,7 @@ class ObjectiveStudy:
         arguments: Sequence[Any],
         named: Mapping[str, Any],
     ) -> Any:
-        """What the trial answers to a call of a method or property; of ``study.``, the study.
+        """Answer a call of a trial's method or property, or, with ``study.``, of the study's.
 
         Raises:
             StorageError: The journal cannot be written.
@@ -191,7 +191,7 @@ class ObjectiveStudy:
         return getattr(self._study._storage, name)(*arguments)
 
     def _report(self, number: int, running: _Running, value: Any, step: Any) -> bool:
-        """Whether it is a new step: a trial that begins anew reports some again."""
+        """Record a report; return whether the step is new: a restarted trial reports some again."""
         if step in running.steps:
             return False
         running.trial.report(value, step)
@@ -211,15 +211,15 @@ class ObjectiveStudy:
             self._judge(number, count, value)
 
     def params(self, number: int) -> dict[str, Any]:
-        """A running trial's hyperparameters so far."""
+        """Return a running trial's hyperparameters so far."""
         return dict(self._running[number].trial.params)
 
     def steps(self, number: int) -> dict[int, float]:
-        """What a running trial has reported so far, by step."""
+        """Return a running trial's reports so far, by step."""
         return dict(self._running[number].steps)
 
     def params_of_all(self) -> dict[int, dict[str, Any]]:
-        """Hyperparameters of all trials that have begun, by number."""
+        """Return hyperparameters of all trials that have begun, by number."""
         return {
             trial.number: dict(trial.params)
             for trial in self._study.get_trials(deepcopy=False)
@@ -237,7 +237,7 @@ class ObjectiveStudy:
             self._study.tell(running.trial, value, state=STATES[trial.state])
 
     def cut(self, reason: str) -> Exception:
-        """What ends a trial when it is raised in the objective."""
+        """Return the exception that ends a trial when it is raised in the objective."""
         return optuna.TrialPruned(reason)
 
     def sync(self) -> None:
@@ -246,7 +246,7 @@ class ObjectiveStudy:
             self._journal.sync()
 
     def _make_sampler(self, number: int) -> BaseSampler | None:
-        """One for each trial: its calls and those of trials beside it do not come in one order."""
+        """Make a sampler for each trial: calls of trials side by side come in no fixed order."""
         if isinstance(self._sampler, str):
             return make_sampler(self._sampler, self._seed, number)
         return None

@@ -124,7 +124,7 @@ class Study:
     def ask(
         self, count: int = 1, alone: Callable[[TrialSpec], bool] = lambda spec: False
     ) -> list[TrialSpec]:
-        """The next trials; they count as running until :meth:`tell`.
+        """Ask for the next trials; they count as running until :meth:`tell`.
 
         Those after the first share its values of the hyperparameters that lanes of a cohort must
         have in common; the sampler draws the others. A grid, which may not repeat itself, draws
@@ -162,7 +162,7 @@ class Study:
         return trial_spec(self._space, params, trial.number, self._seed)
 
     def _look_for_the_end(self) -> None:
-        """Whether all of a grid was drawn; Optuna finds out when the last has ended."""
+        """Look whether all of a grid was drawn; Optuna finds out when the last has ended."""
         while self._grid and not self.exhausted and self._grid_points <= len(self._drawn):
             if next(self._grid, None) is None:
                 self._exhaust()
@@ -170,7 +170,7 @@ class Study:
 
     @contextmanager
     def _sampling(self, number: int, held: Mapping[str, Value]) -> Iterator[None]:
-        """The sampler that draws the trial of that number."""
+        """Use the sampler that draws the trial of that number."""
         before = self._study.sampler
         if isinstance(self._sampler, str):
             self._study.sampler = make_sampler(self._sampler, self._seed, number)
@@ -182,7 +182,7 @@ class Study:
             self._study.sampler = before
 
     def reopen(self) -> list[TrialSpec]:
-        """Trials that were asked for and not told before the journal was opened again.
+        """Return trials that were asked for and not told before the journal was opened again.
 
         One that was not drawn to its end is now.
         """
@@ -213,13 +213,13 @@ class Study:
                     self._rungs.judge({number: (epoch, value)})
 
     def params_of_all(self) -> dict[int, dict[str, Value]]:
-        """Searched hyperparameters of all trials, by number."""
+        """Return searched hyperparameters of all trials, by number."""
         return {
             trial.number: dict(trial.params) for trial in self._study.get_trials(deepcopy=False)
         }
 
     def params(self, number: int) -> dict[str, Value]:
-        """A running trial's searched hyperparameters."""
+        """Return a running trial's searched hyperparameters."""
         return dict(self._running[number].params)
 
     def report(self, values: Mapping[int, tuple[int, float]]) -> set[int]:
@@ -288,7 +288,7 @@ class Study:
 
 @contextmanager
 def in_optuna() -> Iterator[None]:
-    """Calls of Optuna that may write the journal; quiet but for what is wrong.
+    """Call Optuna quietly, with errors of the journal as ours.
 
     Raises:
         StorageError: The journal cannot be written.
@@ -322,7 +322,7 @@ def _check_identity(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> No
 
 
 def trial_spec(space: Space, params: Mapping[str, Value], number: int, seed: int) -> TrialSpec:
-    """What is trained of a trial in the search.
+    """Return the spec of a trial of the search.
 
     Args:
         space: The searched space.
@@ -335,6 +335,6 @@ def trial_spec(space: Space, params: Mapping[str, Value], number: int, seed: int
 
 
 def trial_seed(seed: int, number: int) -> int:
-    """A trial's own seed, made of the run's and its number."""
+    """Return a trial's own seed, made of the run's and its number."""
     # Large odd factors keep the seeds of neighbouring runs and trials apart.
     return (seed * 1_000_003 + number * 7_919 + 1) % 2**63

@@ -28,7 +28,7 @@ class Band:
 
 
 def best_so_far(points: Iterable[tuple[float, float | None]], maximize: bool) -> Steps:
-    """The staircase of a search.
+    """Return the best score so far as a staircase.
 
     Args:
         points: ``(x, score)`` of its trials, x rising; None for those without a score.
@@ -46,7 +46,7 @@ def is_better(score: float, other: float, maximize: bool) -> bool:
 
 
 def reached(steps: Steps, target: float, maximize: bool) -> float:
-    """The first x with a best score as good as the target; infinite where there is none."""
+    """Return the first x with a best score as good as the target; infinite where there is none."""
     for x, score in steps:
         if not is_better(target, score, maximize):
             return x
@@ -54,7 +54,7 @@ def reached(steps: Steps, target: float, maximize: bool) -> float:
 
 
 def band(searches: Sequence[Steps], end: float) -> Band:
-    """The median of searches and how far they lie apart; a search that has ended keeps its best.
+    """Return the median and the range of searches; one that has ended keeps its best.
 
     Args:
         searches: Those without a score are left out.
@@ -78,6 +78,6 @@ def band(searches: Sequence[Steps], end: float) -> Band:
 def sampled(
     x: Sequence[float], y: Sequence[float], places: Iterable[float]
 ) -> tuple[list[float], list[float]]:
-    """A staircase at those of the places that lie on it: their x, and the scores there."""
+    """Sample a staircase at places: their x, and the scores there."""
     reached = [place for place in places if x and place >= x[0]]
     return reached, [y[bisect_right(x, place) - 1] for place in reached]

@@ -99,7 +99,7 @@ class Checkpoints:
             self._folder = None
 
     def drop(self) -> None:
-        """There is nothing left to go on with."""
+        """Remove all checkpoints: nothing is left to resume."""
         self._folder = None
         self._generations.remove()
 
@@ -146,13 +146,13 @@ class Checkpoints:
 
 
 def lane_files(generation: Generation | None) -> list[Path]:
-    """The lanes in a checkpoint."""
+    """Return the lanes in a checkpoint."""
     files = generation.files if generation else []
     return [path for path in files if path.name != _KEPT]
 
 
 def kept_weights(generation: Generation | None) -> Weights:
-    """The weights of finished trials in a checkpoint."""
+    """Return the weights of finished trials in a checkpoint."""
     weights: Weights = {}
     for path in generation.files if generation else []:
         if path.name != _KEPT:

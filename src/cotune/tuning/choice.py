@@ -106,14 +106,14 @@ class Choice:
         )
 
     def _is_blind(self, accuracy: float) -> bool:
-        """Whether the best accuracy is within noise of the baseline's, and AUCs are known."""
+        """Return whether the best accuracy is within noise of the baseline's, with AUCs known."""
         if self._metric != "accuracy" or not self._ledger.areas:
             return False
         noise = standard_error(self._metric, accuracy, self._held_out)
         return accuracy - self.baseline["accuracy"] <= SURE * noise
 
     def _auc_noise(self) -> float:
-        """The standard error of the AUC of a network without skill, on the validation part."""
+        """Return the standard error of the AUC of a network without skill."""
         return standard_error("auc", CHANCE, self._held_out)
 
 

@@ -47,13 +47,13 @@ class ComparisonObserver:
     """Is told how a comparison goes; override what you want to see."""
 
     def search_started(self, sampler: str, seed: int, number: int, of: int) -> None:
-        """A search begins, the ``number``-th from 1 ``of`` so many."""
+        """Note that a search begins, the ``number``-th from 1 ``of`` so many."""
 
     def search_ended(self, search: SearchRecord, best: float | None) -> None:
-        """It ended; ``best`` is its best score."""
+        """Note that it ended; ``best`` is its best score."""
 
     def ended(self, comparison: Comparison) -> None:
-        """All searches ended, or the user stopped them; the files are written."""
+        """Note that all searches ended or were stopped; the files are written."""
 
 
 def search_all(

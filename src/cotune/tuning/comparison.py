@@ -48,12 +48,12 @@ class SearchRecord:
     trials: list[Ended]
 
     def by_trials(self, maximize: bool) -> Steps:
-        """The best score so far, of all trials with a score, against the trials that have ended."""
+        """Return the best score so far against the trials that have ended."""
         points = [(count, trial.value) for count, trial in enumerate(self.trials, start=1)]
         return best_so_far(points, maximize)
 
     def by_seconds(self, maximize: bool) -> Steps:
-        """Likewise, against the seconds since the search began."""
+        """Return the best score so far against the seconds since the search began."""
         return best_so_far([(trial.seconds, trial.value) for trial in self.trials], maximize)
 
     def best(self, maximize: bool) -> float | None:
@@ -63,7 +63,7 @@ class SearchRecord:
 
 @dataclass(frozen=True)
 class Row:
-    """What a sampler came to over its seeds.
+    """The results of a sampler over its seeds.
 
     Attributes:
         searches: How many there are.
@@ -90,7 +90,7 @@ class Row:
 
 @dataclass
 class Comparison:
-    """What :func:`cotune.compare` returns: the searches that ended, and their table.
+    """The searches of :func:`cotune.compare` that ended, and their table.
 
     Attributes:
         path: The folder with a run directory for each search, ``compare.html`` and
@@ -128,7 +128,7 @@ class Comparison:
         return [self._row(name) for name in self.samplers if self.of(name)]
 
     def bands(self, by: str) -> dict[str, Band]:
-        """The best score so far over the seeds, by sampler.
+        """Return the best score so far over the seeds, by sampler.
 
         Args:
             by: ``trials`` or ``seconds``.
@@ -148,7 +148,7 @@ class Comparison:
         }
 
     def focus(self, by: str) -> tuple[float, float]:
-        """The scores to draw: without the weakest of the first trials, which flatten all others.
+        """Return the range of scores to draw, without the weakest first trials.
 
         Args:
             by: ``trials`` or ``seconds``.
@@ -170,7 +170,7 @@ class Comparison:
         return (low, min(high, 1.0)) if self.maximize else (max(low, 0.0), high)
 
     def to_json(self) -> dict[str, Any]:
-        """All numbers as plain data: settings, table, searches with their trials, bands."""
+        """Return all numbers as plain data: settings, table, searches with their trials, bands."""
         return {
             **self.settings,
             "samplers": list(self.samplers),
@@ -185,11 +185,11 @@ class Comparison:
         }
 
     def of(self, sampler: str) -> list[SearchRecord]:
-        """The searches of a sampler, by seed."""
+        """Return the searches of a sampler, by seed."""
         return [search for search in self.searches if search.sampler == sampler]
 
     def _bests(self, sampler: str) -> dict[int, float]:
-        """A sampler's best scores by seed."""
+        """Return a sampler's best scores by seed."""
         bests = {search.seed: search.best(self.maximize) for search in self.of(sampler)}
         return {seed: best for seed, best in bests.items() if best is not None}
 
@@ -226,7 +226,7 @@ HEADINGS: Final = ("sampler", "seeds", "trials", "best", "range", "seconds", "be
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """A row of the table for people."""
+    """Return a row of the table for people."""
     beat = "-"
     if row.wins is not None:
         beat = f"{row.wins} of {row.against}"

@@ -20,7 +20,7 @@ from cotune.workers.base import Executor
 
 @dataclass
 class Companies:
-    """How trials were trained: together with others, or alone.
+    """The counts of trials that were trained together with others, or alone.
 
     Attributes:
         together: Trials that were trained together with others, for some epochs at least.
@@ -72,7 +72,7 @@ class Companies:
 
 @dataclass(frozen=True)
 class TrialPolicy:
-    """How trials of a search are treated.
+    """The treatment of the trials of a search.
 
     Attributes:
         metric: What is reported to the study, a key of a report's scores.
@@ -317,7 +317,7 @@ class EngineRunner(TrialRunner):
         return ended, untold, unrecorded
 
     def _is_complete(self, running: RunningTrial) -> bool:
-        """Whether it has all epochs that it wants, or has time for, or is no longer better."""
+        """Return whether it has all epochs it wants or has time for, or stopped improving."""
         return self._has_all_epochs(running) or running.stopped_early
 
     def _has_all_epochs(self, running: RunningTrial) -> bool:

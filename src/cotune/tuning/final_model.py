@@ -47,7 +47,7 @@ def make_classifier(
     preprocessing: Preprocessing,
     own: OwnNetwork | None = None,
 ) -> Classifier:
-    """The trained network with its preprocessing and classes."""
+    """Return the trained network with its preprocessing and classes."""
     network = trained_network(
         training.spec.params,
         training.weights,
@@ -62,7 +62,7 @@ def make_classifier(
 
 @dataclass(frozen=True)
 class TestReading:
-    """What the one reading of the sealed test set gave for one model.
+    """The scores of one model from the one reading of the sealed test set.
 
     Attributes:
         accuracy: Share of the rows classified right, 0-1.
@@ -160,7 +160,7 @@ def final_result(
     ensemble: EnsembleResult | None,
     warning: str,
 ) -> FinalResult:
-    """The final model's training and test as one record.
+    """Make one record of the final model's training and test.
 
     Args:
         reading: Its own; None where there is no test set.
@@ -194,7 +194,7 @@ def final_result(
 
 
 def summarize_final(final: FinalResult, chosen: int | None) -> FinalSummary:
-    """Return what a run's summary says of the final model.
+    """Summarize the final model for the run's summary.
 
     Args:
         chosen: The number of the trial that it was made of.

@@ -49,7 +49,7 @@ def judge_finalists(
         rounds = MOST_ROUNDS * budget.stage  # as many as there is time for
 
     def deadline(numbers: Sequence[int]) -> float:
-        """Leaves what the final models take, whichever of these is chosen."""
+        """Return the deadline that leaves time for the final models of any of these."""
         return clock.deadline - max(
             budget.seconds_after_finalists(by_number[number], ranked) for number in numbers
         )

@@ -35,7 +35,7 @@ def fit_space(
     seed: int = 0,
     treatment: Treatment = _AUTO,
 ) -> Space:
-    """The space for a dataset; presets leave out what its rows cannot use.
+    """Return the space for a dataset; presets leave out what its rows cannot use.
 
     Where classes are of very different sizes, presets search their weights too.
 

@@ -23,7 +23,7 @@ _POLL_SECONDS = 0.1
 
 @dataclass
 class Training:
-    """What came of one.
+    """The result of a training.
 
     Attributes:
         reports: One for each epoch; fewer than the configuration has where time was up.
@@ -166,7 +166,7 @@ def _failure(report: Report) -> str:
 
 
 def _groups(specs: Sequence[TrialSpec], executor: Executor) -> list[list[TrialSpec]]:
-    """What is trained together, as many groups at least as there are engines, large ones first."""
+    """Group specs that train together, at least one group per engine, large ones first."""
     openings = executor.openings()
     most = min(max(openings), -(-len(specs) // len(openings)))
     by_key: dict[object, list[TrialSpec]] = {}

@@ -45,7 +45,7 @@ class RunningTrial:
 
 @dataclass
 class Ledger:
-    """What a search knows of its trials.
+    """The trials of a search and their scores.
 
     Attributes:
         direction: Of the run's metric.

@@ -122,7 +122,7 @@ class ObjectiveTuner:
         self._observer.resumed(self._ledger.finished, specs, self._ledger.best())
 
     def _details(self, state: RunState) -> Mapping[str, Any]:
-        """What the summary tells beside the state."""
+        """Return further fields of the summary."""
         ranked = self._ledger.ranked()
         by_number = {trial.number: trial for trial in ranked}
         best = by_number[self._finalists[0].number] if self._finalists else None

@@ -30,7 +30,7 @@ class EndedCall:
 
 @dataclass(frozen=True)
 class CallEvents:
-    """What has come in: calls that ended, values that trials reported, workers that were lost."""
+    """Calls that ended, values that trials reported, workers that were lost."""
 
     ended: Sequence[EndedCall] = ()
     reported: Sequence[Report] = ()
@@ -61,7 +61,7 @@ class ObjectiveCalls:
         self.is_winding_up = False
 
     def __len__(self) -> int:
-        """Calls that are made, or wait to be made."""
+        """Count the calls that are made or wait."""
         return len(self._running) + len(self._waiting)
 
     def add(self, number: int, repeat: int = 0) -> Call:

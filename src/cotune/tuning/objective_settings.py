@@ -18,7 +18,7 @@ from cotune.tuning.repeats import REPEATS
 
 @dataclass(frozen=True)
 class ObjectiveOptions:
-    """What a run of an objective was asked for.
+    """The settings of a run of an objective.
 
     Attributes:
         name: What the objective is called: ``train.py:objective``.
@@ -59,7 +59,7 @@ def read_options(
     repeats: int,
     arguments: str | Sequence[object] = (),
 ) -> ObjectiveOptions:
-    """The arguments of :func:`optimize`, checked; the objective's name is still to come."""
+    """Check the arguments of :func:`cotune.optimize`; the objective's name comes later."""
     return ObjectiveOptions(
         name="",
         direction=None if direction is None else _read_direction(direction),

@@ -169,7 +169,7 @@ def _advice(directory: RunDirectory, objective: GivenObjective) -> str:
 
 
 def _describe(objective: GivenObjective, options: ObjectiveOptions) -> dict[str, Any]:
-    """What ``config.yaml`` says."""
+    """Return the content of ``config.yaml``."""
     return {
         "kind": OBJECTIVE,
         "command": command_line(),

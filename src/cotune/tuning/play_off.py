@@ -69,7 +69,7 @@ class PlayOff:
         sign = -1.0 if self.direction == "maximize" else 1.0
 
         def rank(numbers: Sequence[int]) -> list[int]:
-            """By the folds that all of them were trained on: some folds are easier than others."""
+            """Rank by the folds that all were trained on: some folds are easier than others."""
             common = min((len(ends[number]) for number in numbers), default=0)
             return sorted(
                 numbers, key=lambda number: sign * _mean(ends[number][:common], self.metric)
@@ -161,14 +161,14 @@ def prefer_learned(
 
 
 def _mean_area(finalist: Finalist, of_trial: float | None) -> float | None:
-    """The mean AUC of all trainings of a finalist and of its trial."""
+    """Return the mean AUC of all trainings of a finalist and of its trial."""
     if finalist.auc is None or of_trial is None:
         return finalist.auc
     return (finalist.trainings * finalist.auc + of_trial) / (finalist.trainings + 1)
 
 
 def _close(finalists: Sequence[Finalist], margin: float, maximize: bool) -> list[Finalist]:
-    """Those within a margin of the best, of which not much more is known."""
+    """Return finalists within a margin of the best, with at least half as many trainings."""
     if not finalists:
         return []
     best, sign = finalists[0], -1.0 if maximize else 1.0
@@ -180,7 +180,7 @@ def _close(finalists: Sequence[Finalist], margin: float, maximize: bool) -> list
 
 
 def _counts(training: Training, first: bool) -> bool:
-    """Whether it says something of its configuration: cut short, only if there is nothing else."""
+    """Return whether a training counts; one cut short only counts in the first round."""
     if not training.reports or training.error:
         return False
     return first or training.reports[-1].epoch == training.spec.epochs

@@ -155,7 +155,7 @@ class Repeats:
         observer.repeat_ended(one.call.number, one.value)
 
     def _finalist(self, number: int, repeats: int) -> ObjectiveFinalist | None:
-        """None where no call returned a number."""
+        """Average a finalist's calls; None where no call returned a number."""
         keys = [(number, r) for r in range(1, repeats + 1) if (number, r) in self.values]
         values = [v for key in keys if (v := self.values[key]) is not None and math.isfinite(v)]
         if not values:

@@ -35,7 +35,7 @@ _POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Replay:
-    """What the run recorded of a trial, and what came of it again.
+    """The recorded scores of a trial, and those of its repetition.
 
     Attributes:
         number: The trial's.
@@ -159,7 +159,7 @@ def _device(recorded: str) -> str:
 
 
 def _executor(device: str) -> Executor:
-    """Where a search would train a lane."""
+    """Make the executor that a search would use for one lane."""
     return ProcessExecutor(1) if device == "cpu" else InProcessExecutor(device)
 
 

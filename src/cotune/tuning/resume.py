@@ -83,7 +83,7 @@ def resume_run(
         may_be_exact = is_lockstep and not extended and not is_complete
 
         def go_back() -> Before:
-            """What came after an exact checkpoint comes again; otherwise it stays as it is."""
+            """Go back to an exact checkpoint; otherwise leave the files as they are."""
             exact = may_be_exact and _cut_back(run, generation)
             if extended:
                 run.trainings_path.unlink(missing_ok=True)  # other finalists will be chosen
@@ -106,7 +106,7 @@ def resume_run(
 
 
 def _cut_back(run: RunDirectory, generation: Generation | None) -> bool:
-    """Whether the tables are now as they were at the checkpoint, or before the first trial."""
+    """Return whether the tables are as they were at the checkpoint, or before any trial."""
     if generation is None:
         nothing_has_finished = not run.trials_path.exists() or not run.tables.trials()
         return nothing_has_finished and run.roll_back(dict.fromkeys(run.sizes(), 0))
@@ -117,12 +117,12 @@ def _cut_back(run: RunDirectory, generation: Generation | None) -> bool:
 
 
 def _summary(run: RunDirectory) -> Summary | None:
-    """None where the run was killed before it wrote one."""
+    """Read the summary; None where the run was killed before it wrote one."""
     return run.summary() if (run.path / "summary.json").exists() else None
 
 
 def _study(run: RunDirectory) -> OptunaStudy | None:
-    """None where the run was killed before it had one."""
+    """Load the study; None where the run was killed before it had one."""
     if not run.journal_path.exists() or run.journal_path.stat().st_size == 0:
         return None
     return load_study(run.journal_path)

@@ -74,7 +74,7 @@ class Limits:
 
 
 def recorded_part(what: str, recorded: str, given: Any, names: Collection[str]) -> Any:
-    """A run's sampler or pruner, by the name that it recorded, or an object that is given again."""
+    """Return a run's sampler or pruner by its recorded name, or the object given again."""
     if recorded in names:
         if given is not None and given != recorded:
             raise UsageError(f"{what}: the run's is {recorded}; start another run for another one")

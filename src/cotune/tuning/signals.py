@@ -11,7 +11,7 @@ from types import FrameType
 
 
 class StopRequest:
-    """Whether a signal has asked the run to end.
+    """The request of a signal that the run should end.
 
     Attributes:
         signal: Its number, or None.

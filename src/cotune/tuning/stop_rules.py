@@ -53,7 +53,7 @@ class StopRules:
         self.cause, self._since_record = "", 0
 
     def all_failed(self, ledger: Ledger) -> bool:
-        """Whether enough trials have ended, and all of them failed."""
+        """Return whether enough trials have ended, and all of them failed."""
         ended = len(ledger.finished)
         if self.all_failed_limit is None or ended < self.all_failed_limit:
             return False

@@ -64,7 +64,7 @@ class Budget:
         self._alone[number] = max(longest, self._alone.get(number, 0.0))
 
     def params(self, trial: TrialResult) -> dict[str, Value]:
-        """A trial's complete hyperparameters, with the epochs that a final model wants.
+        """Return a trial's complete hyperparameters, with the epochs that a final model wants.
 
         A trial that had no time for all its epochs may have more of them later; the average of the
         weights is good whenever the time is up. One that was stopped early has as many as it had
@@ -78,7 +78,7 @@ class Budget:
         return params
 
     def epochs(self, trial: TrialResult) -> int:
-        """The epochs that a finalist has time for."""
+        """Return the epochs that a finalist has time for."""
         wanted = int(self.params(trial)["epochs"])
         if trial.stopped_early:
             return wanted
@@ -86,7 +86,7 @@ class Budget:
         return max(trial.epochs, wanted if most is None else min(wanted, most))
 
     def promising(self, ranked: Sequence[TrialResult]) -> list[TrialResult]:
-        """Trials in the order in which they become finalists.
+        """Return trials in the order in which they become finalists.
 
         The default and the two best; then what was enqueued, which was likely to be good before
         the search began; then the others.
@@ -98,7 +98,7 @@ class Budget:
         return [*first, *others[:2], *enqueued, *rest]
 
     def finalists(self, ranked: Sequence[TrialResult], spent: float) -> tuple[int, int, float]:
-        """See :meth:`Plan.finalists`.
+        """Plan finalists as :meth:`Plan.finalists` does.
 
         Args:
             ranked: Trials, the best first.
@@ -107,19 +107,19 @@ class Budget:
         return self._plan.finalists([self._cost(t) for t in self.promising(ranked)], spent)
 
     def final_seconds(self, trial: TrialResult, ranked: Sequence[TrialResult]) -> float:
-        """What the final trainings take if this trial is chosen, about."""
+        """Return about the seconds of the final trainings if this trial is chosen."""
         others = [self._cost(t) for t in ranked if t.number == self._compared != trial.number]
         return self._plan.final(self._cost(trial), sum(others))
 
     def members(self, trial: TrialResult, wanted: int) -> int:
-        """How many networks an ensemble of finalists has time for, at least 1."""
+        """Return how many networks an ensemble of finalists has time for, at least 1."""
         if self._plan.total is None:
             return wanted
         each = self._plan.final(self._cost(trial), 0.0)
         return max(1, min(wanted, int(_ENSEMBLE_SHARE * self._plan.total / max(each, 1e-9))))
 
     def test_seconds(self, trial: TrialResult) -> float:
-        """What a final model takes to classify the test set: a third of training on as many."""
+        """Return the seconds to classify the test set: a third of training on as many rows."""
         return trial.seconds / trial.epochs * self._test_share / 3
 
     def reserve(self, ranked: Sequence[TrialResult]) -> float:
@@ -143,7 +143,7 @@ class Budget:
         return further * self._plan.final(self._cost(trial), 0.0)
 
     def _cost(self, trial: TrialResult) -> float:
-        """Of training a trial's configuration once more: seconds, or epochs.
+        """Return the cost of training a trial's configuration again: seconds, or epochs.
 
         Where the time has no limit it is epochs: a choice that depended on the clock could not be
         repeated.

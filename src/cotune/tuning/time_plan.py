@@ -31,7 +31,7 @@ MOST_ROUNDS: Final = max(rounds for _, rounds, _ in _CHOICES)
 
 
 def survivors(count: int) -> int:
-    """How many finalists go on to the next round: half, but never less than two."""
+    """Return how many finalists reach the next round: half, but at least two."""
     return min(count, max(2, -(-count // 2)))
 
 
@@ -54,14 +54,14 @@ class Plan:
     stage: int = 1
 
     def most_epochs(self, seconds_per_epoch: float) -> int | None:
-        """Epochs that a final training on all rows has time for, at least 1; None: any number."""
+        """Return the epochs that a final training has time for, at least 1; None for any number."""
         if self.total is None:
             return None
         seconds = seconds_per_epoch * self.growth
         return max(1, int(_FINAL_SHARE * self.total / max(seconds, 1e-9)))
 
     def final(self, best: float, default: float) -> float:
-        """Cost of the final trainings, of the best and of the default configuration.
+        """Return the cost of the final trainings of the best and the default configuration.
 
         Args:
             best, default: What their trials cost; 0 for the default where it is the best.
@@ -70,7 +70,7 @@ class Plan:
         return together * self.growth
 
     def finalists(self, costs: Sequence[float], spent: float) -> tuple[int, int, float]:
-        """How many finalists there are, in how many rounds, and what that costs.
+        """Return how many finalists there are, in how many rounds, and what that costs.
 
         Args:
             costs: Of one training of each trial, in the order in which they would be finalists.
@@ -88,7 +88,7 @@ class Plan:
         return 0, 0, 0.0
 
     def _cost(self, costs: list[float], rounds: int) -> float:
-        """Of a round a stage, side by side, if the dearest go on."""
+        """Sum the cost of a round a stage, side by side, if the dearest survive."""
         total, costs = 0.0, sorted(costs, reverse=True)
         for _ in range(rounds):
             total += max(costs[0], sum(costs) / self.workers) if costs else 0.0

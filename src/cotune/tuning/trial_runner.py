@@ -11,7 +11,7 @@ from cotune.records import Report, TrialResult, TrialSpec
 
 @dataclass(frozen=True)
 class Events:
-    """What has come in.
+    """The events of a poll.
 
     Attributes:
         reported: Reports that are new, with the run's metric.
@@ -55,7 +55,7 @@ class TrialRunner(ABC):
 
     @abstractmethod
     def events(self, timeout: float) -> Events:
-        """Return what has come in; waits at most about ``timeout`` seconds for the first."""
+        """Return what has come in, after at most about ``timeout`` seconds."""
 
     @abstractmethod
     def judge(self, reported: Sequence[tuple[Report, float]]) -> list[TrialResult]:

@@ -128,7 +128,7 @@ class Tuner:
         )
 
     def _identity(self) -> dict[str, Any]:
-        """What must be the same when the run is resumed."""
+        """Return what must not change when the run is resumed."""
         options, training = self._context.options, self._context.training
         return {
             "network": options.own.name if options.own else None,
@@ -310,7 +310,7 @@ class Tuner:
         return self._progress.write("interrupted", "stopped by the user", **further)
 
     def _details(self, state: RunState) -> dict[str, Any]:
-        """What the summary tells beside the state."""
+        """Return further fields of the summary."""
         ranked, companies = self._ledger.ranked(), self._companies
         return {
             "best": self._best(ranked[0]) if ranked else None,
@@ -335,7 +335,7 @@ class Tuner:
         )
 
     def _pareto(self) -> list[ParetoTrial]:
-        """The trials that no other one beats in every objective, the best value first."""
+        """Return the trials that no other one beats in every objective, the best value first."""
         front = set(self._study.pareto_front())
         trials = [trial for trial in self._ledger.ranked() if trial.number in front]
         return [
@@ -361,7 +361,7 @@ class Tuner:
         return remarks
 
     def _reserve(self) -> float:
-        """Seconds to leave for what follows the search, as the trials rank now."""
+        """Return the seconds to leave for the phases after the search."""
         if self._context.options.search_only:
             return 0.0
         ledger = self._ledger
@@ -375,6 +375,6 @@ class Tuner:
         }
 
     def _noise(self, value: float) -> float:
-        """The standard error of a score of the validation part."""
+        """Return the standard error of a score of the validation part."""
         counts = held_out_counts(self._context.training)
         return standard_error(self._context.options.metric, value, counts)

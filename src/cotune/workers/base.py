@@ -17,7 +17,7 @@ from cotune.records import Report, TrialSpec, Verdict
 
 @dataclass(frozen=True)
 class EngineJob:
-    """What engines are given before any trial.
+    """The job of an executor's engines, given before any trial.
 
     Attributes:
         data: The dataset.
@@ -66,12 +66,12 @@ class Executor(ABC):
         """How many trials one engine trains at a time."""
 
     def alone(self, spec: TrialSpec) -> bool:
-        """Whether a trial is better trained without others beside it in the engine."""
+        """Return whether a trial is better trained without others beside it in the engine."""
         return False
 
     @abstractmethod
     def openings(self) -> list[int]:
-        """How many trials each engine has room for now, where it is worth while to fill it."""
+        """Return how many trials each engine has room for, where filling it is worth while."""
 
     @abstractmethod
     def submit(self, specs: Sequence[TrialSpec], saved: Sequence[Path] = ()) -> None:
@@ -86,7 +86,7 @@ class Executor(ABC):
 
     @abstractmethod
     def reports(self, timeout: float) -> list[Report]:
-        """The reports that have come in; waits at most about ``timeout`` seconds for the first."""
+        """Return the reports that have come in, after at most about ``timeout`` seconds."""
 
     @abstractmethod
     def apply(self, verdicts: Sequence[Verdict]) -> None:
@@ -108,7 +108,7 @@ class Executor(ABC):
 
     @abstractmethod
     def pending(self) -> list[Report]:
-        """Reports that are here already; no epoch is begun for them."""
+        """Return reports that are here already; no epoch is begun for them."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
@@ -116,7 +116,7 @@ class Executor(ABC):
 
     @abstractmethod
     def saved(self, timeout: float) -> list[Path] | None:
-        """The files, once they are whole; None if that takes longer than ``timeout`` seconds.
+        """Return the files once they are whole; None if that takes more than ``timeout`` seconds.
 
         Reports of what is in them came before, see :meth:`pending`.
 
@@ -126,11 +126,11 @@ class Executor(ABC):
 
     @abstractmethod
     def keep(self, saved: Sequence[Path]) -> None:
-        """From now on, lanes of an engine that is lost go on from these files."""
+        """Resume lanes of an engine that is lost from these files, from now on."""
 
     @abstractmethod
     def weights(self, number: int, best: bool = False) -> dict[str, NDArray]:  # type: ignore[type-arg]
-        """The weights of a trial that waits for its verdict, as its module twin names them.
+        """Return the weights of a trial that waits for its verdict, named as in its module.
 
         Args:
             best: Those of its epoch with the best validation accuracy so far (the first of
@@ -153,7 +153,7 @@ class Executor(ABC):
 
 
 def worth_filling(free: Sequence[int], lanes: int) -> list[int]:
-    """The engines' free places where at least half of the lanes are free, the most first.
+    """Return the engines' free places where at least half of the lanes are free, the most first.
 
     Lanes that start together go through their epochs together; filled one by one, each would
     train alone. As a group goes to the engine with the most room, groups that are submitted in

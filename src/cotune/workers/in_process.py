@@ -86,7 +86,7 @@ class InProcessExecutor(Executor):
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Within it PyTorch computes as in a worker: on one thread, and subnormal numbers as 0.
+    """Let PyTorch compute as in a worker: on one thread, with subnormal numbers as 0.
 
     With several threads, sums would be added up in another order on another machine.
     """

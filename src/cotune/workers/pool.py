@@ -111,7 +111,7 @@ class ProcessExecutor(Executor):
         self._load = (layout, job.seed, self._lanes, *given)
 
     def _start(self) -> tuple[_Worker, int]:
-        """A new worker that has the dataset, and how many lanes pay there."""
+        """Return a new worker that has the dataset, and how many lanes pay there."""
         for attempt in range(1, _STARTS + 1):
             worker = _Worker(self._file.fileno())
             try:
@@ -324,7 +324,7 @@ class _Worker(WorkerProcess):
             raise self._lost() from None
 
     def ask(self, kind: str, seconds: float) -> Any:
-        """The answer of that kind; reports that come before it are kept.
+        """Return the answer of that kind; reports that come before it are kept.
 
         Args:
             seconds: For the answer, or another sign of life.
@@ -355,7 +355,7 @@ class _Worker(WorkerProcess):
         return kind, content
 
     def take_reports(self) -> list[Report]:
-        """Reports that were received, but for those of trials that were stopped before."""
+        """Return reports that were received, but for those of trials that were stopped before."""
         reports = [report for report in self._reports if report.number in self.specs]
         self._reports = []
         for report in reports:

@@ -94,7 +94,7 @@ class WorkerProcess:
         self.last_sign = time.monotonic()
 
     def is_silent(self, seconds: float) -> bool:
-        """Whether it has given no sign of life for so long, and none waits to be read."""
+        """Return whether it gave no sign of life for so long, and none waits to be read."""
         return time.monotonic() - self.last_sign > seconds and not self.pipe.poll()
 
     def kill(self) -> None:
@@ -156,7 +156,7 @@ class Losses:
 
 
 def how_it_ended(process: Process) -> str:
-    """Of a worker whose end of the pipe is closed: ``signal 9; too little memory is one cause``."""
+    """Say how a worker ended, as in ``signal 9; too little memory is one cause``."""
     try:
         code = process.wait(_EXIT_SECONDS)
     except subprocess.TimeoutExpired:

@@ -47,7 +47,7 @@ def _serve(pipe: Connection, data_fd: int) -> None:
     signed = time.monotonic()
 
     def cancelled() -> bool:
-        """Whether the driver wants the epoch to end at once."""
+        """Return whether the driver wants the epoch to end at once."""
         nonlocal signed
         while pipe.poll():
             kind, content = pipe.recv()
@@ -100,7 +100,7 @@ def _serve(pipe: Connection, data_fd: int) -> None:
 
 
 def _save(engine: Engine, content: Any) -> tuple[str, float]:
-    """Why it failed, or "", and how long it took."""
+    """Return why it failed, or "", and how long it took."""
     began = time.monotonic()
     try:
         engine.save(content)

@@ -32,7 +32,7 @@ class GivenObjective:
 
 
 def read_objective(objective: ObjectiveLike, arguments: tuple[str, ...] = ()) -> GivenObjective:
-    """Where the workers get the objective from. Nothing of the user's is run here.
+    """Return where workers get the objective from; none of the user's code runs here.
 
     Raises:
         UsageError: It is neither ``FILE.py:NAME`` nor a function, or cannot be sent.

@@ -23,7 +23,7 @@ _FILE_BACKEND = optuna_journal.JournalFileBackend
 
 
 class OwnStudies:
-    """What a script does with Optuna at its top level, without what lasts.
+    """The Optuna calls of a script's top level, without lasting effects.
 
     Studies in a database that is a file are read from a copy of it; on a server, they are empty
     ones in memory. The first call of ``optimize`` or ``ask`` goes to ``reached``.

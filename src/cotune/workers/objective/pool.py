@@ -50,7 +50,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Event:
-    """What a worker says of its call.
+    """A message of a worker about its call.
 
     Attributes:
         kind: ``asked``: it waits for :meth:`ObjectiveProcesses.answer`. ``ended``: the objective
@@ -128,7 +128,7 @@ class ObjectiveProcesses:
                     worker.send((None, RuntimeError(f"{type(error or value).__name__}: {error}")))
 
     def events(self, timeout: float) -> list[Event]:
-        """What has come in; waits at most about ``timeout`` seconds for the first.
+        """Return what has come in, after at most about ``timeout`` seconds.
 
         Raises:
             UsageError: The objective cannot be loaded.

@@ -11,7 +11,7 @@ SEVERAL_VALUES: Final = "Cotune optimizes one number: return one, as a weighted 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a worker gets the objective from.
+    """The place that a worker gets the objective from.
 
     Attributes:
         path: The user's script, absolute; "" of a function that was passed.
@@ -34,7 +34,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Facts:
-    """What became known when a worker loaded the objective.
+    """The facts known once a worker has loaded the objective.
 
     Attributes:
         no_forks: Why other workers cannot be forks of this one; "" where they can.

@@ -116,7 +116,7 @@ class _Worker:
             self._pipe.send("ended", self._run(number, seed))
 
     def _run(self, number: int, seed: int) -> tuple[str, float | None, str]:
-        """State, value and reason."""
+        """Return state, value and reason."""
         seed_everything(seed)
         self._adopt()
         try:
