@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from cotune.cli.dry_run import print_dry_run
+from cotune.cli.dry_run import print_settings
 from cotune.cli.main import cotune as command
 from cotune.data import from_arrays
 from cotune.data.dataset import Column, Dataset, Source
@@ -28,7 +28,7 @@ def said(dataset: Dataset, **options: object) -> str:
     out = io.StringIO()
     space = load_space("mlp", images=dataset.has_images)
     asked = Options(space, **options)  # type: ignore[arg-type]
-    print_dry_run(dataset, asked, Resources("cpu", 2), Console(file=out, width=200))
+    print_settings(dataset, asked, Resources("cpu", 2), Console(file=out, width=200))
     assert max(map(len, out.getvalue().splitlines())) <= 80
     return re.sub(" *\n", "\n", re.sub(" +", " ", out.getvalue()))
 

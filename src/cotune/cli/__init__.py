@@ -1,1 +1,1 @@
-"""The command line: ``cotune run`` and its sisters."""
+"""The command line: ``main`` starts it, and each command has a file."""

@@ -1,4 +1,4 @@
-"""What a run would do, as `cotune run DATA --dry-run` prints it: nothing is trained or written."""
+"""The output of ``cotune run DATA --dry-run``: how data and options are understood."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _WIDTH: Final = 80
 _MOST_COLUMNS: Final = 40
 _MOST_CLASSES: Final = 30
 _LEFT_OUT: Final = "a single value in the training part: left out"
-_BAR: Final = 20  # characters of the commonest class's bar
+_BAR: Final = 20  # characters of the most frequent class's bar
 
 
-def dry_run(
+def print_dry_run(
     data: Data,
     *,
     target: str | None,
@@ -45,21 +45,24 @@ def dry_run(
 ) -> None:
     """Read the data and print what :func:`cotune.run` would do with these arguments.
 
+    Args:
+        out: Not used: nothing is written.
+
     Raises:
         UsageError, DataError: As ``run``.
     """
     settings = read_settings(**asked)
     dataset = read_dataset(data, target, test, columns, skip_damaged)
-    print_dry_run(dataset, settings.fit(dataset), settings.resources)
+    print_settings(dataset, settings.fit(dataset), settings.resources)
 
 
-def print_dry_run(
+def print_settings(
     dataset: Dataset, options: Options, resources: Resources, console: Console | None = None
 ) -> None:
-    """Print what was understood of a run: data, classes, splits, space and how it would train.
+    """Print a run's data, splits, classes, search space and resources.
 
     Args:
-        console: Where to; by default stdout.
+        console: By default stdout.
 
     Raises:
         DataError: The data cannot be learned from.
@@ -104,7 +107,7 @@ def _facts(facts: list[tuple[str, str]]) -> Table:
 
 
 def _list(*columns: str) -> Table:
-    """A table of which the columns after ``>`` are aligned to the right."""
+    """Return an empty table; columns whose names begin with ``>`` are aligned to the right."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in columns:
         justify: Any = "right" if column.startswith(">") else "left"
@@ -179,7 +182,7 @@ def _columns(dataset: Dataset, training: TrainingData, preprocessing: TablePrepr
 
 
 def _values(categories: tuple[str, ...], present: NDArray[np.float64]) -> str:
-    """A column's values in the training part."""
+    """Describe a column's values in the training split."""
     if categories:
         shown = ", ".join(categories[:3])
         return f"{len(categories)}: {shown}" + (", ..." if len(categories) > 3 else "")
@@ -241,7 +244,7 @@ def _search_facts(
 
 
 def _fused(space: Space) -> str:
-    """Which trials are trained together."""
+    """Describe which trials are trained together."""
     shared = [name for name in space.shared if name in space.searched]
     if not shared:
         return "all trials, whatever their hyperparameters"

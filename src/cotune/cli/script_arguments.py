@@ -1,4 +1,4 @@
-"""A command whose arguments after ``--`` are those of the user's script."""
+"""Arguments after ``--``, which go to the user's script."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import click
 
 
 class WithScriptArguments(click.Command):
-    """A command that takes what stands after ``--`` as ``arguments``; None without ``--``."""
+    """A command that gets the arguments after ``--`` as ``arguments``, or None without ``--``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own, script = split(args)
@@ -18,7 +18,7 @@ class WithScriptArguments(click.Command):
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str] | None]:
-    """Return what stands before ``--`` and what stands after it; None where there is none."""
+    """Split the arguments at the first ``--``; the second part is None without one."""
     if "--" not in arguments:
         return arguments, None
     place = arguments.index("--")

@@ -1,0 +1,173 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _join(*options: Decorator) -> Decorator:
+    """Return one decorator that adds several options, in this order."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def _read_columns(
+    context: click.Context, option: click.Parameter, texts: tuple[str, ...]
+) -> dict[str, str]:
+    from cotune.data.tables.asked_kinds import read_column_kinds
+
+    return read_column_kinds(texts)
+
+
+def n_trials(text: str) -> Decorator:
+    return click.option("--n-trials", type=click.IntRange(min=1), metavar="N", help=text)
+
+
+def seed(text: str) -> Decorator:
+    return click.option(
+        "--seed", default=0, show_default=True, type=int, metavar="N", help=f"Seed of {text}."
+    )
+
+
+def metric(more: str = "") -> Decorator:
+    return click.option(
+        "--metric",
+        default="accuracy",
+        show_default=True,
+        metavar="NAME",
+        help=f"accuracy, balanced-accuracy, f1, auc or loss, on the validation split{more}.",
+    )
+
+
+def device(default: str) -> Decorator:
+    return click.option(
+        "--device",
+        default=default,
+        show_default=True,
+        metavar="NAME",
+        help="cpu, cuda, or auto: a GPU if there is one.",
+    )
+
+
+def out(default: str, text: str = "The run directory.") -> Decorator:
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help=f"{text}  [default: {default}]",
+    )
+
+
+run_directory = click.argument("run_directory", metavar="DIR", type=click.Path(path_type=Path))
+
+quiet = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+timeout = click.option(
+    "--timeout",
+    metavar="TIME",
+    help="Wall-clock limit of the whole run: 90s, 5m, 2h.  [default: 5m; no limit with --n-trials]",
+)
+
+sampler = click.option(
+    "--sampler",
+    default="tpe",
+    show_default=True,
+    metavar="NAME",
+    help="tpe, random, grid, qmc or gp.",
+)
+
+pruner = click.option(
+    "--pruner",
+    default="asha",
+    show_default=True,
+    metavar="NAME",
+    help="asha, top-k, median, hyperband or none.",
+)
+
+own_model = click.option(
+    "--model",
+    metavar="FILE.py:NAME",
+    help="The function or class of your own network; required if the run has one.",
+)
+
+of_ensemble = click.option(
+    "--ensemble", is_flag=True, help="Use the run's ensemble instead of its final model."
+)
+
+data_and_space = _join(
+    click.option(
+        "--target",
+        metavar="COLUMN",
+        help="The labels: a column of a table, or an array of an NPZ file.",
+    ),
+    click.option(
+        "--test",
+        metavar="PATH",
+        help="The test set.  [default: the data's own, or a fifth of the rows]",
+    ),
+    click.option(
+        "--column",
+        "columns",
+        multiple=True,
+        metavar="NAME=KIND",
+        callback=_read_columns,
+        help="Set the kind of a table's column instead of inferring it: number, category, date, "
+        "day-first, month-first, or skip. Can be given several times.",
+    ),
+    click.option("--skip-damaged", is_flag=True, help="Skip images that cannot be decoded."),
+    click.option(
+        "--inputs",
+        default="auto",
+        show_default=True,
+        metavar="NAME",
+        help="standardize, raw, or auto: raw if all values are whole numbers and the network is "
+        "your own.",
+    ),
+    click.option(
+        "--channels",
+        default="auto",
+        show_default=True,
+        metavar="AXIS",
+        help="Axis of an array's rows that holds channels, each scaled by itself: first, last, "
+        "none or auto.",
+    ),
+    click.option(
+        "--model",
+        metavar="NAME|FILE.py:NAME",
+        help="mlp, cnn, auto (both, for images), or your own network: a function build(trial) or "
+        "a class in a Python file.  [default: mlp]",
+    ),
+    click.option(
+        "--space",
+        metavar="PRESET|FILE.yaml",
+        help="The search space, instead of the model's own: the preset mlp-per-layer, or a file.",
+    ),
+    pruner,
+    click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Worker processes on the CPU.  [default: one per core]",
+    ),
+    click.option(
+        "--lanes",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Trials trained together in each process.  [default: measured]",
+    ),
+    device("auto"),
+)
+"""Options of `run` and `compare`: data, search space, pruner and resources."""

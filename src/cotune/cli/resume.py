@@ -1,0 +1,46 @@
+"""``cotune resume``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cotune.cli import options
+from cotune.cli.script_arguments import WithScriptArguments
+
+
+@click.command(cls=WithScriptArguments)
+@options.run_directory
+@click.option("--timeout", metavar="TIME", help="Search for this much longer: 90s, 5m, 2h.")
+@options.n_trials("Total number of trials.")
+@click.option("--more", type=click.IntRange(min=1), metavar="N", help="Number of further trials.")
+@options.own_model
+@click.option("--data", metavar="PATH", help="The run's data, if they were moved.")
+@click.option("--test", metavar="PATH", help="The run's test set, if it was moved.")
+@click.option(
+    "--objective",
+    metavar="FILE.py:NAME",
+    help="The objective; required for a run of `cotune optimize`.",
+)
+@options.quiet
+@click.pass_obj
+def resume(began: float, /, run_directory: Path, quiet: bool, **asked: Any) -> None:
+    """Resume a run that was stopped or killed, or search longer in a complete one.
+
+    Without options, it finishes what the run was asked for.
+    """
+    from cotune.runs.directory import RunDirectory
+
+    # Before the seconds that importing PyTorch takes.
+    is_of_objective = RunDirectory.open(run_directory).is_of_objective
+
+    from cotune import api
+    from cotune.report.terminal.live import make_observer
+    from cotune.report.terminal.objective import make_objective_observer
+
+    observer = make_objective_observer(quiet) if is_of_objective else make_observer(quiet)
+    result = api.resume(run_directory, observer=observer, began=began, **asked)
+    if not quiet:
+        result.show()

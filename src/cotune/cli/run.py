@@ -1,0 +1,147 @@
+"""``cotune run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cotune.cli import options
+from cotune.cli.checks import check_search
+
+
+@click.command()
+@click.argument("data")
+@options.timeout
+@options.n_trials("Number of trials.")
+@options.sampler
+@options.data_and_space
+@click.option(
+    "--set",
+    "fixed",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Fix a hyperparameter: lr=0.001. Can be given several times.",
+)
+@options.metric("; append ,parameters or ,latency to minimize that as well")
+@click.option(
+    "--enqueue",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.jsonl",
+    help="Configurations to try first, one JSON object per line.",
+)
+@click.option(
+    "--portfolio/--no-portfolio",
+    default=True,
+    show_default=True,
+    help="Try the default and other good configurations first.",
+)
+@options.seed("the split, the sampler, the weights and the order of rows")
+@click.option(
+    "--precision",
+    default="float32",
+    show_default=True,
+    metavar="NAME",
+    help="float32, or bfloat16: less exact, and faster on hardware that supports it.",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Stop the search after N trials without an improvement beyond noise.  [default: never]",
+)
+@click.option(
+    "--ensemble",
+    default=0,
+    type=click.IntRange(0, 1000),
+    metavar="N",
+    help="Also build an ensemble of N networks of the search.  [default: none]",
+)
+@click.option(
+    "--validation",
+    default=0.2,
+    show_default=True,
+    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+    metavar="SHARE",
+    help="Share of the training rows that is held out for validation.",
+)
+@click.option(
+    "--checkpoint",
+    default="30s",
+    show_default=True,
+    metavar="TIME",
+    help="Interval between checkpoints of the running trials, for `cotune resume`.",
+)
+@click.option(
+    "--max-disk",
+    default="2GB",
+    show_default=True,
+    metavar="SIZE",
+    help="Size limit of the run directory. Checkpoints that would exceed it are not written.",
+)
+@options.out("runs/NAME-TIME")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print how data and options are understood. Train nothing, write nothing.",
+)
+@options.quiet
+@click.pass_obj
+def run(
+    began: float,
+    /,
+    data: str,
+    fixed: tuple[str, ...],
+    enqueue: Path | None,
+    dry_run: bool,
+    quiet: bool,
+    **asked: Any,
+) -> None:
+    """Search, retrain the best configuration on all training rows, and test it once.
+
+    DATA is a CSV, TSV, Parquet, NPZ, NPY or IDX file, a folder of images with a folder per class,
+    or the name of a dataset (see `cotune datasets`).
+    """
+    check_search(data, asked)
+    asked |= _read_space(fixed, enqueue, **asked)
+
+    if dry_run:
+        from cotune.cli.dry_run import print_dry_run
+
+        print_dry_run(data, **asked)
+        return
+
+    from cotune import api
+    from cotune.report.terminal.live import make_observer
+
+    result = api.run(data, observer=make_observer(quiet), began=began, **asked)
+    if not quiet:
+        result.show()
+
+
+def _read_space(
+    fixed: tuple[str, ...],
+    enqueue: Path | None,
+    *,
+    space: str | None,
+    model: str | None,
+    sampler: str,
+    **_: Any,
+) -> dict[str, Any]:
+    """Return the fixed hyperparameters and the enqueued configurations.
+
+    Raises:
+        UsageError: They, or the search space, are wrong. The space of a user's own network is
+            unknown until the network is loaded, and is not checked here.
+    """
+    from cotune.space.enqueue import read_configurations
+    from cotune.space.given import read_fixed, read_space
+
+    held = read_fixed(fixed)
+    searched = None
+    if ":" not in (model or ""):
+        searched = read_space(space, model, fixed=held)
+        if sampler == "grid":
+            searched = searched.discretized()
+    return {"fixed": held, "enqueue": read_configurations(enqueue, searched) if enqueue else []}
