@@ -15,7 +15,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from cotune.data.readers.image_folder import ImageRows, read_image_folder
+from cotune.data.readers.image_folder import read_image_folder
+from cotune.data.readers.reader import Rows
 from cotune.data.reading import read_data
 from cotune.exceptions import DataError
 from tests.support.pictures import write_images
@@ -31,8 +32,8 @@ def one_class(tmp_path: Path) -> Path:
     return tmp_path / "a"
 
 
-def read(folder: Path) -> ImageRows:
-    return read_image_folder(folder)[0]
+def read(folder: Path) -> Rows:
+    return read_image_folder(folder)
 
 
 def png(

@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 import cotune
 from cotune.data.dataset import Column
-from cotune.data.readers import table_files
+from cotune.data.readers import table_file
 from cotune.data.reading import read_data
 from cotune.data.tables.missing_words import MISSING_WORDS
 from cotune.data.tables.tables import read_cells, read_pixels, read_table
@@ -480,7 +480,7 @@ class TestParquet:
         path.write_bytes(content[:footer] + b"\x82\x80\x80\x00" + content[footer + 4 :])
         with parquet.ParquetFile(path) as file:
             assert file.metadata.row_group(0).total_byte_size == 1
-        monkeypatch.setattr(table_files, "MAX_BYTES", 2**23)
+        monkeypatch.setattr(table_file, "MAX_BYTES", 2**23)
         assert "bytes once unpacked are more than a table in memory may have" in read_error(path)
 
     def test_damage_names_the_column(self, tmp_path):

@@ -11,39 +11,62 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cotune.data.dataset import Reading
 from cotune.data.memory import new_array
 from cotune.data.readers.folder_parts import Classes, Layout, check_classes, find_layout
 from cotune.data.readers.image_damage import ImageDamage
-from cotune.data.readers.image_file import FORMATS, OTHER_PICTURES, Look, decode, look
+from cotune.data.readers.image_file import FORMATS, OTHER_PICTURES, SUFFIXES, Look, decode, look
 from cotune.data.readers.image_tree import ImageTree, is_image
+from cotune.data.readers.reader import Rows, RowsReader, refuse_target
 from cotune.exceptions import DataError
 
 _MANY = 2_000  # files for which a bar is shown
 _SHOWN = 5  # endings in a remark
 
 
-@dataclass
-class ImageRows:
-    """Images of a folder, or of a part of it.
+class ImageFile(RowsReader):
+    """A single image, which can be predicted."""
 
-    Attributes:
-        inputs: ``uint8 [rows, height, width]`` where all are grey, else ``[..., 3]``.
-        labels: ``[rows]``: the names of their classes; None where they have none.
-        paths: ``[rows]``.
-        remarks: What was done to them: one line each.
-    """
+    suffixes = SUFFIXES
 
-    inputs: NDArray[np.uint8]
-    labels: NDArray[np.str_] | None
-    paths: list[Path]
-    remarks: tuple[str, ...]
+    def read(self, path: Path, target: str | None, reading: Reading) -> Rows:
+        """Refuse it: it has no label."""
+        refuse_target(path, target)
+        raise DataError(f"{path}: is a single image; give a folder with a folder per class")
+
+    def read_new(
+        self, path: Path, target: str | None, shape: tuple[int, ...], classes: Sequence[str]
+    ) -> Rows:
+        """Read images to predict."""
+        if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] != 3):
+            raise DataError(
+                f"{path}: are images, and the model was trained on rows of shape {shape}"
+            )
+        return read_images(path, shape, classes)
+
+
+class ImageFolder(ImageFile):
+    """A folder of images, with a folder for each class."""
+
+    def matches(self, path: Path) -> bool:
+        """Tell whether a path is a folder."""
+        return path.is_dir()
+
+    def read(self, path: Path, target: str | None, reading: Reading) -> Rows:
+        """Read labelled images, and those of the test set where it has a folder."""
+        refuse_target(path, target)
+        return read_image_folder(path, skip_damaged=reading.skip_damaged)
+
+    def read_test(self, path: Path, target: str | None, train: Rows, reading: Reading) -> Rows:
+        """Read a test set, with the shape and classes of the training images."""
+        classes = np.unique(train.labels).tolist()
+        return read_test_folder(path, train.inputs.shape[1:], classes, reading.skip_damaged)
 
 
 def read_image_folder(
     folder: Path, shape: tuple[int, ...] | None = None, skip_damaged: bool = False
-) -> tuple[ImageRows, ImageRows | None]:
+) -> Rows:
     """Read ``FOLDER/CLASS/*.png``, or ``FOLDER/train/CLASS`` and ``FOLDER/test/CLASS``.
 
     Images of several sizes are resized to the one that most of them have, or else to the median
@@ -58,9 +81,6 @@ def read_image_folder(
         shape: Of an image, ``(height, width)`` or ``(height, width, 3)``; found out by default.
         skip_damaged: Leave out images that cannot be decoded.
 
-    Returns:
-        The training images, and those of the test set where it has a folder.
-
     Raises:
         DataError: There are no folders of classes, it cannot be known which are, one has no
             image, images cannot be decoded (all are named), or a link leads out of the folder.
@@ -70,17 +90,16 @@ def read_image_folder(
     check_classes(layout)
     damage = ImageDamage(folder, skip_damaged)
     rows = _read(_list(tree, layout), shape, damage)
-    test = None
     if layout.test:
         sealed = _list(tree, Layout(layout.test, remarks=layout.test_remarks))
-        test = _read(sealed, rows.inputs.shape[1:], damage)
+        rows.test = _read(sealed, rows.inputs.shape[1:], damage)
     damage.check()
-    return rows, test
+    return rows
 
 
 def read_test_folder(
     folder: Path, shape: tuple[int, ...], classes: Collection[str], skip_damaged: bool = False
-) -> ImageRows:
+) -> Rows:
     """Read the images of a test set that has a folder of its own.
 
     Args:
@@ -106,7 +125,7 @@ def read_test_folder(
     return rows
 
 
-def read_images(path: Path, shape: tuple[int, ...], classes: Collection[str] = ()) -> ImageRows:
+def read_images(path: Path, shape: tuple[int, ...], classes: Collection[str] = ()) -> Rows:
     """Read an image, or all in a folder and the folders in it.
 
     Their classes are those of the folders in the folder, empty ones left out; where the folder has
@@ -219,7 +238,7 @@ def _list_new(tree: ImageTree, known: Collection[str]) -> _Listing:
     return listing
 
 
-def _read(listing: _Listing, shape: tuple[int, ...] | None, damage: ImageDamage) -> ImageRows:
+def _read(listing: _Listing, shape: tuple[int, ...] | None, damage: ImageDamage) -> Rows:
     """Decode the images that were listed, all to one size and number of channels.
 
     Those that cannot be decoded are noted and left out.
@@ -256,7 +275,7 @@ def _read(listing: _Listing, shape: tuple[int, ...] | None, damage: ImageDamage)
     labels = [listing.labels[i] for i in decoded] if listing.labels else []
     remarks += damage.left_out(paths, listing.labels, labels, listing.folders)
     kept = [paths[i] for i in decoded]
-    return ImageRows(inputs, np.array(labels) if labels else None, kept, tuple(remarks))
+    return Rows(inputs, np.array(labels) if labels else None, remarks=tuple(remarks), paths=kept)
 
 
 def _passed_over(others: Counter[str]) -> Iterator[str]:

@@ -7,21 +7,72 @@ import os
 import warnings
 import zipfile
 import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
-from numpy.typing import NDArray
 
+from cotune.data.dataset import Reading
 from cotune.data.readers.files import open_regular
+from cotune.data.readers.named_arrays import Arrays, NamedArrays, partner_of
+from cotune.data.readers.reader import Array, Rows, RowsReader
 from cotune.exceptions import DataError
 from cotune.text import shown_key
 
-Array = NDArray[np.generic]
-
 _MAPPED = 2**26  # bytes; a larger file is mapped into memory, not read
 _KINDS = "buifUS"
+
+
+class NpyFile(RowsReader):
+    """An NPY file: a table of which a column holds the labels, or inputs with labels beside it."""
+
+    suffixes = (".npy",)
+
+    def read(self, path: Path, target: str | None, reading: Reading) -> Rows:
+        """Read labelled rows."""
+        if target is not None:
+            return Rows(*split_column(read_npy(path), target, str(path)))
+        rows = _with_labels(path)
+        if rows.labels is None:
+            raise DataError(
+                f"{path}: where are its labels? Name a column of it with --target, or put them "
+                "beside it: y.npy beside X.npy, y_train.npy beside x_train.npy"
+            )
+        return rows
+
+    def read_new(
+        self, path: Path, target: str | None, shape: tuple[int, ...], classes: Sequence[str]
+    ) -> Rows:
+        """Read rows to predict."""
+        return _with_labels(path) if target is None else self.read(path, target, Reading())
+
+
+class NpyFolder(NamedArrays):
+    """A folder of NPY files."""
+
+    def matches(self, path: Path) -> bool:
+        """Tell whether a path is a folder with an NPY file in it."""
+        return path.is_dir() and any(path.glob("*.npy"))
+
+    @contextmanager
+    def open(self, path: Path) -> Iterator[Arrays]:
+        """Find the arrays."""
+        yield _npy_files(path)
+
+
+def _npy_files(folder: Path) -> Arrays:
+    return {path.stem: partial(read_npy, path) for path in sorted(folder.glob("*.npy"))}
+
+
+def _with_labels(path: Path) -> Rows:
+    """Read the array in a file, and its labels where these are in a file beside it."""
+    beside = _npy_files(path.parent)
+    labels = partner_of(path.stem, beside)
+    return Rows(read_npy(path), None if labels is None else beside[labels]())
 
 
 def read_npy(path: Path) -> Array:

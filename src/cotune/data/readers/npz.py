@@ -6,13 +6,15 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from cotune.data.readers.files import open_regular
-from cotune.data.readers.npy import Array, check_header, read_values
+from cotune.data.readers.named_arrays import Arrays, NamedArrays
+from cotune.data.readers.npy import check_header, read_values
+from cotune.data.readers.reader import Array
 from cotune.exceptions import DataError
 from cotune.text import shown_key
 
@@ -20,25 +22,30 @@ _MAX_DEFLATE_RATIO = 1032  # no deflate stream expands a byte further
 _MAX_UNPACKED = 2 * 2**30  # bytes; a larger array has to be stored as it is
 
 
-@contextmanager
-def open_npz(path: Path) -> Iterator[dict[str, Callable[[], Array]]]:
-    """Open an NPZ file; within it, its arrays can be read by name.
+class NpzFile(NamedArrays):
+    """An NPZ file."""
 
-    Each array's header is compared with the bytes that the archive has for it, before memory is
-    taken.
+    suffixes = (".npz",)
 
-    Raises:
-        DataError: It is no NPZ file, is damaged, or an array has objects or asks for more bytes
-            than there can be.
-    """
-    with open_regular(path, "an NPZ file") as file, _unzipping(path):
-        size = os.fstat(file.fileno()).st_size
-        archive = zipfile.ZipFile(file)
-        yield {
-            info.filename.removesuffix(".npy"): partial(_read_member, archive, info, path, size)
-            for info in archive.infolist()
-            if info.filename.endswith(".npy")
-        }
+    @contextmanager
+    def open(self, path: Path) -> Iterator[Arrays]:
+        """Open the file; within it, its arrays can be read by name.
+
+        Each array's header is compared with the bytes that the archive has for it, before memory
+        is taken.
+
+        Raises:
+            DataError: It is no NPZ file, is damaged, or an array has objects or asks for more
+                bytes than there can be.
+        """
+        with open_regular(path, "an NPZ file") as file, _unzipping(path):
+            size = os.fstat(file.fileno()).st_size
+            archive = zipfile.ZipFile(file)
+            yield {
+                info.filename.removesuffix(".npy"): partial(_read_member, archive, info, path, size)
+                for info in archive.infolist()
+                if info.filename.endswith(".npy")
+            }
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cotune.data.checks import check_no_regression
 from cotune.data.dataset import Column, ColumnNote, Dataset, Reading, Source
 from cotune.data.readers.arrays import are_texts, as_labels, from_arrays, match_labels, parse_labels
-from cotune.data.readers.table_files import read_raw
+from cotune.data.readers.registry import read_raw
 from cotune.data.tables.column_kinds import LONGEST_TEXT
 from cotune.data.tables.columns import (
     check_columns,
