@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cotune.exceptions import DataError
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -87,6 +85,17 @@ class Source:
     test: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     skip_damaged: bool = False
+
+    @classmethod
+    def of(cls, path: Any, target: Any, test: Any, reading: Reading) -> Self:
+        """Describe data that were read from a path, with a test set from another or None."""
+        return cls(
+            os.path.abspath(path),
+            None if target is None else str(target),
+            None if test is None else os.path.abspath(test),
+            dict(reading.columns),
+            reading.skip_damaged,
+        )
 
     @property
     def reading(self) -> Reading:

@@ -122,14 +122,7 @@ def _read_dataset(source: Data, target: str | int | None, test: Data, reading: R
     dataset = _assemble(source, target, test, reading)
     if path is None or (test is not None and test_path is None):
         return dataset
-    origin = Source(
-        os.path.abspath(path),
-        None if target is None else str(target),
-        None if test_path is None else os.path.abspath(test_path),
-        dict(reading.columns),
-        reading.skip_damaged,
-    )
-    return replace(dataset, source=origin)
+    return replace(dataset, source=Source.of(path, target, test_path, reading))
 
 
 def read_inputs(

@@ -17,11 +17,12 @@ from cotune.data.dataset import Column, Dataset, TrainingData
 from cotune.data.memory import new_array
 from cotune.data.preprocessing.channels import find_channels
 from cotune.data.preprocessing.raw_rows import RawRows
-from cotune.data.preprocessing.row_chunks import check_shape, chunks_of
+from cotune.data.preprocessing.row_chunks import check_rows, check_shape, chunks_of, damaged
 from cotune.data.preprocessing.table_preprocess import TablePreprocessing
 from cotune.data.preprocessing.treatment import Treatment, rows_to_try
 from cotune.data.splits import further_folds, stratified_split
 from cotune.exceptions import DataError, ModelFileError
+from cotune.text import listed
 
 _SCALED_BY = 1024  # rows by which those are scaled that a network is tried with
 _AUTO = Treatment()
@@ -138,13 +139,7 @@ class Standardize:
             DataError: The rows have another shape than the ones it was fitted on, hold no
                 numbers, or hold one that is not finite once standardized.
         """
-        if tuple(inputs.shape[1:]) != self.input_shape or inputs.ndim == 0:
-            raise DataError(
-                f"rows have shape {tuple(inputs.shape[1:])}, the model was trained on "
-                f"{self.input_shape}; give rows of that shape"
-            )
-        if inputs.dtype.kind not in "buif":
-            raise DataError(f"the inputs are of type {inputs.dtype}; give an array of numbers")
+        check_rows(inputs, self.input_shape)
         mean, std = self.scales()
         out = new_array(
             (len(inputs) if rows is None else len(rows), self.features), np.float32, most
@@ -179,25 +174,19 @@ class Standardize:
         """Raises ``ModelFileError`` where the data are not what :meth:`to_json` writes."""
         keys = {"kind", "mean", "std", "input_shape"}
         if not isinstance(data, Mapping) or set(data) - {"axis"} != keys:
-            raise ModelFileError(
-                "preprocessing: mean, std and input_shape expected; export the model again"
-            )
+            raise damaged("mean, std and input_shape expected")
         if data["kind"] != "standardize":
             raise ModelFileError("preprocessing.kind: is unknown; a newer Cotune may read it")
         shape = data["input_shape"]
         check_shape(shape)
         axis = data.get("axis")
         if "axis" in data and (type(axis) is not int or not 0 <= axis < len(shape) > 1):
-            raise ModelFileError(
-                "preprocessing.axis: the place of an axis expected; export the model again"
-            )
+            raise damaged("the place of an axis expected", "axis")
         length = shape[axis or 0] if len(shape) == 1 or axis is not None else None
         mean = _floats(data["mean"], length, "mean")
         std = _floats(data["std"], length, "std")
         if np.min(std) <= 0:
-            raise ModelFileError(
-                "preprocessing.std: a deviation is not positive; export the model again"
-            )
+            raise damaged("a deviation is not positive", "std")
         return cls(mean, std, tuple(shape), axis)
 
 
@@ -336,9 +325,7 @@ def _warn_of_constants(constant: NDArray[np.bool_], of: str) -> None:
         what = "all pixels of all images have"
     else:
         features = np.flatnonzero(constant)
-        shown = ", ".join(str(feature) for feature in features[:5])
-        if len(features) > 5:
-            shown += f" and {len(features) - 5} more"
+        shown = listed([str(feature) for feature in features], 5)
         what = (
             f"{of} {shown} (counted from 0) has"
             if len(features) == 1
@@ -362,6 +349,6 @@ def _floats(value: object, length: int | None, key: str) -> float | tuple[float,
         )
     ):
         expected = "a finite number" if length is None else f"{length} finite numbers"
-        raise ModelFileError(f"preprocessing.{key}: {expected} expected; export the model again")
+        raise damaged(f"{expected} expected", key)
     floats = tuple(float(number) for number in numbers)
     return floats[0] if length is None else floats

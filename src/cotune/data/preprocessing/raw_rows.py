@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from cotune.data.dataset import Column
 from cotune.data.memory import new_array
-from cotune.data.preprocessing.row_chunks import check_shape, chunks_of
+from cotune.data.preprocessing.row_chunks import check_rows, check_shape, chunks_of, damaged
 from cotune.data.preprocessing.table_preprocess import read_columns
-from cotune.exceptions import DataError, ModelFileError, UsageError
+from cotune.exceptions import DataError, UsageError
 
 Dtype = Literal["int64", "float32"]
 
@@ -94,13 +94,7 @@ class RawRows:
             DataError: The rows have another shape, hold no numbers, or one that the type has no
                 place for: not finite, too large, or not whole.
         """
-        if tuple(inputs.shape[1:]) != self.input_shape or inputs.ndim == 0:
-            raise DataError(
-                f"rows have shape {tuple(inputs.shape[1:])}, the model was trained on "
-                f"{self.input_shape}; give rows of that shape"
-            )
-        if inputs.dtype.kind not in "buif":
-            raise DataError(f"the inputs are of type {inputs.dtype}; give an array of numbers")
+        check_rows(inputs, self.input_shape)
         count = len(inputs) if rows is None else len(rows)
         out = new_array((count, self.features), self.dtype, most)
         start = 0
@@ -152,17 +146,17 @@ class RawRows:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Raises ``ModelFileError`` where the data are not what :meth:`to_json` writes."""
         if set(data) != _KEYS:
-            raise _damaged(f"{', '.join(sorted(_KEYS))} expected")
+            raise damaged(f"{', '.join(sorted(_KEYS))} expected")
         dtype, shape = data["dtype"], data["input_shape"]
         if dtype not in _DTYPES:
-            raise _damaged(f"{' or '.join(_DTYPES)} expected", "dtype")
+            raise damaged(f"{' or '.join(_DTYPES)} expected", "dtype")
         check_shape(shape)
         length = shape[0] if len(shape) == 1 else None
         low = _read_bounds(data["low"], length, dtype, "low")
         high = _read_bounds(data["high"], length, dtype, "high")
         columns = read_columns(data["columns"])
         if columns and [len(columns)] != shape:
-            raise _damaged("one for each value of a row expected", "columns")
+            raise damaged("one for each value of a row expected", "columns")
         return cls(dtype, low, high, tuple(shape), columns)
 
 
@@ -193,11 +187,6 @@ def _read_bounds(value: object, length: int | None, dtype: str, key: str) -> Bou
     if len(numbers) != (length or 1) or not all(
         type(number) in kinds and abs(number) <= sys.float_info.max for number in numbers
     ):
-        raise _damaged("a number, or one for each value of a row, expected", key)
+        raise damaged("a number, or one for each value of a row, expected", key)
     bounds: Bounds = tuple(numbers) if length is not None else numbers[0]
     return bounds
-
-
-def _damaged(problem: str, key: str = "") -> ModelFileError:
-    where = f"preprocessing.{key}" if key else "preprocessing"
-    return ModelFileError(f"{where}: {problem}; export the model again")

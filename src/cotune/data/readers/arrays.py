@@ -18,7 +18,7 @@ from cotune.data.memory import take
 from cotune.data.splits import stratified_split
 from cotune.data.tables.mixed_objects import as_array, kind_of
 from cotune.exceptions import DataError
-from cotune.text import shorten
+from cotune.text import listed, shorten
 
 SEALED_SHARE = 0.2
 """Share of the rows that is sealed as the test set where the data come without one."""
@@ -379,9 +379,7 @@ def _indices(
     if len(wrong):
         row, label = wrong[0], str(raw[wrong[0]])
         close = difflib.get_close_matches(label, names, 1) if raw.dtype.kind == "U" else []
-        shown = ", ".join(str(one) for one in known[:_SHOWN]) + (
-            ", …" if len(known) > _SHOWN else ""
-        )
-        advice = f"did you mean {close[0]!r}?" if close else f"give one of {shown}"
+        among = listed([str(one) for one in known], _SHOWN)
+        advice = f"did you mean {close[0]!r}?" if close else f"give one of {among}"
         raise DataError(f"{what}[{row}] is {label[:_MAX_NAME]!r}, which is no class; {advice}")
     return indices

@@ -20,6 +20,7 @@ from cotune.data.readers.image_file import FORMATS, OTHER_PICTURES, SUFFIXES, Lo
 from cotune.data.readers.image_tree import ImageTree, is_image
 from cotune.data.readers.reader import Rows, RowsReader, refuse_target
 from cotune.exceptions import DataError
+from cotune.text import listed
 
 _MANY = 2_000  # files for which a bar is shown
 _SHOWN = 5  # endings in a remark
@@ -291,8 +292,7 @@ def _passed_over(others: Counter[str]) -> Iterator[str]:
 
 
 def _ends(counts: Counter[str]) -> str:
-    ends = [end or "no ending" for end, _ in counts.most_common(_SHOWN)]
-    return ", ".join([*ends, "..."] if len(counts) > _SHOWN else ends)
+    return listed([end or "no ending" for end, _ in counts.most_common()], _SHOWN)
 
 
 def _changes(looks: Sequence[Look], shape: tuple[int, ...], notes: Counter[str]) -> Iterator[str]:

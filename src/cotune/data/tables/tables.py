@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -128,13 +127,7 @@ def read_table(
     )
     origin = None
     if not is_frame and not hasattr(test, "__arrow_c_stream__"):
-        origin = Source(
-            os.path.abspath(source),
-            target,
-            test and os.path.abspath(test),
-            dict(reading.columns),
-            reading.skip_damaged,
-        )
+        origin = Source.of(source, target, test, reading)
     return replace(
         dataset,
         name=name,
