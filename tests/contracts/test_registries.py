@@ -17,7 +17,7 @@ from cotune.data.readers.reader import Rows, RowsReader, TableReader
 from cotune.data.readers.table_file import TableFile
 from cotune.exceptions import DataError
 
-LINES = [f"{place} {place % 2}" for place in range(40)]
+LINES = [f"{place**2} {place % 2}" for place in range(40)]
 
 
 class ToyReader(RowsReader):

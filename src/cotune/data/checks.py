@@ -1,4 +1,4 @@
-"""Whether a dataset can be learned from at all, said before anything is trained."""
+"""Checks that a dataset can be learned from, made before anything is trained."""
 
 from __future__ import annotations
 

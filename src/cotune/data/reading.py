@@ -63,7 +63,7 @@ def read_data(
     test: Data = None,
     reading: Reading = _AS_IT_IS,
 ) -> Dataset:
-    """A labelled dataset of whatever kind.
+    """Read a labelled dataset of any kind.
 
     The same rows make the same dataset, in whatever order and format they come.
 
@@ -105,7 +105,7 @@ def read_data(
 
 
 def _read_dataset(source: Data, target: str | int | None, test: Data, reading: Reading) -> Dataset:
-    """A dataset of anything but a named one."""
+    """Read a dataset of anything but a named one."""
     path, test_path = _path(source), _path(test)
     if _is_labelled_frame(source) and target is None:
         source, target = join_labels(source[0], source[1], "table")
@@ -132,7 +132,7 @@ def read_inputs(
     target: str | int | None = None,
     classes: Sequence[str] = (),
 ) -> tuple[NDArray[Any], NDArray[Any] | None, list[str] | None]:
-    """Rows of new data for a model.
+    """Read rows of new data for a model.
 
     Args:
         source: As for :func:`read_data`, with labels or without; also a single image, a folder of
@@ -215,7 +215,7 @@ def _check_no_kinds(reading: Reading) -> None:
 
 
 def _assemble(source: Data, target: str | int | None, test: Data, reading: Reading) -> Dataset:
-    """A dataset of rows that are no table."""
+    """Make a dataset of rows that are no table."""
     path = _path(source)
     name = "arrays" if path is None else str(path)
     rows = _read(source, target, name, reading)
@@ -268,7 +268,7 @@ def _assemble(source: Data, target: str | int | None, test: Data, reading: Readi
 
 
 def _labels(rows: Rows, what: str) -> NDArray[Any]:
-    """The labels, by the names of their classes where the rows come with a list of these."""
+    """Return the labels, as class names where the rows come with a list of these."""
     if rows.classes:
         return name_labels(rows.labels, rows.classes, what)
     return tidy_labels(rows.labels, what)
@@ -330,7 +330,7 @@ def _is_table(source: Data) -> bool:
 
 
 def _is_labelled_frame(source: Data) -> bool:
-    """Whether it is a pair of a DataFrame and its labels."""
+    """Tell whether it is a pair of a DataFrame and its labels."""
     is_pair = isinstance(source, tuple) and len(source) == 2
     return is_pair and hasattr(source[0], "__arrow_c_stream__")
 
@@ -340,7 +340,7 @@ def _is_array(source: Data) -> bool:
 
 
 def _is_items(source: Data) -> bool:
-    """Whether it is a list of pairs, or what PyTorch calls a map-style dataset."""
+    """Tell whether it is a list of pairs, or what PyTorch calls a map-style dataset."""
     if isinstance(source, (str, bytes, tuple, Mapping)) or _is_array(source):
         return False
     return hasattr(source, "__getitem__") and hasattr(source, "__len__")
@@ -353,6 +353,6 @@ def read_dataset(
     columns: Mapping[str, str] | None = None,
     skip_damaged: bool = False,
 ) -> Dataset:
-    """A named dataset, a file or folder, or objects in memory; see :func:`read_data`."""
+    """Read a named dataset, a file or folder, or objects in memory; see :func:`read_data`."""
     reading = Reading(read_column_kinds(columns), bool(skip_damaged))
     return read_data(data, target=target, test=test, reading=reading)

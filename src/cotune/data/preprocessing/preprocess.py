@@ -1,4 +1,4 @@
-"""What is done to the inputs before a network sees them; it is saved with the model."""
+"""Preprocessing of arrays, which is saved with the model; splitting and preparing datasets."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _AUTO = Treatment()
 
 @dataclass(frozen=True)
 class Standardize:
-    """Subtract the mean and divide by the standard deviation of the training part.
+    """Standardization by mean and standard deviation of the training part.
 
     Images (rows of two dimensions or more) have one mean and deviation over all pixels, or one
     for each channel; tables have one per feature.
 
     Attributes:
         mean: A number, or one per feature or channel.
-        std: Likewise; positive. It is 1 where the training part has a single value.
+        std: As ``mean``; positive. It is 1 where the training part has a single value.
         input_shape: Shape of one row.
         axis: Of the channels in a row; None where there are none.
     """
@@ -49,12 +49,12 @@ class Standardize:
 
     @property
     def features(self) -> int:
-        """Values in one row."""
+        """Count the values in one row."""
         return math.prod(self.input_shape)
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """None: the rows are no table's, whose columns have names and kinds."""
+        """Return none: the rows are no table's, whose columns have names and types."""
         return ()
 
     @classmethod
@@ -116,7 +116,7 @@ class Standardize:
         return cls(tuple(np.atleast_1d(mean).tolist()), tuple(std.tolist()), shape, axis)
 
     def scales(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and deviation of each value of a row, ``[features]``, or one for all."""
+        """Return mean and deviation of each value of a row, ``[features]``, or one for all."""
         mean, std = np.asarray(self.mean), np.asarray(self.std)
         if self.axis is None:
             return mean, std
@@ -128,7 +128,7 @@ class Standardize:
         rows: NDArray[np.int64] | None = None,
         most: float | None = None,
     ) -> NDArray[np.float32]:
-        """Standardized inputs, ``float32 [rows, features]``, contiguous.
+        """Return standardized inputs, ``float32 [rows, features]``, contiguous.
 
         Args:
             inputs: ``[rows, *input_shape]``.
@@ -160,7 +160,7 @@ class Standardize:
         return out
 
     def to_json(self) -> dict[str, Any]:
-        """Lists and numbers; :meth:`from_json` gives the same object back, bit for bit."""
+        """Return lists and numbers; :meth:`from_json` restores the same object, bit for bit."""
         return {
             "kind": "standardize",
             "mean": list(self.mean) if isinstance(self.mean, tuple) else self.mean,
@@ -171,7 +171,7 @@ class Standardize:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Raises ``ModelFileError`` where the data are not what :meth:`to_json` writes."""
+        """Restore it; ``ModelFileError`` where the data are not what :meth:`to_json` writes."""
         keys = {"kind", "mean", "std", "input_shape"}
         if not isinstance(data, Mapping) or set(data) - {"axis"} != keys:
             raise damaged("mean, std and input_shape expected")
@@ -195,7 +195,7 @@ Preprocessing = Standardize | TablePreprocessing | RawRows
 
 
 def preprocessing_from_json(data: Mapping[str, Any]) -> Preprocessing:
-    """Raises ``ModelFileError`` where the data are not what a ``to_json`` writes."""
+    """Read a preprocessing; ``ModelFileError`` where the data are not what ``to_json`` writes."""
     kind = data.get("kind") if isinstance(data, Mapping) else None
     if kind == "raw":
         return RawRows.from_json(data)
@@ -205,7 +205,7 @@ def preprocessing_from_json(data: Mapping[str, Any]) -> Preprocessing:
 def fit_preprocessing(
     dataset: Dataset, rows: NDArray[np.int64], treatment: Treatment
 ) -> Preprocessing:
-    """Measure, on the given rows alone, what is done to all.
+    """Fit the preprocessing on the given rows alone.
 
     Warns (``UserWarning``) of features that have a single value there.
 
@@ -222,7 +222,7 @@ def fit_preprocessing(
 
 
 def is_series(dataset: Dataset, treatment: Treatment) -> bool:
-    """Whether rows of two axes have channels, and so are no images to be moved and mirrored."""
+    """Tell whether rows of two axes have channels, and so are no images to be augmented."""
     if dataset.columns or len(dataset.input_shape) != 2:
         return False
     return find_channels(dataset.inputs, treatment.channels) is not None
@@ -273,7 +273,7 @@ def prepare(
 def sample_rows(
     dataset: Dataset, validation: float, seed: int, treatment: Treatment
 ) -> tuple[NDArray[Any], tuple[int, ...]]:
-    """A few rows as a network gets them, by which it is tried, and the shape of one.
+    """Preprocess a few rows to try a network with; return them and the shape of one.
 
     Those of arrays are scaled by a part of the rows; nothing is trained on them.
 
@@ -299,14 +299,14 @@ def sample_rows(
 def _of_channels(
     values: NDArray[np.float64] | np.float64, shape: tuple[int, ...], axis: int
 ) -> NDArray[np.float64]:
-    """``[features]`` -> ``[channels, the others]``."""
+    """Reshape ``[features]`` to ``[channels, the others]``."""
     return np.moveaxis(np.asarray(values).reshape(shape), axis, 0).reshape(shape[axis], -1)
 
 
 def _to_features(
     values: NDArray[np.float64] | np.float64, shape: tuple[int, ...], axis: int
 ) -> NDArray[np.float64]:
-    """``[channels]`` -> ``[features]``."""
+    """Repeat ``[channels]`` to ``[features]``."""
     wide = np.asarray(values).reshape([-1 if place == axis else 1 for place in range(len(shape))])
     return np.broadcast_to(wide, shape).reshape(-1)
 
@@ -314,7 +314,7 @@ def _to_features(
 def _chunks(
     inputs: NDArray[np.generic], rows: NDArray[np.int64] | None
 ) -> Iterator[NDArray[np.float64]]:
-    """The rows (all without ``rows``) as ``float64 [some, features]``, free to be overwritten."""
+    """Yield rows (all without ``rows``) as ``float64 [some, features]``, free to be overwritten."""
     for some in chunks_of(inputs, rows):
         yield some.astype(np.float64)
 
@@ -339,7 +339,7 @@ def _warn_of_constants(constant: NDArray[np.bool_], of: str) -> None:
 
 
 def _floats(value: object, length: int | None, key: str) -> float | tuple[float, ...]:
-    """A finite number, or ``length`` of them."""
+    """Read a finite number, or ``length`` of them."""
     numbers = [value] if length is None else value
     if (
         not isinstance(numbers, list)

@@ -27,7 +27,7 @@ Bounds = float | int | tuple[float | int, ...]
 
 @dataclass(frozen=True)
 class RawRows:
-    """Nothing is done to the values but to give them a type that networks take.
+    """Unchanged values, converted to a type that networks take.
 
     Attributes:
         dtype: ``int64``, of whole numbers, or ``float32``.
@@ -45,7 +45,7 @@ class RawRows:
 
     @property
     def features(self) -> int:
-        """Values in one row."""
+        """Count the values in one row."""
         return math.prod(self.input_shape)
 
     @classmethod
@@ -83,7 +83,7 @@ class RawRows:
         rows: NDArray[np.int64] | None = None,
         most: float | None = None,
     ) -> NDArray[Any]:
-        """The rows, ``int64`` or ``float32 [rows, features]``, contiguous.
+        """Return the rows, ``int64`` or ``float32 [rows, features]``, contiguous.
 
         Args:
             inputs: ``[rows, *input_shape]``.
@@ -132,7 +132,7 @@ class RawRows:
                 )
 
     def to_json(self) -> dict[str, Any]:
-        """Lists, texts and numbers; :meth:`from_json` gives the same object back, bit for bit."""
+        """Return plain values; :meth:`from_json` restores the same object, bit for bit."""
         return {
             "kind": "raw",
             "dtype": self.dtype,
@@ -144,7 +144,7 @@ class RawRows:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Raises ``ModelFileError`` where the data are not what :meth:`to_json` writes."""
+        """Restore it; ``ModelFileError`` where the data are not what :meth:`to_json` writes."""
         if set(data) != _KEYS:
             raise damaged(f"{', '.join(sorted(_KEYS))} expected")
         dtype, shape = data["dtype"], data["input_shape"]

@@ -1,4 +1,4 @@
-"""What is done to a table's cells before a network sees them; it is saved with the model."""
+"""Preprocessing of tables, which is saved with the model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SHOWN: Final = 5  # columns named in a warning
 
 @dataclass(frozen=True)
 class NumberFeatures:
-    """What becomes of a column of numbers or booleans.
+    """Features of a column of numbers or booleans.
 
     Attributes:
         center: The median of the training part, which also stands for a missing cell.
@@ -45,13 +45,13 @@ class NumberFeatures:
 
     @property
     def is_used(self) -> bool:
-        """Whether the column has a feature."""
+        """Tell whether the column has a feature."""
         return self.scale > 0 or self.missing
 
 
 @dataclass(frozen=True)
 class CategoryFeatures:
-    """What becomes of a column of categories: features of which one is 1 and the others are 0.
+    """Features of a column of categories: one is 1 and the others are 0.
 
     Attributes:
         kept: Categories with a feature of their own.
@@ -66,7 +66,7 @@ class CategoryFeatures:
 
     @property
     def is_used(self) -> bool:
-        """Whether the column has a feature."""
+        """Tell whether the column has a feature."""
         return bool(self.kept) or self.other
 
 
@@ -75,7 +75,7 @@ ColumnFeatures = NumberFeatures | CategoryFeatures
 
 @dataclass(frozen=True)
 class TablePreprocessing:
-    """Numbers are scaled and bounded smoothly, categories get a feature each.
+    """Numbers scaled and bounded smoothly, and a feature for each category.
 
     A number x becomes z / sqrt(1 + (z / 3)^2) with z = (x - median) / (interquartile range), or
     half the whole range where the former is 0: it is nearly linear where most values are, and
@@ -91,7 +91,7 @@ class TablePreprocessing:
 
     Attributes:
         columns: As they are in the table.
-        parts: What becomes of each.
+        parts: The features of each.
     """
 
     columns: tuple[Column, ...]
@@ -99,7 +99,7 @@ class TablePreprocessing:
 
     @property
     def features(self) -> int:
-        """Values in one row of what :meth:`apply` returns."""
+        """Count the values in one row of what :meth:`apply` returns."""
         numbers = self.numbers()
         slots = sum(count for _, _, count in self.slots())
         return (
@@ -110,11 +110,11 @@ class TablePreprocessing:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one row as networks see it."""
+        """Return the shape of one row as networks see it."""
         return (self.features,)
 
     def numbers(self) -> list[tuple[int, NumberFeatures]]:
-        """The columns of numbers and booleans, by their places."""
+        """Return the columns of numbers and booleans, by their places."""
         return [
             (place, part)
             for place, part in enumerate(self.parts)
@@ -122,7 +122,7 @@ class TablePreprocessing:
         ]
 
     def slots(self) -> list[tuple[int, NDArray[np.int64], int]]:
-        """The columns of categories: place, the feature of each category, number of features.
+        """Return the columns of categories: place, feature of each category, number of features.
 
         The features are counted from 0 in each column, and -1 is none. Two entries follow those of
         the categories: that of a missing cell, and that of a category that is not known.
@@ -180,7 +180,7 @@ class TablePreprocessing:
         rows: NDArray[np.int64] | None = None,
         most: float | None = None,
     ) -> NDArray[np.float32]:
-        """The features, ``float32 [rows, features]``, contiguous.
+        """Return the features, ``float32 [rows, features]``, contiguous.
 
         Args:
             inputs: ``float64 [rows, columns]``, NaN where a cell is missing, -1 where a category
@@ -224,7 +224,7 @@ class TablePreprocessing:
         return out
 
     def to_json(self) -> dict[str, Any]:
-        """Lists, texts and numbers; :meth:`from_json` gives the same object back, bit for bit."""
+        """Return plain values; :meth:`from_json` restores the same object, bit for bit."""
         return {
             "kind": "table",
             "columns": [column.to_json() for column in self.columns],
@@ -238,7 +238,7 @@ class TablePreprocessing:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Raises ``ModelFileError`` where the data are not what :meth:`to_json` writes."""
+        """Restore it; ``ModelFileError`` where the data are not what :meth:`to_json` writes."""
         if not isinstance(data, Mapping) or set(data) != {"kind", "columns", "parts"}:
             raise damaged("kind, columns and parts expected")
         if data["kind"] != "table":
@@ -290,7 +290,7 @@ def _fit_categories(cells: NDArray[np.float64], n_categories: int) -> CategoryFe
 
 
 def _slots(part: CategoryFeatures, n_categories: int) -> tuple[NDArray[np.int64], int]:
-    """The feature of each category, of a missing cell and of what is unknown, -1 for none.
+    """Return the feature of each category, of a missing cell and of an unknown one, -1 for none.
 
     And how many features there are.
     """
@@ -313,7 +313,7 @@ def _bounded(cells: NDArray[np.float64], part: NumberFeatures) -> NDArray[np.flo
 
 
 def _codes(cells: NDArray[np.float64], n_categories: int) -> NDArray[np.int64]:
-    """Indices of categories, ``n_categories`` for a missing cell, and one more for unknown ones."""
+    """Return indices of categories, ``n_categories`` where missing, one more where unknown."""
     known = (cells >= 0) & (cells < n_categories)
     others = np.where(np.isnan(cells), n_categories, n_categories + 1)
     return np.where(known, cells, others).astype(np.int64)
@@ -330,7 +330,7 @@ def _warn_of_constants(names: Sequence[str]) -> None:
 
 
 def read_columns(data: Any) -> tuple[Column, ...]:
-    """Columns as a model's description lists them.
+    """Read columns as a model's description lists them.
 
     Raises:
         ModelFileError: They are no such list, or two have the same name.

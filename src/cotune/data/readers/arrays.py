@@ -144,7 +144,7 @@ def from_arrays(
 
 
 def canonical_order(inputs: NDArray[np.generic], labels: NDArray[Any]) -> NDArray[np.int64]:
-    """The order of rows by what they hold, whatever order they come in.
+    """Return the order of rows by content, whatever order they come in.
 
     Sorts by the BLAKE2b digest of a row's class name and values: of ``uint8`` as they are, of
     other numbers as ``float64``, where 0 and -0 are the same and so is every NaN. Equal rows of a
@@ -165,14 +165,14 @@ def _order(digests: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def _shared_rows(digests: NDArray[np.uint64], sealed: NDArray[np.uint64]) -> tuple[str, ...]:
-    """A remark on the sealed rows that are among the others; none where there are none."""
+    """Return a remark on test rows that are in the training data too; none where there are none."""
     count = int(np.isin(sealed[:, 0], digests[:, 0]).sum())
     rows = f"{len(sealed):,} test rows {'is' if count == 1 else 'are'}"
     return (f"{count:,} of {rows} also in the training data",) if count else ()
 
 
 def _digests(inputs: NDArray[np.generic], labels: NDArray[Any]) -> NDArray[np.uint64]:
-    """``[rows, 2]``: the first and the second 8 bytes of each row's digest."""
+    """Return ``[rows, 2]``: the first and the second 8 bytes of each row's digest."""
     names, classes = np.unique(labels, return_inverse=True)
     begun = [hashlib.blake2b(f"{name}\0".encode(), digest_size=16) for name in names]
     digests = bytearray()
@@ -252,7 +252,7 @@ def _labels_or_indices(labels: ArrayLike, what: str, classes: Sequence[str] | No
 
 
 def as_labels(labels: ArrayLike, what: str) -> NDArray[Any]:
-    """Labels as ``int64`` or as strings, ``[rows]``; booleans are ``false`` and ``true``.
+    """Return labels as ``int64`` or strings, ``[rows]``; booleans are ``false`` and ``true``.
 
     Raises:
         DataError: One is missing, or they are something else; the message begins with ``what``.
@@ -286,7 +286,7 @@ def as_labels(labels: ArrayLike, what: str) -> NDArray[Any]:
 
 
 def whole_numbers(array: NDArray[np.integer[Any]], what: str) -> NDArray[np.int64]:
-    """Whole numbers as ``int64``.
+    """Return whole numbers as ``int64``.
 
     Raises:
         DataError: One is too large for that; the message begins with ``what``.
@@ -301,7 +301,7 @@ def whole_numbers(array: NDArray[np.integer[Any]], what: str) -> NDArray[np.int6
 
 
 def parse_labels(texts: Sequence[str]) -> NDArray[Any]:
-    """Labels that are texts: whole numbers where all are such, ``false`` and ``true``, or texts.
+    """Return labels that are texts as whole numbers or booleans where all are such, else as texts.
 
     The one rule of that, whatever the labels come in. A number with zeros before it is a text, so
     that 1 and 01 remain two classes; one with nothing but zeros after the point is whole.
@@ -369,7 +369,7 @@ def _as_array(values: ArrayLike, what: str) -> NDArray[Any]:
 def _indices(
     raw: NDArray[Any], known: NDArray[Any], names: tuple[str, ...], what: str
 ) -> NDArray[np.int64]:
-    """The position of every label among the ``known`` ones, whose names are ``names``."""
+    """Return the position of every label among the ``known`` ones, whose names are ``names``."""
     if raw.dtype.kind != known.dtype.kind:
         raise DataError(f"{what} are not of the type of the training labels; give one type")
     order = np.argsort(known)

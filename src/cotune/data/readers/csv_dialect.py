@@ -1,4 +1,4 @@
-"""How the cells of a text file are divided, and where its header is."""
+"""The delimiter of a text file, and the place of its header."""
 
 from __future__ import annotations
 

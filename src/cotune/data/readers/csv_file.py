@@ -150,7 +150,7 @@ def _parse(
 
 
 def _text_of(path: Path) -> bytes:
-    """The file's contents.
+    """Read the file's contents.
 
     Raises:
         DataError: It is empty, too large or no text in UTF-8.
@@ -198,7 +198,7 @@ def _seems(content: bytes, offset: int) -> str:
 
 
 def _pieces(content: bytes) -> Iterator[tuple[int, int]]:
-    """Where to cut a text so that no piece ends within a character."""
+    """Yield pieces of a text, none of which ends within a character."""
     start = 0
     while start < len(content):
         end = min(start + _CHUNK, len(content))
@@ -213,7 +213,7 @@ def _pieces(content: bytes) -> Iterator[tuple[int, int]]:
 def _records(
     content: bytes, dialect: Dialect, strict: bool = False
 ) -> Iterator[tuple[int, list[str]]]:
-    """The lines that rows begin at, from 1, and their cells, the header's first.
+    """Yield the lines that rows begin at, from 1, and their cells, the header's first.
 
     Slow, and so only for the header and for errors. Blank lines are no rows, as for Arrow.
     """
@@ -246,7 +246,7 @@ def _header(path: Path, content: bytes, dialect: Dialect) -> list[str]:
 
 
 def _is_data(header: list[str]) -> bool:
-    """Whether a first line is a row: numbers but for one cell, which may be the label.
+    """Tell whether a first line is a row: numbers but for one cell, which may be the label.
 
     What a DataFrame without names is saved with, 0, 1, 2 …, is a header.
     """

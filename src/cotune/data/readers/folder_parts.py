@@ -1,4 +1,4 @@
-"""How a folder of images is laid out: which folders are parts, and which are classes."""
+"""The layout of a folder of images: its parts and classes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Layout:
     Attributes:
         train: The classes' folders.
         test: Those of the test set; empty where there is none.
-        remarks: What was taken for granted, one line each.
+        remarks: Return remarks on what was assumed, one line each.
         test_remarks: The same of the test set.
         beside: Folders whose own files are not read.
     """

@@ -87,7 +87,7 @@ def _read(file: BinaryIO, path: Path, stored: int, *, zipped: bool) -> NDArray[n
 
 
 def _read_header(file: BinaryIO, path: Path) -> tuple[np.dtype[np.generic], tuple[int, ...], int]:
-    """The values' type, their shape, and how many bytes the header takes."""
+    """Read the values' type, their shape, and the header's size in bytes."""
     magic = file.read(4)
     if not magic:
         raise DataError(f"{path}: the file is empty; fetch it again")

@@ -1,6 +1,6 @@
-"""What a table's column of texts is taken for, from all its traits, and why.
+"""Types of a table's columns of texts are inferred here.
 
-The one place that decides: numbers as people write them, dates, times, booleans, categories, ids.
+They are numbers as people write them, dates, times, booleans, categories or ids.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ Kind = Literal["number", "boolean", "category", "skip"]
 
 @dataclass(frozen=True)
 class TextKind:
-    """What a column of texts is taken for.
+    """Inferred type of a column of texts.
 
     Attributes:
         kind: ``skip`` for a column that is left out.
@@ -78,7 +78,7 @@ def read_text_kind(
     decimal_comma: bool = False,
     wanted: str | None = None,
 ) -> TextKind:
-    """Decide what a column of texts is.
+    """Infer the type of a column of texts.
 
     Args:
         texts: The distinct texts, white space around them removed; one at least.
@@ -119,7 +119,7 @@ def values_of(form: str, texts: Sequence[str]) -> NDArray[np.float64]:
 
 
 def is_missing_number(text: str) -> bool:
-    """Whether a text stands for a missing number where the others are numbers."""
+    """Tell whether a text stands for a missing number where the others are numbers."""
     return text.lower() in _MISSING_NUMBERS
 
 
@@ -138,7 +138,7 @@ def _words_for_missing(texts: Sequence[str]) -> list[str]:
 def _spread(
     found: TextKind, kept: NDArray[np.bool_], words: list[str], counts: NDArray[np.int64]
 ) -> TextKind:
-    """What was found of some texts, for all of them: the others are words for missing cells."""
+    """Extend the type of some texts to all: the others are words for missing cells."""
     if not words:
         return found
     assert found.numbers is not None
@@ -238,7 +238,7 @@ def category_kind(
 
 
 def _doubt(texts: Sequence[str], counts: NDArray[np.int64], decimal_comma: bool) -> str:
-    """What speaks against categories: most texts look like numbers; "" where nothing does."""
+    """Return what speaks against categories: most texts look like numbers; else ""."""
     written = np.array([_LOOKS_WRITTEN.fullmatch(text) is not None for text in texts])
     if len(texts) <= _MANY or counts[written].sum() < _MOSTLY * counts.sum():
         return ""

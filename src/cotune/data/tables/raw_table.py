@@ -51,12 +51,12 @@ class RawTable:
         return len(next(iter(self.columns.values())))
 
     def error(self, row: int, column: str, problem: str) -> DataError:
-        """The error of a cell, ``WHERE:ROW:COLUMN: problem``."""
+        """Return the error of a cell, ``WHERE:ROW:COLUMN: problem``."""
         return DataError(f"{self.where}:{self.line_of(row)}:{shorten(column)}: {problem}")
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether an Arrow type is one of texts."""
+    """Tell whether an Arrow type is one of texts."""
     import pyarrow as pa
 
     return bool(
@@ -67,7 +67,7 @@ def is_text(kind: pa.DataType) -> bool:
 def place_columns(
     given: list[str], where: str, index: Collection[str] = ()
 ) -> tuple[list[str], list[int], tuple[str, ...]]:
-    """The columns' names and places, and what was left out.
+    """Return the columns' names and places, and what was left out.
 
     Raises:
         DataError: A name is there twice.

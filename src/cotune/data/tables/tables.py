@@ -53,7 +53,7 @@ def read_table(
     name: str | None = None,
     reading: Reading = _AS_IT_IS,
 ) -> Dataset:
-    """A dataset of a CSV, TSV or Parquet file, or of a DataFrame.
+    """Read a dataset of a CSV, TSV or Parquet file, or of a DataFrame.
 
     Numbers and dates (as seconds) are numbers, true and false booleans, other texts categories.
     Texts that are all different, as ids are, are left out, and so are columns without values and
@@ -143,7 +143,7 @@ def read_cells(
     target: str | None = None,
     classes: Sequence[str] = (),
 ) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
-    """The cells of new data, as those of the table that had these columns.
+    """Read the cells of new data that have the columns of an earlier table.
 
     Args:
         source: As for :func:`read_table`. Its columns may be in any order; further ones are not
@@ -178,7 +178,7 @@ def read_pixels(
     target: str | None = None,
     classes: Sequence[str] = (),
 ) -> tuple[NDArray[np.uint8], NDArray[Any] | None]:
-    """The images of new data whose columns are pixels.
+    """Read the images of new data whose columns are pixels.
 
     Args:
         source: As for :func:`read_table`.
@@ -237,7 +237,7 @@ def _no_column(names: Iterable[str], where: str, name: str) -> str:
 
 
 def _target(names: Sequence[str], where: str, target: str | None) -> tuple[str, list[str]]:
-    """The column of the labels, and how it was found."""
+    """Find the column of the labels, and say how it was found."""
     if target is not None:
         if target.strip() in names:
             return target.strip(), []
@@ -364,7 +364,7 @@ def _check_labelled(raw: RawTable, name: str, missing: NDArray[np.bool_], are_te
 
 
 def _alike(one: NDArray[Any], other: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Both as texts where one is."""
+    """Return both as texts where one is."""
     if one.dtype.kind == other.dtype.kind:
         return one, other
     return one.astype(np.str_), other.astype(np.str_)
