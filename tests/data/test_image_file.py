@@ -133,7 +133,7 @@ class TestUpright:
 class TestTransparency:
     """Shown on white."""
 
-    REMARK = "1 of 1 images have transparent parts, taken as white"
+    REMARK = "1 of 1 images have transparent parts, read as white"
 
     @pytest.mark.parametrize("ending", ["png", "webp", "tif"])
     def test_alpha(self, ending, tmp_path):
@@ -210,7 +210,7 @@ class TestTransparency:
         dataset = read_data(tmp_path)
         left = dataset.inputs[dataset.labels == 0].mean(axis=(0, 1, 3))
         assert left[:4].max() < left[4:].min() == WHITE
-        assert "8 of 8 images have transparent parts, taken as white" in dataset.remarks
+        assert "8 of 8 images have transparent parts, read as white" in dataset.remarks
 
 
 class TestFormats:
@@ -249,8 +249,8 @@ class TestFormats:
         for name in ("b.heic", "c.HEIC", "d.txt"):
             (tmp_path / "a" / name).write_bytes(b"x")
         assert read(tmp_path).remarks == (
-            "2 pictures of formats that are not read passed over (.heic); convert to PNG or JPEG",
-            "1 file that is no image passed over (.txt)",
+            "2 pictures of other formats skipped (.heic); convert to PNG or JPEG",
+            "1 file that is no image skipped (.txt)",
         )
         (tmp_path / "e").mkdir()
         (tmp_path / "e" / "f.heic").write_bytes(b"x")

@@ -62,13 +62,13 @@ class TestReading:
         test = rows.test
         assert test is not None
         assert (len(rows.inputs), len(test.inputs)) == (10, 2)
-        assert rows.remarks == ("val/ is taken into the training set",)
+        assert rows.remarks == ("val/ is added to the training set",)
         os.rename(folder / "set" / "test", folder / "set" / ".test")  # hidden
         rows = read_image_folder(folder / "set")
         test = rows.test
         assert test is not None
         assert (len(rows.inputs), len(test.inputs)) == (6, 4)
-        assert test.remarks == ("val/ is taken as the test set",)
+        assert test.remarks == ("val/ is read as the test set",)
 
     def test_what_is_no_image_is_counted(self, folder):
         (folder / "cat" / "notes.txt").write_text("hello")
@@ -77,7 +77,7 @@ class TestReading:
         (folder / ".git").mkdir()
         rows = read_image_folder(folder)
         assert len(rows.inputs) == 6
-        assert rows.remarks == ("2 files that are no image passed over (.txt, .csv)",)
+        assert rows.remarks == ("2 files that are no images skipped (.txt, .csv)",)
 
     def test_new_images(self, folder):
         save(folder / "cat" / "large.png", np.zeros((16, 12, 3), np.uint8))
@@ -117,7 +117,7 @@ class TestMixed:
         rows = read_image_folder(folder)
         assert rows.inputs.shape == (7, 8, 8, 3)
         np.testing.assert_array_equal(rows.inputs[0], np.stack([GREY] * 3, axis=2))
-        assert rows.remarks == ("6 grey images of 7 taken as colour",)
+        assert rows.remarks == ("6 grey images of 7 read as colour",)
 
     def test_the_test_set_is_made_like_the_training_set(self, tmp_path):
         save(tmp_path / "train" / "a" / "x.png")

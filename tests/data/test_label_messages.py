@@ -109,7 +109,7 @@ def test_whole_numbers_that_may_be_classes():
     rows = np.random.default_rng(0).normal(size=(400, 1))
     dataset = read_data((rows, many))
     assert len(dataset.classes) == 80
-    assert "80 different whole numbers in 400 rows are each taken as a class of its own" in (
+    assert "80 different whole numbers in 400 rows are each read as a class of its own" in (
         dataset.remarks
     )
     few = read_data((rows, many % 10))

@@ -107,7 +107,7 @@ def check_no_regression(labels: NDArray[np.int64], what: str, at_least: int) -> 
             "another column with --target, or put the numbers into a few classes; where they are "
             f"classes, give at least {at_least} rows of each"
         )
-    return (f"{found} are each taken as a class of its own",) if doubtful else ()
+    return (f"{found} are each read as a class of its own",) if doubtful else ()
 
 
 def check_same_length(inputs: NDArray[np.generic], labels: NDArray[np.generic], name: str) -> None:

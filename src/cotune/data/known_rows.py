@@ -52,7 +52,7 @@ def parts_of(known: Sequence[KnownRow], digests: Digests) -> dict[str, NDArray[n
     """Return masks of the rows in each part of a run's data; parts with none are left out.
 
     Where the rows are those of the run's file in its order, each is what it was. Elsewhere equal
-    rows cannot be told apart: as many as the test set had of them are taken for its own, then as
+    rows are interchangeable: as many as the test set had of them count as its own, then as
     many as the validation part had, and the others for training rows.
 
     Args:

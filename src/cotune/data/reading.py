@@ -225,7 +225,7 @@ def _assemble(source: Data, target: str | int | None, test: Data, reading: Readi
     if test is not None:
         test_path = _path(test)
         if sealed is not None:
-            remarks += ("the data's own test set passed over: another was given",)
+            remarks += ("the data's own test set skipped: another was given",)
         if path is not None and test_path is not None:
             reader, column = _rows_reader(test_path), None if target is None else str(target)
             if reader is find_reader(path):
@@ -250,7 +250,7 @@ def _assemble(source: Data, target: str | int | None, test: Data, reading: Readi
     if columns:
         inputs = inputs.astype(np.float64)
         pair = None if pair is None else (pair[0].astype(np.float64), pair[1])
-        remarks += ("NaN is taken for a missing value, as in a table",)
+        remarks += ("NaN is read as a missing value, as in a table",)
     dataset = from_arrays(
         inputs,
         labels,

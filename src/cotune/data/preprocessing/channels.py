@@ -18,7 +18,7 @@ _SHORTER: Final = 2  # times that the other axes are longer than that of channel
 def find_channels(inputs: NDArray[np.generic], asked: str = "auto") -> int | None:
     """Find the axis of channels, whose entries are scaled each by itself.
 
-    Bytes are pixels, with one scale for all. Elsewhere an axis is taken for channels if the
+    Bytes are pixels, with one scale for all. Elsewhere an axis is read as channels if the
     spread (interquartile range) of some entry is less than a hundredth of the largest, and the
     other axis shows no such thing. Otherwise, of floats, the first or the last axis is, whichever
     is shorter, if it has up to four entries (of rows of three axes or more) or at most half as

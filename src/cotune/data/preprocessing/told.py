@@ -29,8 +29,8 @@ def remarks_of(
     if isinstance(done, Standardize) and done.axis is not None and asked.channels == "auto":
         name, other = _axes(done)
         told = (
-            f"{rows}: the {name} axis is taken for channels, each scaled by itself; "
-            f"--channels {other}|none says otherwise"
+            f"{rows}: the {name} axis is read as channels, each scaled by itself; "
+            f"--channels {other}|none overrides this"
         )
         if done.axis == 0 and len(done.input_shape) == 3:
             told += "; the built-in CNN takes the last axis for channels all the same"

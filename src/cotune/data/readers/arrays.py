@@ -330,7 +330,7 @@ def match_labels(labels: NDArray[Any], known: NDArray[Any]) -> tuple[NDArray[Any
 
     Returns:
         The labels as members of ``known``, or as they were where some are not among these; and a
-        remark where booleans were taken for 0 and 1 or the other way round.
+        remark where booleans were read as 0 and 1 or the other way round.
     """
     distinct, codes = np.unique(labels, return_inverse=True)
     names = {str(one): one for one in known}

@@ -73,7 +73,7 @@ def read_image_folder(
     Images of several sizes are resized to the one that most of them have, or else to the median
     height and width; where some are grey and some are not, all become colour. They are read as a
     viewer shows them, see :func:`cotune.data.readers.image_file.decode`; sixteen bits become eight.
-    Hidden files are passed over.
+    Hidden files are skipped.
 
     Args:
         folder: Parts are known by the usual names, see :mod:`cotune.data.readers.part_names`.
@@ -197,7 +197,7 @@ def _list(tree: ImageTree, layout: Layout) -> _Listing:
             )
     listing.remarks += layout.remarks
     if tree.of_systems:
-        listing.remarks.append(f"{', '.join(sorted(set(tree.of_systems)))} passed over")
+        listing.remarks.append(f"{', '.join(sorted(set(tree.of_systems)))} skipped")
     strays = 0
     for folder in dict.fromkeys(layout.beside):
         strays += len(tree.images(folder))
@@ -206,7 +206,7 @@ def _list(tree: ImageTree, layout: Layout) -> _Listing:
         )
     if strays:
         what = "images" if strays > 1 else "image"
-        listing.remarks.append(f"{strays:,} {what} beside the folders of classes passed over")
+        listing.remarks.append(f"{strays:,} {what} beside the folders of classes skipped")
     return listing
 
 
@@ -284,11 +284,11 @@ def _passed_over(others: Counter[str]) -> Iterator[str]:
     pictures = Counter({end: others[end] for end in others if end in OTHER_PICTURES})
     rest = others - pictures
     if count := pictures.total():
-        what = "pictures of formats that are" if count > 1 else "picture of a format that is"
-        yield f"{count:,} {what} not read passed over ({_ends(pictures)}); convert to PNG or JPEG"
+        what = "pictures of other formats" if count > 1 else "picture of another format"
+        yield f"{count:,} {what} skipped ({_ends(pictures)}); convert to PNG or JPEG"
     if count := rest.total():
-        what = "files that are no image" if count > 1 else "file that is no image"
-        yield f"{count:,} {what} passed over ({_ends(rest)})"
+        what = "files that are no images" if count > 1 else "file that is no image"
+        yield f"{count:,} {what} skipped ({_ends(rest)})"
 
 
 def _ends(counts: Counter[str]) -> str:
@@ -311,9 +311,9 @@ def _changes(looks: Sequence[Look], shape: tuple[int, ...], notes: Counter[str])
     changed = [one.is_colour for one in looks].count(not is_colour)
     if changed:
         was, now = ("grey", "colour") if is_colour else ("colour", "grey")
-        yield f"{changed:,} {was} images of {count:,} taken as {now}"
+        yield f"{changed:,} {was} images of {count:,} read as {now}"
     for number, what in (
-        (notes["transparent"], "have transparent parts, taken as white"),
+        (notes["transparent"], "have transparent parts, read as white"),
         (notes["dim"], "have 16 bits and use the lower 12 at most: nearly black; scale them first"),
         (sum(one.is_series for one in looks), "are animated or have pages: the first is taken"),
         (sum(one.is_cmyk for one in looks), "turned from CMYK to RGB without a colour profile"),

@@ -62,7 +62,7 @@ def tidy_inputs(values: Any, what: str) -> tuple[NDArray[Any], tuple[str, ...]]:
         and array.shape[1] <= min(array.shape[2:])
     ):
         if array.shape[1] == 3:
-            remarks = ("images [3, height, width] taken as [height, width, 3]",)
+            remarks = ("images [3, height, width] read as [height, width, 3]",)
         array = np.moveaxis(array, 1, 3)
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]

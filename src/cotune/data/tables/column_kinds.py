@@ -54,7 +54,7 @@ class TextKind:
 
     Attributes:
         kind: ``skip`` for a column that is left out.
-        why: For people: what it was taken for, or why it is left out.
+        why: For people: what it was read as, or why it is left out.
         numbers: ``[texts]``: what each text is, where the kind is number or boolean.
         form: How its numbers or dates are written; see :class:`~cotune.data.dataset.Column`.
         doubt: What may be otherwise, or "".
@@ -146,9 +146,9 @@ def _spread(
     numbers[kept] = found.numbers
     cells = int(counts[~kept].sum())
     shown = " and ".join(repr(word) for word in words)
-    told = f"{cells:,} cells {shown} are taken for missing"
+    told = f"{cells:,} cells {shown} are read as missing"
     if cells == 1:
-        told = f"1 cell {shown} is taken for missing"
+        told = f"1 cell {shown} is read as missing"
     wrong = None if found.wrong is None else int(np.flatnonzero(kept)[found.wrong])
     doubt = "; ".join(filter(None, (found.doubt, told)))
     return TextKind(found.kind, found.why, numbers, found.form, doubt, wrong, found.is_date)
@@ -209,11 +209,11 @@ def _numbers(
     if form.thousands in (",", ".") and form.decimal not in "".join(texts):
         example = next(text for text in texts if form.thousands in text)
         doubt = (
-            f"{example!r} is taken for {form.parse(example):g}, with {form.thousands!r} between "
+            f"{example!r} is read as {form.parse(example):g}, with {form.thousands!r} between "
             "thousands"
         )
     elif form.unit and not form.is_certain:
-        doubt = f"its cells are taken for numbers with the unit {form.unit!r}"
+        doubt = f"its cells are read as numbers with the unit {form.unit!r}"
     elif form.unit == "%" and any("%" not in text for text in texts):
         doubt = "numbers with % and without are taken alike"
     wrong = int(missing[0]) if len(missing) else None
@@ -248,4 +248,4 @@ def _doubt(texts: Sequence[str], counts: NDArray[np.int64], decimal_comma: bool)
     if len(units) > 1:
         shown = ", ".join(repr(unit) for unit in sorted(units)[:3])
         doubt = f"its numbers have several units ({shown})"
-    return f"{doubt}: it is taken for {len(texts):,} categories"
+    return f"{doubt}: it is read as {len(texts):,} categories"

@@ -176,7 +176,7 @@ def _of_texts(raw: RawTable, name: str, wanted: str | None) -> _Found:
     remark = ""
     if found.doubt:
         other = "category" if found.kind == "number" else "skip"
-        remark = f"{shorten(name)!r}: {found.doubt}; --column {_said(name)}={other} says otherwise"
+        remark = f"{shorten(name)!r}: {found.doubt}; --column {_said(name)}={other} overrides this"
     if found.kind == "category":
         cells = _looked_up(np.arange(len(texts), dtype=float), codes)
         return _Found(Column(name, "category", texts), cells, found.why, remark)

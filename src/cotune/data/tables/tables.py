@@ -292,7 +292,7 @@ def _labels(raw: RawTable, name: str, known: Sequence[str] = ()) -> tuple[NDArra
             _check_no_fractions(raw, name, codes, texts)
         labels = distinct[codes]
         remarks = [
-            f"{word!r} in {shorten(name)!r} ({np.sum(labels == word):,} rows) is taken as a class, "
+            f"{word!r} in {shorten(name)!r} ({np.sum(labels == word):,} rows) is read as a class, "
             "not as a missing label"
             for word in words
             if is_text_class

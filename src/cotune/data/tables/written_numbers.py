@@ -111,7 +111,7 @@ def find_number_form(
     """Return the form of a column's numbers, and the units that they have.
 
     Thousands and decimals are told apart by all texts: 1,234,567 or 1,234.5 has a comma between
-    thousands, 12,5 one before decimals. 20,100 alone may be either; it is then taken for thousands.
+    thousands, 12,5 one before decimals. 20,100 alone may be either; it is then read as thousands.
 
     Args:
         texts: The distinct texts of the column.
