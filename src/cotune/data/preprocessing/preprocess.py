@@ -154,7 +154,7 @@ class Standardize:
                 row, feature = np.argwhere(~np.isfinite(scaled))[0]
                 raise DataError(
                     f"row {start + row}, feature {feature} (counted from 0): not finite, or too "
-                    "large beside the training data; mend or drop the row"
+                    "large beside the training data; fix or drop the row"
                 )
             start += len(chunk)
         return out

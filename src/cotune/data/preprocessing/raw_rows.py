@@ -107,7 +107,7 @@ class RawRows:
                 problem = "not finite, or too large" if self.dtype == "float32" else "not whole"
                 raise DataError(
                     f"row {start + row}, feature {feature} (counted from 0): "
-                    f"{some[row, feature]} is {problem}; mend or drop the row"
+                    f"{some[row, feature]} is {problem}; fix or drop the row"
                 )
             out[start : start + len(some)] = converted
             start += len(some)
@@ -128,7 +128,7 @@ class RawRows:
             if len(wrong):
                 raise DataError(
                     f"row {start + wrong[0][0]} (counted from 0): {rows[tuple(wrong[0])]} is not "
-                    "whole, and the network looks up whole numbers; mend or drop the row"
+                    "whole, and the network looks up whole numbers; fix or drop the row"
                 )
 
     def to_json(self) -> dict[str, Any]:

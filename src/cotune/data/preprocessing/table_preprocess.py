@@ -203,7 +203,7 @@ class TablePreprocessing:
                 row, place = np.argwhere(np.isinf(cells))[0]
                 raise DataError(
                     f"row {start + row} (counted from 0), column {self.columns[place].name!r}: "
-                    "infinite; mend or drop the row"
+                    "infinite; fix or drop the row"
                 )
             some = out[start : start + len(cells)]
             feature = 0

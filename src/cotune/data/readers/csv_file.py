@@ -141,7 +141,7 @@ def _parse(
         )
     except pa.ArrowException as error:
         _check_rows(path, content, dialect, width)
-        raise DataError(f"{path}: cannot be read: {one_line(error)}; mend the file") from error
+        raise DataError(f"{path}: cannot be read: {one_line(error)}; fix the file") from error
     if content.count(b'"') % 2:
         _check_rows(path, content, dialect, width)
     if values is None and table.num_columns != width:
@@ -203,7 +203,7 @@ def _pieces(content: bytes) -> Iterator[tuple[int, int]]:
     while start < len(content):
         end = min(start + _CHUNK, len(content))
         for _ in range(3):
-            # a byte 10xxxxxx goes on with a character that began before it
+            # a byte 10xxxxxx belongs to a character that began before it
             if end < len(content) and content[end] & 0xC0 == 0x80:
                 end -= 1
         yield start, end
@@ -233,7 +233,7 @@ def _header(path: Path, content: bytes, dialect: Dialect) -> list[str]:
         line, header = next(_records(content, dialect), (dialect.line, []))
     except csv.Error as error:
         raise DataError(
-            f"{path}:{dialect.line}: the header cannot be read: {error}; mend it"
+            f"{path}:{dialect.line}: the header cannot be read: {error}; fix it"
         ) from error
     if len(header) > _MAX_COLUMNS:
         raise DataError(f"{path}: {len(header):,} columns; at most {_MAX_COLUMNS:,} can be used")
@@ -276,7 +276,7 @@ def _check_rows(path: Path, content: bytes, dialect: Dialect, expected: int) -> 
             if len(cells) != expected:
                 raise DataError(
                     f"{path}:{line}: {len(cells)} cells where the header has {expected}; "
-                    "mend the row, or put quotes around a cell with the delimiter in it"
+                    "fix the row, or put quotes around a cell with the delimiter in it"
                 )
         if count == 1:
             raise DataError(f"{path}: {NO_ROWS}")

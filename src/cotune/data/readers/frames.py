@@ -27,7 +27,7 @@ def read_frame(source: Any, name: str) -> RawTable:
     try:
         table.validate(full=True)
     except (pa.ArrowException, ValueError, TypeError) as error:
-        raise DataError(f"{name}: cannot be read: {one_line(error)}; mend the table") from error
+        raise DataError(f"{name}: cannot be read: {one_line(error)}; fix the table") from error
     raw = from_arrow(table, table.schema, name)
     if not raw.columns or table.num_rows == 0:
         raise DataError(f"{name}: no rows or no columns; give a table with both")

@@ -34,7 +34,7 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[np.generic]:
     """Read an IDX file, gzipped or not (its first two bytes tell).
 
     Memory is bounded by the header's size, which is first compared with the file's: nothing is
-    unpacked beyond it but one byte, which shows whether the file goes on.
+    unpacked beyond it but one byte, which shows whether the file is longer.
 
     Returns:
         An array of the file's shape and type, in the machine's byte order.

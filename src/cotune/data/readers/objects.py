@@ -189,7 +189,7 @@ def name_labels(labels: Any, classes: Sequence[str], what: str) -> NDArray[Any]:
     if len(wrong):
         raise DataError(
             f"{what}[{wrong[0]}] is {given[wrong[0]]}, but there are {len(classes)} classes, "
-            "counted from 0; mend the labels or the list of classes"
+            "counted from 0; fix the labels or the list of classes"
         )
     names: NDArray[np.str_] = np.array(classes, np.str_)[given]
     return names

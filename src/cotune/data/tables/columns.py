@@ -222,7 +222,7 @@ def check_columns(
     """Raise ``DataError`` where expected columns are missing, or others there than the known ones.
 
     Args:
-        known: All columns that may be there; None: whichever.
+        known: All columns that may be there; None for any.
         besides: A column that is no difference.
     """
     expected = dict.fromkeys(expected)
@@ -288,7 +288,7 @@ def _booleans(raw: RawTable, name: str) -> NDArray[np.float64]:
         shown = f"{values[wrong[0]]:g}" if len(wrong) else ""
     if len(wrong):
         raise raw.error(
-            wrong[0], name, f"{shown!r} is not true or false; mend the cell or leave it empty"
+            wrong[0], name, f"{shown!r} is not true or false; fix the cell or leave it empty"
         )
     return values
 
@@ -347,7 +347,7 @@ def _wrong_cell(
     return raw.error(
         row,
         name,
-        f"{shorten(texts[codes[row]])!r} is not a {what}, as the column's other cells are; mend "
+        f"{shorten(texts[codes[row]])!r} is not a {what}, as the column's other cells are; fix "
         "the cell or leave it empty",
     )
 
@@ -357,6 +357,6 @@ def _checked(raw: RawTable, name: str, values: NDArray[np.float64]) -> NDArray[n
     rows = np.flatnonzero(np.isinf(values))
     if len(rows):
         raise raw.error(
-            rows[0], name, f"{values[rows[0]]} is no finite number; mend the cell or leave it empty"
+            rows[0], name, f"{values[rows[0]]} is no finite number; fix the cell or leave it empty"
         )
     return values

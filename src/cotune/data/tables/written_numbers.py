@@ -110,7 +110,7 @@ def find_number_form(
 ) -> tuple[NumberForm | None, set[str]]:
     """Return the form of a column's numbers, and the units that they have.
 
-    Thousands and decimals are told apart by all texts: 1,234,567 or 1,234.5 has a comma between
+    Thousands and decimals are decided by all texts: 1,234,567 or 1,234.5 has a comma between
     thousands, 12,5 one before decimals. 20,100 alone may be either; it is then read as thousands.
 
     Args:
