@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,13 @@ from cotune.data.dataset import Column, Dataset, TrainingData
 from cotune.data.memory import new_array
 from cotune.data.preprocessing.channels import find_channels
 from cotune.data.preprocessing.raw_rows import RawRows
-from cotune.data.preprocessing.row_chunks import check_rows, check_shape, chunks_of, damaged
+from cotune.data.preprocessing.row_chunks import (
+    check_rows,
+    check_shape,
+    chunks_of,
+    damaged,
+    read_numbers,
+)
 from cotune.data.preprocessing.table_preprocess import TablePreprocessing
 from cotune.data.preprocessing.treatment import Treatment, rows_to_try
 from cotune.data.splits import further_folds, stratified_split
@@ -339,16 +344,5 @@ def _warn_of_constants(constant: NDArray[np.bool_], of: str) -> None:
 
 
 def _floats(value: object, length: int | None, key: str) -> float | tuple[float, ...]:
-    """Read a finite number, or ``length`` of them."""
-    numbers = [value] if length is None else value
-    if (
-        not isinstance(numbers, list)
-        or len(numbers) != (1 if length is None else length)
-        or not all(
-            type(number) in (int, float) and abs(number) <= sys.float_info.max for number in numbers
-        )
-    ):
-        expected = "a finite number" if length is None else f"{length} finite numbers"
-        raise damaged(f"{expected} expected", key)
-    floats = tuple(float(number) for number in numbers)
-    return floats[0] if length is None else floats
+    numbers = read_numbers(value, length, key)
+    return float(numbers) if length is None else tuple(map(float, numbers))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
@@ -13,7 +12,13 @@ from numpy.typing import NDArray
 
 from cotune.data.dataset import Column
 from cotune.data.memory import new_array
-from cotune.data.preprocessing.row_chunks import check_rows, check_shape, chunks_of, damaged
+from cotune.data.preprocessing.row_chunks import (
+    check_rows,
+    check_shape,
+    chunks_of,
+    damaged,
+    read_numbers,
+)
 from cotune.data.preprocessing.table_preprocess import read_columns
 from cotune.exceptions import DataError, UsageError
 
@@ -152,8 +157,8 @@ class RawRows:
             raise damaged(f"{' or '.join(_DTYPES)} expected", "dtype")
         check_shape(shape)
         length = shape[0] if len(shape) == 1 else None
-        low = _read_bounds(data["low"], length, dtype, "low")
-        high = _read_bounds(data["high"], length, dtype, "high")
+        kinds = (int,) if dtype == "int64" else (int, float)
+        low, high = (read_numbers(data[key], length, key, kinds) for key in ("low", "high"))
         columns = read_columns(data["columns"])
         if columns and [len(columns)] != shape:
             raise damaged("one for each value of a row expected", "columns")
@@ -178,15 +183,4 @@ def _check_columns(
 
 def _plain(values: NDArray[Any]) -> Bounds:
     bounds: Bounds = tuple(values.tolist()) if values.ndim else values.item()
-    return bounds
-
-
-def _read_bounds(value: object, length: int | None, dtype: str, key: str) -> Bounds:
-    numbers: list[Any] = value if isinstance(value, list) and length is not None else [value]
-    kinds = (int,) if dtype == "int64" else (int, float)
-    if len(numbers) != (length or 1) or not all(
-        type(number) in kinds and abs(number) <= sys.float_info.max for number in numbers
-    ):
-        raise damaged("a number, or one for each value of a row, expected", key)
-    bounds: Bounds = tuple(numbers) if length is not None else numbers[0]
     return bounds

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,27 @@ def damaged(problem: str, key: str = "") -> ModelFileError:
     """
     where = f"preprocessing.{key}" if key else "preprocessing"
     return ModelFileError(f"{where}: {problem}; export the model again")
+
+
+def read_numbers(
+    value: object, length: int | None, key: str, kinds: tuple[type, ...] = (int, float)
+) -> Any:
+    """Read a finite number, or a list of ``length`` of them as a tuple.
+
+    Raises:
+        ModelFileError: It is none; the message names ``key``.
+    """
+    numbers = [value] if length is None else value
+    if (
+        not isinstance(numbers, list)
+        or len(numbers) != (1 if length is None else length)
+        or not all(
+            type(number) in kinds and abs(number) <= sys.float_info.max for number in numbers
+        )
+    ):
+        expected = "a finite number" if length is None else f"{length} finite numbers"
+        raise damaged(f"{expected} expected", key)
+    return numbers[0] if length is None else tuple(numbers)
 
 
 def check_shape(shape: object) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from cotune.data.dataset import Column
 from cotune.data.memory import new_array
-from cotune.data.preprocessing.row_chunks import check_rows, chunks_of, damaged
+from cotune.data.preprocessing.row_chunks import check_rows, chunks_of, damaged, read_numbers
 from cotune.data.tables.column_kinds import check_form
 from cotune.exceptions import DataError
 from cotune.text import listed
@@ -381,10 +380,7 @@ def _read_part(data: Any, column: Column, key: str) -> ColumnFeatures:
         ):
             raise damaged("kept lists distinct categories by their places", key)
         return CategoryFeatures(tuple(kept), data["other"], data["missing"])
-    center, scale = data["center"], data["scale"]
-    for number in (center, scale):
-        if type(number) not in (int, float) or not abs(number) <= sys.float_info.max:
-            raise damaged("finite numbers expected", key)
+    center, scale = (read_numbers(data[name], None, f"{key}.{name}") for name in expected)
     if scale < 0:
         raise damaged("the scale is negative", key)
     return NumberFeatures(float(center), float(scale), data["missing"])

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -259,15 +258,13 @@ def _read(listing: _Listing, shape: tuple[int, ...] | None, damage: ImageDamage)
             inputs = new_array((len(looks), *shape), np.uint8)
             notes.clear()
             decoded: list[int] = []
-            with _bar(len(looks)) as advance:
-                for i in looks:
-                    asked = (looks[i].orientation, *shape[:2], len(shape) == 3)
-                    if pixels := damage.attempt(decode, paths[i], *asked):
-                        inputs[len(decoded)] = pixels.array
-                        notes["transparent"] += pixels.has_transparency
-                        notes["dim"] += pixels.is_dim
-                        decoded.append(i)
-                    advance()
+            for i in _shown(looks.keys()):
+                asked = (looks[i].orientation, *shape[:2], len(shape) == 3)
+                if pixels := damage.attempt(decode, paths[i], *asked):
+                    inputs[len(decoded)] = pixels.array
+                    notes["transparent"] += pixels.has_transparency
+                    notes["dim"] += pixels.is_dim
+                    decoded.append(i)
             looks = {i: looks[i] for i in decoded}
             inputs = inputs[: len(decoded)]
             if given or shape == _shape(list(looks.values())):
@@ -333,16 +330,11 @@ def _shape(looks: Sequence[Look]) -> tuple[int, ...]:
     return (*size, 3) if any(one.is_colour for one in looks) else size
 
 
-@contextmanager
-def _bar(count: int) -> Iterator[Callable[[], object]]:
-    """Yield what to call after each image; a bar is drawn on a terminal, for many of them."""
-    if count < _MANY or not sys.stderr.isatty():
-        yield lambda: None
-        return
+def _shown(places: Collection[int]) -> Iterable[int]:
+    """Return the places; where they are many, a bar on a terminal shows how far they are read."""
+    if len(places) < _MANY or not sys.stderr.isatty():
+        return places
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import track
 
-    columns = (TextColumn("reading images"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=count)
-        yield lambda: bar.advance(task)
+    return track(places, "reading images", console=Console(stderr=True), transient=True)

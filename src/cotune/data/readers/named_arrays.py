@@ -58,7 +58,7 @@ def read_labelled(arrays: Arrays, path: Path, target: str | None = None) -> Rows
     """
     if target is not None:
         if target not in arrays:
-            hint = close_name(target, arrays, [_names(arrays)])
+            hint = close_name(target, arrays, [listed([*map(shown_key, arrays)])])
             raise DataError(f"{path}: has no array {shown_key(target)}{hint}")
         others = {name: read for name, read in arrays.items() if name != target}
         return Rows(read_inputs(others, path).inputs, arrays[target]())
@@ -122,8 +122,4 @@ def partner_of(stem: str, stems: Iterable[str]) -> str | None:
 
 
 def _has(arrays: Mapping[str, object]) -> str:
-    return f"it has {_names(arrays)}" if arrays else "it has no arrays"
-
-
-def _names(arrays: Mapping[str, object]) -> str:
-    return listed([shown_key(name) for name in arrays])
+    return f"it has {listed([*map(shown_key, arrays)])}" if arrays else "it has no arrays"
