@@ -13,12 +13,10 @@ class Digits(NamedDataset):
     """8 x 8 grey images."""
 
     def entry(self) -> Entry:
-        """Describe the dataset."""
         what = "scikit-learn's handwritten digits; a fixed fifth is the test set"
         return Entry("digits", what, 1437, 360, 10, (8, 8), "bundled")
 
     def load(self, progress: bool) -> Dataset:
-        """Read the dataset."""
         from sklearn.datasets import load_digits
 
         digits = load_digits()

@@ -98,7 +98,6 @@ class FashionMnist(NamedDataset):
     rows = ROWS
 
     def entry(self) -> Entry:
-        """Describe the dataset."""
         try:
             megabytes = sum(file.gz_size for file in _FILES) / 1e6
             where = str(find() or f"not here yet; downloaded when used ({megabytes:.0f} MB)")

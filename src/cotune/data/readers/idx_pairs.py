@@ -23,14 +23,12 @@ class IdxFile(RowsReader):
         return "idx" in path.name.lower() and not path.is_dir()
 
     def read(self, path: Path, target: str | None, reading: Reading) -> Rows:
-        """Read labelled rows."""
         refuse_target(path, target)
         return Rows(*read_idx_pair(path))
 
     def read_new(
         self, path: Path, target: str | None, shape: tuple[int, ...], classes: Sequence[str]
     ) -> Rows:
-        """Read rows to predict."""
         return Rows(*read_idx_pair(path))
 
 
@@ -42,7 +40,6 @@ class IdxFolder(RowsReader):
         return path.is_dir() and find_idx(path) is not None
 
     def read(self, path: Path, target: str | None, reading: Reading) -> Rows:
-        """Read labelled rows, and the test set where there is one."""
         refuse_target(path, target)
         train, test = find_idx(path) or (path, None)
         return Rows(*read_idx_pair(train), None if test is None else Rows(*read_idx_pair(test)))

@@ -38,7 +38,6 @@ class ImageFile(RowsReader):
     def read_new(
         self, path: Path, target: str | None, shape: tuple[int, ...], classes: Sequence[str]
     ) -> Rows:
-        """Read images to predict."""
         if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] != 3):
             raise DataError(
                 f"{path}: are images, and the model was trained on rows of shape {shape}"
@@ -50,11 +49,9 @@ class ImageFolder(ImageFile):
     """A folder of images, with a folder for each class."""
 
     def matches(self, path: Path) -> bool:
-        """Tell whether a path is a folder."""
         return path.is_dir()
 
     def read(self, path: Path, target: str | None, reading: Reading) -> Rows:
-        """Read labelled images, and those of the test set where it has a folder."""
         refuse_target(path, target)
         return read_image_folder(path, skip_damaged=reading.skip_damaged)
 

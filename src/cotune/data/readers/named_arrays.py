@@ -31,14 +31,12 @@ class NamedArrays(RowsReader):
         """Open the arrays; they can be read within it."""
 
     def read(self, path: Path, target: str | None, reading: Reading) -> Rows:
-        """Read labelled rows."""
         with self.open(path) as arrays:
             return read_labelled(arrays, path, target)
 
     def read_new(
         self, path: Path, target: str | None, shape: tuple[int, ...], classes: Sequence[str]
     ) -> Rows:
-        """Read rows to predict."""
         with self.open(path) as arrays:
             if target is None:
                 return read_inputs(arrays, path)

@@ -33,7 +33,6 @@ class NpyFile(RowsReader):
     suffixes = (".npy",)
 
     def read(self, path: Path, target: str | None, reading: Reading) -> Rows:
-        """Read labelled rows."""
         if target is not None:
             return Rows(*split_column(read_npy(path), target, str(path)))
         rows = _with_labels(path)
@@ -47,7 +46,6 @@ class NpyFile(RowsReader):
     def read_new(
         self, path: Path, target: str | None, shape: tuple[int, ...], classes: Sequence[str]
     ) -> Rows:
-        """Read rows to predict."""
         return _with_labels(path) if target is None else self.read(path, target, Reading())
 
 
@@ -60,7 +58,6 @@ class NpyFolder(NamedArrays):
 
     @contextmanager
     def open(self, path: Path) -> Iterator[Arrays]:
-        """Find the arrays."""
         yield _npy_files(path)
 
 

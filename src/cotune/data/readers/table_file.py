@@ -22,7 +22,6 @@ class TableFile(TableReader):
     suffixes = (".csv", ".tsv", ".tab", ".txt", ".dat", ".parquet", ".pq")
 
     def read(self, path: Path, texts: Texts, words: Collection[str]) -> RawTable:
-        """Read the columns of a table."""
         return _read_parquet(path) if is_parquet(path) else read_csv(path, texts, words)
 
 
