@@ -55,9 +55,10 @@ def tune(data, folder: Path) -> cotune.RunResult:
 
 class TestReader:
     @pytest.fixture(autouse=True)
-    def registries(self, monkeypatch):
-        monkeypatch.setattr(registry, "READERS", list(registry.READERS))
-        monkeypatch.setattr(catalog, "DATASETS", dict(catalog.DATASETS))
+    def readers_restored(self):
+        before = list(registry.READERS)
+        yield
+        registry.READERS[:] = before
 
     def test_an_unknown_file_is_refused(self, tmp_path):
         path = tmp_path / "x.toy"
@@ -81,6 +82,6 @@ class TestReader:
         tune(path, tmp_path / "run")
         assert len(cotune.predict(tmp_path / "run", path)) == 40
 
-    def test_a_named_dataset(self, tmp_path):
-        catalog.DATASETS["toy"] = ToyDataset()
+    def test_a_named_dataset(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(catalog.DATASETS, "toy", ToyDataset())
         tune("toy", tmp_path / "run")
