@@ -13,7 +13,6 @@ from cotune.exceptions import UsageError
 
 _MOST_VALUE: Final = 60  # characters of a wrong value in an error message
 _MOST_NAME: Final = 40  # of a name
-_MOST_NAMES: Final = 8
 _SECONDS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _NUMBER: Final = r"[0-9]+(?:\.[0-9]+)?"
 _BARE: Final = re.compile(_NUMBER)
@@ -64,10 +63,15 @@ def shorten(text: str) -> str:
     return line if len(line) <= _MOST_NAME else line[: _MOST_NAME - 1] + "…"
 
 
-def listed(names: Sequence[str]) -> str:
-    """List the first names, and how many more there are."""
-    shown = ", ".join(shorten(name) for name in names[:_MOST_NAMES])
-    rest = len(names) - _MOST_NAMES
+def listed(names: Sequence[str], most: int = 8, *, whole: bool = False) -> str:
+    """Join the first names, and say how many more there are.
+
+    Args:
+        most: Names shown.
+        whole: Long names are not cut short.
+    """
+    shown = ", ".join(name if whole else shorten(name) for name in names[:most])
+    rest = len(names) - most
     return shown if rest <= 0 else f"{shown} and {rest:,} more"
 
 

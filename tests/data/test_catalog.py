@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits, load_iris
 
 from cotune.data import check_learnable, entries, from_arrays, load
 from cotune.data.builtin import fashion_mnist
-from cotune.data.builtin.catalog import cache_folder
+from cotune.data.builtin.download import cache_folder
 from cotune.data.readers.idx import read_idx
 from cotune.exceptions import DataError, StorageError
 

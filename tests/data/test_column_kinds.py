@@ -1,4 +1,4 @@
-"""What a column is taken for: numbers as people write them, dates, counters, and doubt."""
+"""What a column is read as: numbers as people write them, dates, counters, and doubt."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_words_for_missing_numbers(tmp_path: Path):
     path = table(tmp_path / "t.csv", v=cells)
     data = read_data(str(path))
     assert np.isnan(cells_of(data, "v")).sum() == 10
-    assert "10 cells '-' are taken for missing" in told(data, "v")
+    assert "10 cells '-' are read as missing" in told(data, "v")
     cells[7] = "a lot"
     with pytest.raises(DataError, match=r"t\.csv:9:v: 'a lot' is not a number"):
         read_data(str(table(tmp_path / "t.csv", v=cells)))

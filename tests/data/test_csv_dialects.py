@@ -59,7 +59,7 @@ def test_the_line_of_excel(tmp_path, expected, mark, start):
     with path.open("a") as file:
         file.write(delimiter.join("0ab") + delimiter + "\n")
     assert fault(path) == (
-        f":{len(start.strip(chr(0xFEFF))) + 33}: 4 cells where the header has 3; mend the row, or "
+        f":{len(start.strip(chr(0xFEFF))) + 33}: 4 cells where the header has 3; fix the row, or "
         "put quotes around a cell with the delimiter in it"
     )
 
@@ -119,7 +119,7 @@ def test_what_is_above_the_header(tmp_path, delimiter, above, message):
 
 def test_a_header_with_a_name_too_few_is_no_title(tmp_path):
     path = write(tmp_path / "t.csv", text(",", [HEADER[1:], *ROWS]))
-    assert fault(path).startswith(":2: 3 cells where the header has 2; mend the row")
+    assert fault(path).startswith(":2: 3 cells where the header has 2; fix the row")
 
 
 def test_a_comment_and_a_footer_among_the_rows(tmp_path):

@@ -52,15 +52,15 @@ class TestParts:
         dataset = read_data(tmp_path)
         assert dataset.classes == CLASSES
         assert (len(dataset), dataset.n_test) == (12, 8)
-        told = f"test set: {test}/ is taken as the test set" in dataset.remarks
+        told = f"test set: {test}/ is read as the test set" in dataset.remarks
         assert told == (test.lower() not in ("test", "testing"))
 
     def test_of_three_the_likeliest_is_the_test_set(self, tmp_path):
         write_parts(tmp_path, "training", "validation", "evaluation")
         dataset = read_data(tmp_path)
         assert (len(dataset), dataset.n_test) == (24, 12)
-        assert "validation/ is taken into the training set" in dataset.remarks
-        assert "test set: evaluation/ is taken as the test set" in dataset.remarks
+        assert "validation/ is added to the training set" in dataset.remarks
+        assert "test set: evaluation/ is read as the test set" in dataset.remarks
         write_parts(tmp_path, "test", count=2)
         dataset = read_data(tmp_path)
         assert (len(dataset), dataset.n_test) == (36, 4)
@@ -78,7 +78,7 @@ class TestParts:
         (tmp_path / "docs").mkdir()
         dataset = read_data(tmp_path)
         assert (dataset.classes, len(dataset) + dataset.n_test) == (CLASSES, 12)
-        remark = "the data are in Images/, the only folder of folders; docs/ and masks/ passed over"
+        remark = "the data are in Images/, the only folder of folders; docs/ and masks/ skipped"
         assert remark in dataset.remarks
 
     def test_twice_by_their_own_name(self, tmp_path):
@@ -86,14 +86,14 @@ class TestParts:
         write_images(tmp_path, "seg_pred/seg_pred/")
         dataset = read_data(tmp_path)
         assert (dataset.classes, len(dataset), dataset.n_test) == (CLASSES, 12, 12)
-        assert "seg_pred/ (6 images) passed over: not a part by its name" in dataset.remarks
+        assert "seg_pred/ (6 images) skipped: not a part by its name" in dataset.remarks
 
     def test_a_copy_of_the_whole_is_passed_over(self, tmp_path):
         for folder in (tmp_path / "xray", tmp_path / "xray" / "xray"):
             write_parts(folder, "train", "test", "val")
         dataset = read_data(tmp_path / "xray")
         assert (dataset.classes, len(dataset), dataset.n_test) == (CLASSES, 24, 12)
-        assert "xray/ passed over: it holds test, train and val again" in dataset.remarks
+        assert "xray/ skipped: it holds test, train and val again" in dataset.remarks
         write_parts(tmp_path, "flowers", "flowers/flowers")
         dataset = read_data(tmp_path / "flowers")
         assert (dataset.classes, len(dataset) + dataset.n_test) == (CLASSES, 12)
@@ -106,7 +106,7 @@ class TestParts:
             path.write_bytes(b"\0")
         dataset = read_data(tmp_path)
         assert dataset.classes == CLASSES
-        assert "__MACOSX passed over" in dataset.remarks
+        assert "__MACOSX skipped" in dataset.remarks
 
     @pytest.mark.parametrize("test", ["test/", "test/unknown/"])
     def test_a_test_part_without_labels_is_for_predictions(self, test, tmp_path):
@@ -130,7 +130,7 @@ class TestParts:
         write_images(tmp_path, f"{name}/")
         dataset = read_data(tmp_path)
         assert (dataset.classes, len(dataset), dataset.n_test) == (CLASSES, 12, 12)
-        assert f"{name}/ (6 images) passed over: not a part by its name" in dataset.remarks
+        assert f"{name}/ (6 images) skipped: not a part by its name" in dataset.remarks
 
     def test_a_part_of_an_unknown_name(self, tmp_path):
         write_parts(tmp_path, "train", "foo")
@@ -143,7 +143,7 @@ class TestParts:
             write_images(tmp_path, f"{name}/train/", f"{name}/val/", f"{name}/test/")
         dataset = read_data(tmp_path)
         assert (dataset.classes, len(dataset), dataset.n_test) == (CLASSES, 24, 12)
-        assert "train/, val/ and test/ in the folder of each class are taken as parts" in (
+        assert "train/, val/ and test/ in the folder of each class are read as parts" in (
             dataset.remarks
         )
 
@@ -203,7 +203,7 @@ class TestClasses:
             write_images(tmp_path, f"{name}/images/", f"{name}/masks/")
         dataset = read_data(tmp_path)
         assert (dataset.classes, len(dataset) + dataset.n_test) == (CLASSES, 12)
-        assert "masks/ passed over in 2 folders of classes" in dataset.remarks
+        assert "masks/ skipped in 2 folders of classes" in dataset.remarks
 
 
 class TestGroups:
@@ -223,7 +223,7 @@ class TestGroups:
         write_parts(tmp_path, *groups, classes=inner)
         dataset = read_data(tmp_path)
         assert dataset.classes == classes
-        assert re.search("hold the same folders.* are taken as the classes", remarks_of(dataset))
+        assert re.search("hold the same folders.* are read as the classes", remarks_of(dataset))
 
 
 class TestUnlabelled:
@@ -337,7 +337,7 @@ class TestTestSets:
         write_parts(tmp_path, *(f"years/{name}" for name in CLASSES), classes=("2019", "2020"))
         dataset = read_data(tmp_path / "own", test=tmp_path / "new")
         assert (len(dataset), dataset.n_test) == (12, 12)
-        assert "the data's own test set passed over: another was given" in dataset.remarks
+        assert "the data's own test set skipped: another was given" in dataset.remarks
         assert "test set: the test part of new/ is read alone" in dataset.remarks
         dataset = read_data(tmp_path / "own", test=tmp_path / "years")
         assert (dataset.classes, dataset.n_test) == (CLASSES, 24)

@@ -15,7 +15,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from cotune.data.readers.image_folder import ImageRows, read_image_folder
+from cotune.data.readers.image_folder import read_image_folder
+from cotune.data.readers.reader import Rows
 from cotune.data.reading import read_data
 from cotune.exceptions import DataError
 from tests.support.pictures import write_images
@@ -31,8 +32,8 @@ def one_class(tmp_path: Path) -> Path:
     return tmp_path / "a"
 
 
-def read(folder: Path) -> ImageRows:
-    return read_image_folder(folder)[0]
+def read(folder: Path) -> Rows:
+    return read_image_folder(folder)
 
 
 def png(
@@ -132,7 +133,7 @@ class TestUpright:
 class TestTransparency:
     """Shown on white."""
 
-    REMARK = "1 of 1 images have transparent parts, taken as white"
+    REMARK = "1 of 1 images have transparent parts, read as white"
 
     @pytest.mark.parametrize("ending", ["png", "webp", "tif"])
     def test_alpha(self, ending, tmp_path):
@@ -209,7 +210,7 @@ class TestTransparency:
         dataset = read_data(tmp_path)
         left = dataset.inputs[dataset.labels == 0].mean(axis=(0, 1, 3))
         assert left[:4].max() < left[4:].min() == WHITE
-        assert "8 of 8 images have transparent parts, taken as white" in dataset.remarks
+        assert "8 of 8 images have transparent parts, read as white" in dataset.remarks
 
 
 class TestFormats:
@@ -248,8 +249,8 @@ class TestFormats:
         for name in ("b.heic", "c.HEIC", "d.txt"):
             (tmp_path / "a" / name).write_bytes(b"x")
         assert read(tmp_path).remarks == (
-            "2 pictures of formats that are not read passed over (.heic); convert to PNG or JPEG",
-            "1 file that is no image passed over (.txt)",
+            "2 pictures of other formats skipped (.heic); convert to PNG or JPEG",
+            "1 file that is no image skipped (.txt)",
         )
         (tmp_path / "e").mkdir()
         (tmp_path / "e" / "f.heic").write_bytes(b"x")

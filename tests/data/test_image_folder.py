@@ -35,7 +35,8 @@ def folder(tmp_path: Path) -> Path:
 
 class TestReading:
     def test_a_folder_per_class(self, folder):
-        rows, test = read_image_folder(folder)
+        rows = read_image_folder(folder)
+        test = rows.test
         assert test is None
         np.testing.assert_array_equal(rows.inputs, np.stack([GREY, GREY + 1, GREY + 2] * 2))
         assert rows.inputs.dtype == np.uint8
@@ -47,7 +48,7 @@ class TestReading:
         colour = np.stack([GREY, GREY + 1, GREY + 2], axis=2)
         save(tmp_path / "a" / "x.png", colour)
         save(tmp_path / "b" / "deeper" / "x.JPEG", colour, quality=95)
-        rows, _ = read_image_folder(tmp_path)
+        rows = read_image_folder(tmp_path)
         assert rows.inputs.shape == (2, 8, 8, 3)
         np.testing.assert_array_equal(rows.inputs[0], colour)
         assert np.abs(rows.inputs[1].astype(int) - colour).mean() < 10
@@ -57,24 +58,26 @@ class TestReading:
             for name in ("cat", "dog"):
                 for i in range(count):
                     save(folder / "set" / part / name / f"{i}.png")
-        rows, test = read_image_folder(folder / "set")
+        rows = read_image_folder(folder / "set")
+        test = rows.test
         assert test is not None
         assert (len(rows.inputs), len(test.inputs)) == (10, 2)
-        assert rows.remarks == ("val/ is taken into the training set",)
+        assert rows.remarks == ("val/ is added to the training set",)
         os.rename(folder / "set" / "test", folder / "set" / ".test")  # hidden
-        rows, test = read_image_folder(folder / "set")
+        rows = read_image_folder(folder / "set")
+        test = rows.test
         assert test is not None
         assert (len(rows.inputs), len(test.inputs)) == (6, 4)
-        assert test.remarks == ("val/ is taken as the test set",)
+        assert test.remarks == ("val/ is read as the test set",)
 
     def test_what_is_no_image_is_counted(self, folder):
         (folder / "cat" / "notes.txt").write_text("hello")
         (folder / "labels.csv").write_text("hello")
         (folder / "dog" / ".hidden.png").write_text("hello")
         (folder / ".git").mkdir()
-        rows, _ = read_image_folder(folder)
+        rows = read_image_folder(folder)
         assert len(rows.inputs) == 6
-        assert rows.remarks == ("2 files that are no image passed over (.txt, .csv)",)
+        assert rows.remarks == ("2 files that are no images skipped (.txt, .csv)",)
 
     def test_new_images(self, folder):
         save(folder / "cat" / "large.png", np.zeros((16, 12, 3), np.uint8))
@@ -94,7 +97,7 @@ class TestMixed:
 
     def test_sizes(self, folder):
         save(folder / "cat" / "large.png", np.full((16, 24), 7, np.uint8))
-        rows, _ = read_image_folder(folder)
+        rows = read_image_folder(folder)
         assert rows.inputs.shape == (7, 8, 8)
         assert (rows.inputs[3] == 7).all()
         assert rows.remarks == (
@@ -104,22 +107,23 @@ class TestMixed:
     def test_no_size_of_most(self, tmp_path):
         for i in range(5):
             save(tmp_path / "a" / f"{i}.png", np.zeros((10 + i, 20 - i), np.uint8))
-        rows, _ = read_image_folder(tmp_path)
+        rows = read_image_folder(tmp_path)
         assert rows.inputs.shape == (5, 12, 18)
         assert rows.remarks[0].startswith("4 of 5 images resized to 12 x 18 pixels")
 
     def test_grey_and_colour(self, folder):
         colour = np.stack([GREY, GREY + 1, GREY + 2], axis=2)
         save(folder / "cat" / "colour.png", colour)
-        rows, _ = read_image_folder(folder)
+        rows = read_image_folder(folder)
         assert rows.inputs.shape == (7, 8, 8, 3)
         np.testing.assert_array_equal(rows.inputs[0], np.stack([GREY] * 3, axis=2))
-        assert rows.remarks == ("6 grey images of 7 taken as colour",)
+        assert rows.remarks == ("6 grey images of 7 read as colour",)
 
     def test_the_test_set_is_made_like_the_training_set(self, tmp_path):
         save(tmp_path / "train" / "a" / "x.png")
         save(tmp_path / "test" / "a" / "x.png", np.zeros((4, 4, 3), np.uint8))
-        rows, test = read_image_folder(tmp_path)
+        rows = read_image_folder(tmp_path)
+        test = rows.test
         assert test is not None
         assert rows.inputs.shape[1:] == test.inputs.shape[1:] == (8, 8)
         assert len(test.remarks) == 2
@@ -132,7 +136,7 @@ class TestMixed:
         opaque = np.full((8, 8), 255, np.uint8)
         Image.fromarray(np.stack([GREY, opaque], axis=2)).save(folder / "2.png")
         Image.fromarray(GREY > 90).save(folder / "3.png")
-        rows, _ = read_image_folder(tmp_path)
+        rows = read_image_folder(tmp_path)
         assert rows.inputs.shape == (4, 8, 8)
         for i in range(3):
             np.testing.assert_array_equal(rows.inputs[i], GREY)
@@ -143,7 +147,7 @@ class TestMixed:
         reds = Image.new("P", (8, 8))
         reds.putpalette([200, 0, 0] * 256)
         reds.save(folder / "5.png")
-        rows, _ = read_image_folder(tmp_path)
+        rows = read_image_folder(tmp_path)
         assert rows.inputs.shape == (6, 8, 8, 3)
         assert (rows.inputs[5] == [200, 0, 0]).all()
 
@@ -153,7 +157,7 @@ class TestMixed:
         image = np.zeros((8, 16), np.uint8)
         image[:, 8:] = 255
         save(tmp_path / "a" / "x.jpg", image, exif=exif, quality=95)
-        rows, _ = read_image_folder(tmp_path)
+        rows = read_image_folder(tmp_path)
         assert rows.inputs.shape == (1, 16, 8)
         assert rows.inputs[0, :8].mean() < 10
         assert rows.inputs[0, 8:].mean() > 245
@@ -241,7 +245,7 @@ class TestHostile:
     def test_links(self, folder, tmp_path_factory):
         """Fault 67: one that leads out is refused, one to a file within is that file."""
         (folder / "dog" / "again.png").symlink_to("../cat/1.png")
-        rows, _ = read_image_folder(folder)
+        rows = read_image_folder(folder)
         assert len(rows.inputs) == 7
         elsewhere = tmp_path_factory.mktemp("elsewhere")
         save(elsewhere / "a" / "x.png")

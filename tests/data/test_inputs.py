@@ -235,9 +235,7 @@ class TestChannels:
         result = tune((rows, LABELS), "mlp", tmp_path / "run", n_trials=4)
         assert result.test_accuracy > 0.85
         shape = " x ".join(map(str, rows.shape[1:]))
-        assert f"rows of {shape}: the {axis} axis is taken for channels" in remarks(
-            tmp_path / "run"
-        )
+        assert f"rows of {shape}: the {axis} axis is read as channels" in remarks(tmp_path / "run")
         found = cotune.predict(tmp_path / "run", rows)
         assert (found == LABELS.astype(str)).mean() > 0.85
 
@@ -264,7 +262,7 @@ class TestChannels:
             run = tmp_path / channels
             tune((SERIES, LABELS), "mlp", run, channels=channels, n_trials=1)
             assert cotune.load(run).preprocessing.to_json().get("axis") == axis
-            assert ("taken for channels" in remarks(run)) is (channels == "auto")
+            assert ("read as channels" in remarks(run)) is (channels == "auto")
 
     def test_each_has_mean_0_and_deviation_1(self):
         dataset = from_arrays(SERIES, LABELS)
@@ -362,7 +360,7 @@ class TestCommandLine:
         data = str(tmp_path / "series.npz")
         said = CliRunner().invoke(command, ["run", data, "--dry-run"]).output
         assert "each of the 2 channels, the last axis, by its mean" in " ".join(said.split())
-        assert "rows of 12 x 2: the last axis is taken for channels" in " ".join(said.split())
+        assert "rows of 12 x 2: the last axis is read as channels" in " ".join(said.split())
         said = CliRunner().invoke(command, ["run", data, "--dry-run", "--inputs", "raw"]).output
         assert "nothing: rows reach the network as they are, float32" in " ".join(said.split())
 

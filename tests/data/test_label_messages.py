@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-import cotune
 from cotune.cli.main import cotune as command
 from cotune.data import from_arrays
+from cotune.data.readers.arrays import as_labels
 from cotune.data.reading import read_data
 from cotune.exceptions import DataError
 from cotune.inference.evaluate import class_indices
@@ -79,7 +79,7 @@ def test_arrays_of_the_public_function():
 @pytest.mark.parametrize("classes", [("0", "1"), ("false", "true"), ("FALSE", "TRUE")])
 def test_labels_that_a_model_is_evaluated_on(classes):
     for labels in ([False, True], ["False", "true"], [0, 1], ["0", "1"], ["0.0", "1.0"]):
-        given = cotune.data.readers.arrays.as_labels(np.array(labels), "labels")
+        given = as_labels(np.array(labels), "labels")
         assert class_indices(given, classes, "data").tolist() == [0, 1]
 
 
@@ -109,7 +109,7 @@ def test_whole_numbers_that_may_be_classes():
     rows = np.random.default_rng(0).normal(size=(400, 1))
     dataset = read_data((rows, many))
     assert len(dataset.classes) == 80
-    assert "80 different whole numbers in 400 rows are each taken as a class of its own" in (
+    assert "80 different whole numbers in 400 rows are each read as a class of its own" in (
         dataset.remarks
     )
     few = read_data((rows, many % 10))

@@ -49,7 +49,7 @@ def test_missing_cells_of_files(tmp_path):
     np.save(tmp_path / "X.npy", HOLES)
     np.save(tmp_path / "y.npy", SIGNS)
     expected = read_data((HOLES, SIGNS))
-    assert "NaN is taken for a missing value, as in a table" in expected.remarks
+    assert "NaN is read as a missing value, as in a table" in expected.remarks
     for name in ("both.npz", "X.npy"):
         assert read_data(tmp_path / name).fingerprint == expected.fingerprint
 

@@ -68,10 +68,10 @@ def test_a_class_and_category(tmp_path, word, how):
     assert set(dataset.classes) == {word, "b", "c"}
     assert set(dataset.columns[1].categories) == {word, "u", "v", "w"}
     assert missing(dataset) == {"x": 0, "kind": 0}
-    assert f"'{word}' in 'label' (20 rows) is taken as a class, not as a missing label" in (
+    assert f"'{word}' in 'label' (20 rows) is read as a class, not as a missing label" in (
         dataset.remarks
     )
-    assert f"'kind': {word} taken as a category, not as missing" in dataset.remarks
+    assert f"'kind': {word} read as a category, not as missing" in dataset.remarks
 
 
 @pytest.mark.parametrize("word", WORDS)

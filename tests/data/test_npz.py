@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cotune.data.dataset import Reading
 from cotune.data.readers import npy
-from cotune.data.readers.named_arrays import read_inputs, read_labelled
 from cotune.data.readers.npy import read_npy
-from cotune.data.readers.npz import open_npz
+from cotune.data.readers.npz import NpzFile
 from cotune.exceptions import DataError
 
 ROWS = np.arange(24, dtype=np.uint8).reshape(6, 2, 2)
@@ -25,8 +25,9 @@ LABELS = np.array([0, 1, 0, 1, 0, 1])
 
 
 def read(path: Path, target: str | None = None):
-    with open_npz(path) as arrays:
-        return read_labelled(arrays, path, target)
+    rows = NpzFile().read(path, target, Reading())
+    test = rows.test and (rows.test.inputs, rows.test.labels)
+    return (rows.inputs, rows.labels), test
 
 
 def npy_bytes(array: np.ndarray) -> bytes:
@@ -106,10 +107,9 @@ class TestNames:
 
     def test_new_data_need_no_name(self, tmp_path):
         np.savez(tmp_path / "a.npz", whatever=ROWS)
-        with open_npz(tmp_path / "a.npz") as arrays:
-            inputs, labels = read_inputs(arrays, tmp_path)
-        np.testing.assert_array_equal(inputs, ROWS)
-        assert labels is None
+        rows = NpzFile().read_new(tmp_path / "a.npz", None, (2, 2), ())
+        np.testing.assert_array_equal(rows.inputs, ROWS)
+        assert rows.labels is None
 
 
 class TestContents:

@@ -264,7 +264,7 @@ class TestNumPy:
         colour = np.random.default_rng(0).integers(0, 256, (40, 3, 8, 9), np.uint8)
         dataset = read_data((torch.from_numpy(colour), np.arange(40) % 2))
         assert dataset.input_shape == (8, 9, 3)
-        assert dataset.remarks == ("images [3, height, width] taken as [height, width, 3]",)
+        assert dataset.remarks == ("images [3, height, width] read as [height, width, 3]",)
         assert dataset.rows is not None
         np.testing.assert_array_equal(dataset.inputs[0], colour[dataset.rows[0]].transpose(1, 2, 0))
 

@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 import cotune
 from cotune.data.dataset import Column
-from cotune.data.readers import table_files
+from cotune.data.readers import table_file
 from cotune.data.reading import read_data
 from cotune.data.tables.missing_words import MISSING_WORDS
 from cotune.data.tables.tables import read_cells, read_pixels, read_table
@@ -205,13 +205,13 @@ class TestFaults:
             ("\ufeff \n", "the file is empty; give a file with a header and rows"),
             ("n,label\n", "has a header but no rows; give a file with rows"),
             ("n,label", "has a header but no rows; give a file with rows"),
-            (GOOD + "7,a\n", "8: 2 cells where the header has 3; mend the row, or put quotes"),
-            (GOOD + "\n7,a,b,no\n", "9: 4 cells where the header has 3; mend the row"),
+            (GOOD + "7,a\n", "8: 2 cells where the header has 3; fix the row, or put quotes"),
+            (GOOD + "\n7,a,b,no\n", "9: 4 cells where the header has 3; fix the row"),
             (GOOD + '"7,a,no\n', "a quote in line 8 or a later one is never closed; close it"),
-            (GOOD + "x,a,no\n", "8:n: 'x' is not a number, as the column's other cells are; mend"),
+            (GOOD + "x,a,no\n", "8:n: 'x' is not a number, as the column's other cells are; fix"),
             (GOOD + '"\n\nx",a,no\n', "8:n: 'x' is not a number"),
             (GOOD.replace("2,b", '2,"b\nb"') + "x,a,no\n", "9:n: 'x' is not a number"),
-            (GOOD + "inf,a,no\n", "8:n: inf is no finite number; mend the cell or leave it empty"),
+            (GOOD + "inf,a,no\n", "8:n: inf is no finite number; fix the cell or leave it empty"),
             (GOOD + "-1e999,a,no\n", "8:n: -inf is no finite number"),
             (GOOD + "7,a,\n", "8:label: the label is missing; label the row or drop it"),
             (GOOD + "7,a,NaN\n", "8:label: the label is missing"),
@@ -401,7 +401,7 @@ class TestNewData:
         [
             ("n,kind\n1,a\n", "its columns differ from the training data's (missing: flag); give"),
             ("kind,N\n1,a\n", "(missing: n, flag; not there in training: N); give the same col"),
-            ("n,kind,flag\n1,a,2\n", "2:flag: '2' is not true or false; mend the cell or leave"),
+            ("n,kind,flag\n1,a,2\n", "2:flag: '2' is not true or false; fix the cell or leave"),
             ("n,kind,flag\n1,a,maybe\n", "2:flag: 'maybe' is not true or false"),
             ("n,kind,flag\n1,a,true\nx,a,true\n", "3:n: 'x' is not a number"),
         ],
@@ -480,7 +480,7 @@ class TestParquet:
         path.write_bytes(content[:footer] + b"\x82\x80\x80\x00" + content[footer + 4 :])
         with parquet.ParquetFile(path) as file:
             assert file.metadata.row_group(0).total_byte_size == 1
-        monkeypatch.setattr(table_files, "MAX_BYTES", 2**23)
+        monkeypatch.setattr(table_file, "MAX_BYTES", 2**23)
         assert "bytes once unpacked are more than a table in memory may have" in read_error(path)
 
     def test_damage_names_the_column(self, tmp_path):

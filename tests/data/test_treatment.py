@@ -117,7 +117,7 @@ def test_each_channel_has_its_own_scale(tmp_path: Path, axis: str):
     result = cotune.run((x, y), n_trials=1, workers=1, fixed={"epochs": 10}, out=tmp_path / "run")
     assert (result.test_accuracy or 0) > 0.95
     remarks = result._run.data_config().dataset.remarks
-    assert any(f"the {axis} axis is taken for channels" in remark for remark in remarks)
+    assert any(f"the {axis} axis is read as channels" in remark for remark in remarks)
     done = result.model.preprocessing
     channels = done.apply(x).reshape(x.shape).std((0, 1) if axis == "last" else (0, 2))
     np.testing.assert_allclose(channels, 1.0, atol=0.1)

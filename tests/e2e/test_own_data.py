@@ -170,7 +170,7 @@ def test_a_folder_of_mixed_images_on_the_command_line(tmp_path):
     lines = done.stderr.splitlines()
     assert lines[0].startswith("shapes: 2 classes")
     assert lines[1].startswith("1 of 61 images resized to 8 x 8 pixels")
-    assert lines[2] == "60 grey images of 61 taken as colour"
+    assert lines[2] == "60 grey images of 61 read as colour"
     (run,) = (tmp_path / "runs").iterdir()
     assert run.name.startswith("shapes-")
     dataset = read_data(tmp_path / "shapes")

@@ -1,6 +1,7 @@
 """Datasets: reading and checking them, and the form that engines train on."""
 
-from cotune.data.builtin.catalog import Entry, entries, load
+from cotune.data.builtin.catalog import entries, load
+from cotune.data.builtin.named import Entry
 from cotune.data.checks import check_learnable
 from cotune.data.dataset import Dataset, TrainingData
 from cotune.data.preprocessing.preprocess import Preprocessing, Standardize, prepare

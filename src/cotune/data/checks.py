@@ -1,4 +1,4 @@
-"""Whether a dataset can be learned from at all, said before anything is trained."""
+"""Checks that a dataset can be learned from, made before anything is trained."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from cotune.data.dataset import Dataset
 from cotune.exceptions import DataError
+from cotune.text import listed
 
 _MANY = 50  # whole numbers that are doubtful as classes, where they are
 _MANY_SHARE = 0.1  # of the rows or more
 _SOME = 10  # whole numbers that are none, where rare ones are
 _RARE_SHARE = 0.2  # of them or more
-_SHOWN = 5  # names in a message before "and N more"
+_SHOWN = 5  # classes in a message
 
 
 def check_learnable(dataset: Dataset) -> None:
@@ -75,9 +76,7 @@ def check_class_counts(
     ]
     if not rare:
         return
-    shown = ", ".join(f"{_class_name(label, classes)} ({counts[label]})" for label in rare[:_SHOWN])
-    if len(rare) > _SHOWN:
-        shown += f" and {len(rare) - _SHOWN} more"
+    shown = listed([f"{_class_name(label, classes)} ({counts[label]})" for label in rare], _SHOWN)
     raise DataError(
         f"{name}: too few rows of class {shown} to be in {parts}; give at least {at_least} rows "
         "of each class, or leave the class out"
@@ -108,7 +107,7 @@ def check_no_regression(labels: NDArray[np.int64], what: str, at_least: int) -> 
             "another column with --target, or put the numbers into a few classes; where they are "
             f"classes, give at least {at_least} rows of each"
         )
-    return (f"{found} are each taken as a class of its own",) if doubtful else ()
+    return (f"{found} are each read as a class of its own",) if doubtful else ()
 
 
 def check_same_length(inputs: NDArray[np.generic], labels: NDArray[np.generic], name: str) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cotune.exceptions import DataError
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -34,14 +32,14 @@ class Column:
     form: str = field(default="", repr=False)  # the fingerprint of older runs had none
 
     def to_json(self) -> dict[str, Any]:
-        """Texts and lists, as models keep them; without a form where there is none."""
+        """Return texts and lists, as models keep them; without a form where there is none."""
         described = {"name": self.name, "kind": self.kind, "categories": list(self.categories)}
         return {**described, "form": self.form} if self.form else described
 
 
 @dataclass(frozen=True)
 class ColumnNote:
-    """What a column of a table was taken for, for people.
+    """The inferred type of a table's column, for people.
 
     Attributes:
         kind: ``number``, ``boolean``, ``category``, or ``-`` for a column that is left out.
@@ -55,7 +53,7 @@ class ColumnNote:
 
 @dataclass(frozen=True)
 class Reading:
-    """The owner's word on how data are read, where it differs from what Cotune would infer.
+    """How data are read, where the owner differs from what Cotune would infer.
 
     Attributes:
         columns: The kind of a table's column, one of :data:`COLUMN_KINDS`, by its name.
@@ -88,9 +86,20 @@ class Source:
     columns: Mapping[str, str] = field(default_factory=dict)
     skip_damaged: bool = False
 
+    @classmethod
+    def of(cls, path: Any, target: Any, test: Any, reading: Reading) -> Self:
+        """Describe data that were read from a path, with a test set from another or None."""
+        return cls(
+            os.path.abspath(path),
+            None if target is None else str(target),
+            None if test is None else os.path.abspath(test),
+            dict(reading.columns),
+            reading.skip_damaged,
+        )
+
     @property
     def reading(self) -> Reading:
-        """The owner's word on how it is read."""
+        """Return how its owner says it is read."""
         return Reading(self.columns, self.skip_damaged)
 
 
@@ -114,7 +123,7 @@ class Dataset:
         remarks: What reading did to the data, for people: one line each.
         source: Where it was read from; None where it was made of objects in memory.
         test_origin: Where the test set is from, for people.
-        column_notes: What each column of a table was taken for, those that are left out too.
+        column_notes: The type of each column of a table, those that are left out too.
     """
 
     name: str
@@ -136,21 +145,21 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one row."""
+        """Return the shape of one row."""
         return tuple(self.inputs.shape[1:])
 
     @property
     def has_images(self) -> bool:
-        """Whether a row is an image: height, width and perhaps channels."""
+        """Tell whether a row is an image: height, width and perhaps channels."""
         return len(self.input_shape) in (2, 3)
 
     @property
     def can_be_drawn(self) -> bool:
-        """Whether a row is an image that can be shown: grey, or of three colours."""
+        """Tell whether a row is an image that can be shown: grey, or of three colours."""
         return self.has_images and self.input_shape[2:] in ((), (3,))
 
     def read_test(self) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
-        """The sealed test set.
+        """Read the sealed test set.
 
         Raises:
             DataError: There is none.
@@ -161,7 +170,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of inputs, labels and class names, the test set left alone."""
+        """Hash inputs, labels and class names with SHA-256; the test set is not read."""
         digest = hashlib.sha256()
         for array in (self.inputs, self.labels):
             digest.update(f"{array.dtype.str}{array.shape}".encode())
@@ -174,7 +183,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What engines see: preprocessed rows, the training part first, then the validation part.
+    """Preprocessed rows for engines, the training part first, then the validation part.
 
     Attributes:
         inputs: ``float32 [rows, features]``, contiguous; ``int64`` where a network of the user's
@@ -198,5 +207,5 @@ class TrainingData:
 
     @property
     def n_folds(self) -> int:
-        """Ways to divide the rows into those that are trained on and those held out."""
+        """Count the ways to divide the rows into those trained on and those held out."""
         return 1 if self.fold_of is None else 1 + int(self.fold_of.max())

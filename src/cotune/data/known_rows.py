@@ -1,4 +1,4 @@
-"""Which part of a run's data a row was in, told by what it holds and not by where it lies."""
+"""Training, validation and test rows of a run, recognised by content."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PRIORITY = ("test", "validation", "train")
 
 
 def known_rows(dataset: Dataset, training: TrainingData) -> tuple[list[KnownRow], str | None]:
-    """The rows of a run that is about to begin, those of one file in its order.
+    """Return the rows of a run that is about to begin, those of one file in its order.
 
     Returns:
         The rows; and a fingerprint of the test set. Of a test set that is not in memory yet there
@@ -42,17 +42,17 @@ def known_rows(dataset: Dataset, training: TrainingData) -> tuple[list[KnownRow]
 
 
 def test_set_digests(dataset: Dataset) -> tuple[Digests, str]:
-    """Digests of the rows of a test set that is in memory, and its fingerprint."""
+    """Return digests of the rows of a test set that is in memory, and its fingerprint."""
     inputs, labels = dataset.read_test()
     digests = row_digests(inputs)
     return digests, rows_fingerprint(digests, labels)
 
 
 def parts_of(known: Sequence[KnownRow], digests: Digests) -> dict[str, NDArray[np.bool_]]:
-    """Which rows are in which part of a run's data, by part; parts with none are left out.
+    """Return masks of the rows in each part of a run's data; parts with none are left out.
 
     Where the rows are those of the run's file in its order, each is what it was. Elsewhere equal
-    rows cannot be told apart: as many as the test set had of them are taken for its own, then as
+    rows are interchangeable: as many as the test set had of them count as its own, then as
     many as the validation part had, and the others for training rows.
 
     Args:
@@ -72,5 +72,5 @@ def parts_of(known: Sequence[KnownRow], digests: Digests) -> dict[str, NDArray[n
 
 
 def _take(parts: list[str]) -> str:
-    """The last, which stays there if it is the only one."""
+    """Take the last part; it stays there if it is the only one."""
     return parts.pop() if len(parts) > 1 else parts[0]

@@ -17,7 +17,7 @@ _CHUNK = 2**24  # bytes copied at a time
 
 
 def free_memory() -> int:
-    """Bytes that this process may still take: the machine's, or what is left of its container."""
+    """Return the bytes that this process may still take, of the machine or its container."""
     free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
@@ -35,7 +35,7 @@ def free_memory() -> int:
 
 
 def new_array(shape: tuple[int, ...], dtype: DTypeLike, most: float | None = None) -> NDArray[Any]:
-    """An array to be filled: in memory, or in a file that is mapped into it.
+    """Make an array to be filled: in memory, or in a file that is mapped into it.
 
     The file is temporary and has no name any more: it is gone with the array, however that ends.
 
@@ -65,7 +65,7 @@ def new_array(shape: tuple[int, ...], dtype: DTypeLike, most: float | None = Non
 
 
 def take(rows: NDArray[Any], places: NDArray[np.int64], most: float | None = None) -> NDArray[Any]:
-    """The rows at these places, as a :func:`new_array`."""
+    """Copy the rows at these places into a :func:`new_array`."""
     taken = new_array((len(places), *rows.shape[1:]), rows.dtype, most)
     step = max(1, _CHUNK // max(1, math.prod(rows.shape[1:]) * rows.itemsize))
     for start in range(0, len(places), step):

@@ -82,7 +82,7 @@ def draw_grid(
 
 
 def draw_samples(dataset: Dataset, path: str | os.PathLike[str] | None = None) -> bytes:
-    """The first 16 images of a dataset with their classes, as PNG; written to ``path`` if given.
+    """Draw the first 16 images of a dataset with their classes, as PNG; write them to ``path``.
 
     Raises:
         DataError: The rows are not images.
@@ -103,7 +103,7 @@ def draw_samples(dataset: Dataset, path: str | os.PathLike[str] | None = None) -
 
 
 def to_png(image: Image) -> bytes:
-    """The image as the contents of a PNG file."""
+    """Return the image as the contents of a PNG file."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
@@ -162,7 +162,7 @@ def draw_mistakes(
     mistakes: Sequence[Mapping[str, float]],
     path: Path,
 ) -> None:
-    """Images with the class that each has, the one it was taken for and how surely, as PNG.
+    """Draw misclassified images with true class, predicted class and probability, as PNG.
 
     Args:
         images: ``[mistakes, height, width(, channels)]``.

@@ -1,4 +1,4 @@
-"""What a row holds as a number of 64 bits, by which it is known again wherever it comes from."""
+"""Hashes of rows, by which they are recognised wherever they come from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Digests = NDArray[np.uint64]
 
 
 def row_digests(inputs: NDArray[np.generic]) -> Digests:
-    """BLAKE2b digests of the rows' values, ``[rows]``.
+    """Return BLAKE2b digests of the rows' values, ``[rows]``.
 
     They are the same whatever type and shape the values come in: whole numbers of 0-255 are taken
     as bytes, a row with any other as ``float64``, where 0 and -0 are the same and so is every NaN.
@@ -45,7 +45,7 @@ def _comparable(rows: NDArray[np.generic]) -> list[NDArray[np.generic]]:
 
 
 def rows_fingerprint(digests: Digests, labels: NDArray[np.int64]) -> str:
-    """SHA-256 of labelled rows, in whatever order they come."""
+    """Hash labelled rows with SHA-256, whatever order they come in."""
     order = np.lexsort((labels, digests))
     digest = hashlib.sha256(digests[order].astype("<u8").tobytes())
     digest.update(labels[order].astype("<i8").tobytes())

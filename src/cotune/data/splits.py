@@ -101,7 +101,7 @@ def further_folds(labels: NDArray[np.int64], held_out: int, seed: int) -> NDArra
 
 
 def parts_of_rows(dataset: Dataset, training: TrainingData) -> list[tuple[int, str]]:
-    """Which part each row of a file is in: ``train``, ``validation`` or ``test``.
+    """Return the part that each row of a file is in: ``train``, ``validation`` or ``test``.
 
     Args:
         dataset: Nothing is known of one without ``rows``.

@@ -1,4 +1,4 @@
-"""Fetching a file from the first of its mirrors that has it, whole and checked."""
+"""Download of a file from the first of its mirrors that has it, whole and checked."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _FailedError(Exception):
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept for all runs of this user, a subfolder for each dataset."""
+    """Return the folder of this user's downloads, with a subfolder for each dataset."""
     import pooch
 
     return Path(pooch.os_cache("cotune"))
@@ -163,7 +163,7 @@ def _connection_failed(error: Exception, size: int) -> _FailedError:
 
 @contextmanager
 def _progress(url: str, size: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
-    """Yields what to call with the number of bytes that arrived."""
+    """Yield a function to call with the number of bytes that arrived."""
     name = os.path.basename(urlsplit(url).path)
     if not shown or not sys.stderr.isatty():
         if shown:

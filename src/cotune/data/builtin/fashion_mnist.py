@@ -14,25 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cotune.data.builtin.download import cache_folder, fetch
+from cotune.data.builtin.named import Entry, NamedDataset
 from cotune.data.checks import check_same_length
+from cotune.data.dataset import Dataset
 from cotune.data.readers.idx import read_idx
 from cotune.exceptions import DataError
 
 CLASSES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
 ROWS = 60_000
 TEST_ROWS = 10_000
-INPUT_SHAPE = (28, 28)
+_SMALL_ROWS = 6_000
 
 MIRRORS = (
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -95,11 +89,50 @@ _LABELS: dict[Part, _File] = {
 }
 _FILES = (*_IMAGES.values(), *_LABELS.values())
 
-DOWNLOAD_BYTES = sum(file.gz_size for file in _FILES)
+
+class FashionMnist(NamedDataset):
+    """28 x 28 grey images; files that are not here are downloaded."""
+
+    name = "fashion-mnist"
+    description = "Zalando's grey pictures of clothes"
+    rows = ROWS
+
+    def entry(self) -> Entry:
+        try:
+            megabytes = sum(file.gz_size for file in _FILES) / 1e6
+            where = str(find() or f"not here yet; downloaded when used ({megabytes:.0f} MB)")
+        except DataError as error:
+            where = str(error)
+        return Entry(
+            *(self.name, self.description, self.rows, TEST_ROWS, len(CLASSES), (28, 28), where)
+        )
+
+    def load(self, progress: bool) -> Dataset:
+        """Read the training set; the test set is read when it is opened."""
+        folder = find_or_download(progress=progress)
+        images, labels = read_part(folder, "train")
+        if self.rows < ROWS:  # copied, so that the other images are freed
+            images, labels = images[: self.rows].copy(), labels[: self.rows].copy()
+        return Dataset(
+            name=self.name,
+            inputs=images,
+            labels=labels,
+            classes=CLASSES,
+            open_test=lambda: read_part(folder, "t10k"),
+            n_test=TEST_ROWS,
+        )
+
+
+class FashionMnistSmall(FashionMnist):
+    """The first training images, and all test images."""
+
+    name = "fashion-mnist-small"
+    description = f"its first {_SMALL_ROWS:,} training images, all test images"
+    rows = _SMALL_ROWS
 
 
 def find() -> Path | None:
-    """The first folder that holds all four files, gzipped or not; None when none does.
+    """Return the first folder that holds all four files, gzipped or not; None when none does.
 
     Looked through in turn: ``$COTUNE_DATA`` and its subfolder ``fashion-mnist``, the user's
     cache, and where Debian's package ``dataset-fashion-mnist`` puts them.
@@ -126,7 +159,7 @@ def find() -> Path | None:
 
 
 def find_or_download(*, mirrors: Sequence[str] = MIRRORS, progress: bool = True) -> Path:
-    """The folder that holds all four files; what is missing is downloaded into the cache.
+    """Return the folder that holds all four files; what is missing is downloaded into the cache.
 
     Raises:
         DataError: As :func:`find`, or what was downloaded is not the file.
@@ -150,7 +183,7 @@ def find_or_download(*, mirrors: Sequence[str] = MIRRORS, progress: bool = True)
 
 
 def read_part(folder: Path, part: Part) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images ``uint8 [rows, 28, 28]`` and labels ``int64 [rows]`` of one part.
+    """Read images ``uint8 [rows, 28, 28]`` and labels ``int64 [rows]`` of one part.
 
     Raises:
         DataError: A file is damaged, is not Fashion-MNIST's, or the files' rows differ in number.

@@ -16,9 +16,9 @@ _SHORTER: Final = 2  # times that the other axes are longer than that of channel
 
 
 def find_channels(inputs: NDArray[np.generic], asked: str = "auto") -> int | None:
-    """The axis of a row whose entries are scaled each by itself.
+    """Find the axis of channels, whose entries are scaled each by itself.
 
-    Bytes are pixels, with one scale for all. Elsewhere an axis is taken for channels if the
+    Bytes are pixels, with one scale for all. Elsewhere an axis is read as channels if the
     spread (interquartile range) of some entry is less than a hundredth of the largest, and the
     other axis shows no such thing. Otherwise, of floats, the first or the last axis is, whichever
     is shorter, if it has up to four entries (of rows of three axes or more) or at most half as
@@ -53,14 +53,14 @@ def find_channels(inputs: NDArray[np.generic], asked: str = "auto") -> int | Non
 
 
 def _sample(inputs: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Rows from all over, of about a million values."""
+    """Take rows from all over, of about a million values."""
     count = max(_FEWEST, _VALUES // math.prod(inputs.shape[1:]))
     places = np.unique(np.linspace(0, len(inputs) - 1, min(count, len(inputs))).astype(np.int64))
     return inputs[places].astype(np.float64)
 
 
 def _differ(rows: NDArray[np.float64], axis: int) -> bool:
-    """Whether one scale for all loses an entry of this axis.
+    """Tell whether one scale for all loses an entry of this axis.
 
     Entries that hardly ever change, as the margins of images do, have no spread and do not count.
     """

@@ -1,9 +1,8 @@
-"""What is done to the inputs before a network sees them; it is saved with the model."""
+"""Preprocessing of arrays, which is saved with the model; splitting and preparing datasets."""
 
 from __future__ import annotations
 
 import math
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,11 +16,18 @@ from cotune.data.dataset import Column, Dataset, TrainingData
 from cotune.data.memory import new_array
 from cotune.data.preprocessing.channels import find_channels
 from cotune.data.preprocessing.raw_rows import RawRows
-from cotune.data.preprocessing.row_chunks import check_shape, chunks_of
+from cotune.data.preprocessing.row_chunks import (
+    check_rows,
+    check_shape,
+    chunks_of,
+    damaged,
+    read_numbers,
+)
 from cotune.data.preprocessing.table_preprocess import TablePreprocessing
 from cotune.data.preprocessing.treatment import Treatment, rows_to_try
 from cotune.data.splits import further_folds, stratified_split
 from cotune.exceptions import DataError, ModelFileError
+from cotune.text import listed
 
 _SCALED_BY = 1024  # rows by which those are scaled that a network is tried with
 _AUTO = Treatment()
@@ -29,14 +35,14 @@ _AUTO = Treatment()
 
 @dataclass(frozen=True)
 class Standardize:
-    """Subtract the mean and divide by the standard deviation of the training part.
+    """Standardization by mean and standard deviation of the training part.
 
     Images (rows of two dimensions or more) have one mean and deviation over all pixels, or one
     for each channel; tables have one per feature.
 
     Attributes:
         mean: A number, or one per feature or channel.
-        std: Likewise; positive. It is 1 where the training part has a single value.
+        std: As ``mean``; positive. It is 1 where the training part has a single value.
         input_shape: Shape of one row.
         axis: Of the channels in a row; None where there are none.
     """
@@ -48,12 +54,12 @@ class Standardize:
 
     @property
     def features(self) -> int:
-        """Values in one row."""
+        """Count the values in one row."""
         return math.prod(self.input_shape)
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """None: the rows are no table's, whose columns have names and kinds."""
+        """Return none: the rows are no table's, whose columns have names and types."""
         return ()
 
     @classmethod
@@ -115,7 +121,7 @@ class Standardize:
         return cls(tuple(np.atleast_1d(mean).tolist()), tuple(std.tolist()), shape, axis)
 
     def scales(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and deviation of each value of a row, ``[features]``, or one for all."""
+        """Return mean and deviation of each value of a row, ``[features]``, or one for all."""
         mean, std = np.asarray(self.mean), np.asarray(self.std)
         if self.axis is None:
             return mean, std
@@ -127,7 +133,7 @@ class Standardize:
         rows: NDArray[np.int64] | None = None,
         most: float | None = None,
     ) -> NDArray[np.float32]:
-        """Standardized inputs, ``float32 [rows, features]``, contiguous.
+        """Return standardized inputs, ``float32 [rows, features]``, contiguous.
 
         Args:
             inputs: ``[rows, *input_shape]``.
@@ -138,13 +144,7 @@ class Standardize:
             DataError: The rows have another shape than the ones it was fitted on, hold no
                 numbers, or hold one that is not finite once standardized.
         """
-        if tuple(inputs.shape[1:]) != self.input_shape or inputs.ndim == 0:
-            raise DataError(
-                f"rows have shape {tuple(inputs.shape[1:])}, the model was trained on "
-                f"{self.input_shape}; give rows of that shape"
-            )
-        if inputs.dtype.kind not in "buif":
-            raise DataError(f"the inputs are of type {inputs.dtype}; give an array of numbers")
+        check_rows(inputs, self.input_shape)
         mean, std = self.scales()
         out = new_array(
             (len(inputs) if rows is None else len(rows), self.features), np.float32, most
@@ -159,13 +159,13 @@ class Standardize:
                 row, feature = np.argwhere(~np.isfinite(scaled))[0]
                 raise DataError(
                     f"row {start + row}, feature {feature} (counted from 0): not finite, or too "
-                    "large beside the training data; mend or drop the row"
+                    "large beside the training data; fix or drop the row"
                 )
             start += len(chunk)
         return out
 
     def to_json(self) -> dict[str, Any]:
-        """Lists and numbers; :meth:`from_json` gives the same object back, bit for bit."""
+        """Return lists and numbers; :meth:`from_json` restores the same object, bit for bit."""
         return {
             "kind": "standardize",
             "mean": list(self.mean) if isinstance(self.mean, tuple) else self.mean,
@@ -176,28 +176,22 @@ class Standardize:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Raises ``ModelFileError`` where the data are not what :meth:`to_json` writes."""
+        """Restore it; ``ModelFileError`` where the data are not what :meth:`to_json` writes."""
         keys = {"kind", "mean", "std", "input_shape"}
         if not isinstance(data, Mapping) or set(data) - {"axis"} != keys:
-            raise ModelFileError(
-                "preprocessing: mean, std and input_shape expected; export the model again"
-            )
+            raise damaged("mean, std and input_shape expected")
         if data["kind"] != "standardize":
             raise ModelFileError("preprocessing.kind: is unknown; a newer Cotune may read it")
         shape = data["input_shape"]
         check_shape(shape)
         axis = data.get("axis")
         if "axis" in data and (type(axis) is not int or not 0 <= axis < len(shape) > 1):
-            raise ModelFileError(
-                "preprocessing.axis: the place of an axis expected; export the model again"
-            )
+            raise damaged("the place of an axis expected", "axis")
         length = shape[axis or 0] if len(shape) == 1 or axis is not None else None
         mean = _floats(data["mean"], length, "mean")
         std = _floats(data["std"], length, "std")
         if np.min(std) <= 0:
-            raise ModelFileError(
-                "preprocessing.std: a deviation is not positive; export the model again"
-            )
+            raise damaged("a deviation is not positive", "std")
         return cls(mean, std, tuple(shape), axis)
 
 
@@ -206,7 +200,7 @@ Preprocessing = Standardize | TablePreprocessing | RawRows
 
 
 def preprocessing_from_json(data: Mapping[str, Any]) -> Preprocessing:
-    """Raises ``ModelFileError`` where the data are not what a ``to_json`` writes."""
+    """Read a preprocessing; ``ModelFileError`` where the data are not what ``to_json`` writes."""
     kind = data.get("kind") if isinstance(data, Mapping) else None
     if kind == "raw":
         return RawRows.from_json(data)
@@ -216,7 +210,7 @@ def preprocessing_from_json(data: Mapping[str, Any]) -> Preprocessing:
 def fit_preprocessing(
     dataset: Dataset, rows: NDArray[np.int64], treatment: Treatment
 ) -> Preprocessing:
-    """Measure, on the given rows alone, what is done to all.
+    """Fit the preprocessing on the given rows alone.
 
     Warns (``UserWarning``) of features that have a single value there.
 
@@ -233,7 +227,7 @@ def fit_preprocessing(
 
 
 def is_series(dataset: Dataset, treatment: Treatment) -> bool:
-    """Whether rows of two axes have channels, and so are no images to be moved and mirrored."""
+    """Tell whether rows of two axes have channels, and so are no images to be augmented."""
     if dataset.columns or len(dataset.input_shape) != 2:
         return False
     return find_channels(dataset.inputs, treatment.channels) is not None
@@ -284,7 +278,7 @@ def prepare(
 def sample_rows(
     dataset: Dataset, validation: float, seed: int, treatment: Treatment
 ) -> tuple[NDArray[Any], tuple[int, ...]]:
-    """A few rows as a network gets them, by which it is tried, and the shape of one.
+    """Preprocess a few rows to try a network with; return them and the shape of one.
 
     Those of arrays are scaled by a part of the rows; nothing is trained on them.
 
@@ -310,14 +304,14 @@ def sample_rows(
 def _of_channels(
     values: NDArray[np.float64] | np.float64, shape: tuple[int, ...], axis: int
 ) -> NDArray[np.float64]:
-    """``[features]`` -> ``[channels, the others]``."""
+    """Reshape ``[features]`` to ``[channels, the others]``."""
     return np.moveaxis(np.asarray(values).reshape(shape), axis, 0).reshape(shape[axis], -1)
 
 
 def _to_features(
     values: NDArray[np.float64] | np.float64, shape: tuple[int, ...], axis: int
 ) -> NDArray[np.float64]:
-    """``[channels]`` -> ``[features]``."""
+    """Repeat ``[channels]`` to ``[features]``."""
     wide = np.asarray(values).reshape([-1 if place == axis else 1 for place in range(len(shape))])
     return np.broadcast_to(wide, shape).reshape(-1)
 
@@ -325,7 +319,7 @@ def _to_features(
 def _chunks(
     inputs: NDArray[np.generic], rows: NDArray[np.int64] | None
 ) -> Iterator[NDArray[np.float64]]:
-    """The rows (all without ``rows``) as ``float64 [some, features]``, free to be overwritten."""
+    """Yield rows (all without ``rows``) as ``float64 [some, features]``, free to be overwritten."""
     for some in chunks_of(inputs, rows):
         yield some.astype(np.float64)
 
@@ -336,9 +330,7 @@ def _warn_of_constants(constant: NDArray[np.bool_], of: str) -> None:
         what = "all pixels of all images have"
     else:
         features = np.flatnonzero(constant)
-        shown = ", ".join(str(feature) for feature in features[:5])
-        if len(features) > 5:
-            shown += f" and {len(features) - 5} more"
+        shown = listed([str(feature) for feature in features], 5)
         what = (
             f"{of} {shown} (counted from 0) has"
             if len(features) == 1
@@ -352,16 +344,5 @@ def _warn_of_constants(constant: NDArray[np.bool_], of: str) -> None:
 
 
 def _floats(value: object, length: int | None, key: str) -> float | tuple[float, ...]:
-    """A finite number, or ``length`` of them."""
-    numbers = [value] if length is None else value
-    if (
-        not isinstance(numbers, list)
-        or len(numbers) != (1 if length is None else length)
-        or not all(
-            type(number) in (int, float) and abs(number) <= sys.float_info.max for number in numbers
-        )
-    ):
-        expected = "a finite number" if length is None else f"{length} finite numbers"
-        raise ModelFileError(f"preprocessing.{key}: {expected} expected; export the model again")
-    floats = tuple(float(number) for number in numbers)
-    return floats[0] if length is None else floats
+    numbers = read_numbers(value, length, key)
+    return float(numbers) if length is None else tuple(map(float, numbers))

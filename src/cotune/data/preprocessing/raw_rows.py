@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
@@ -13,9 +12,15 @@ from numpy.typing import NDArray
 
 from cotune.data.dataset import Column
 from cotune.data.memory import new_array
-from cotune.data.preprocessing.row_chunks import check_shape, chunks_of
+from cotune.data.preprocessing.row_chunks import (
+    check_rows,
+    check_shape,
+    chunks_of,
+    damaged,
+    read_numbers,
+)
 from cotune.data.preprocessing.table_preprocess import read_columns
-from cotune.exceptions import DataError, ModelFileError, UsageError
+from cotune.exceptions import DataError, UsageError
 
 Dtype = Literal["int64", "float32"]
 
@@ -27,7 +32,7 @@ Bounds = float | int | tuple[float | int, ...]
 
 @dataclass(frozen=True)
 class RawRows:
-    """Nothing is done to the values but to give them a type that networks take.
+    """Unchanged values, converted to a type that networks take.
 
     Attributes:
         dtype: ``int64``, of whole numbers, or ``float32``.
@@ -45,7 +50,7 @@ class RawRows:
 
     @property
     def features(self) -> int:
-        """Values in one row."""
+        """Count the values in one row."""
         return math.prod(self.input_shape)
 
     @classmethod
@@ -83,7 +88,7 @@ class RawRows:
         rows: NDArray[np.int64] | None = None,
         most: float | None = None,
     ) -> NDArray[Any]:
-        """The rows, ``int64`` or ``float32 [rows, features]``, contiguous.
+        """Return the rows, ``int64`` or ``float32 [rows, features]``, contiguous.
 
         Args:
             inputs: ``[rows, *input_shape]``.
@@ -94,13 +99,7 @@ class RawRows:
             DataError: The rows have another shape, hold no numbers, or one that the type has no
                 place for: not finite, too large, or not whole.
         """
-        if tuple(inputs.shape[1:]) != self.input_shape or inputs.ndim == 0:
-            raise DataError(
-                f"rows have shape {tuple(inputs.shape[1:])}, the model was trained on "
-                f"{self.input_shape}; give rows of that shape"
-            )
-        if inputs.dtype.kind not in "buif":
-            raise DataError(f"the inputs are of type {inputs.dtype}; give an array of numbers")
+        check_rows(inputs, self.input_shape)
         count = len(inputs) if rows is None else len(rows)
         out = new_array((count, self.features), self.dtype, most)
         start = 0
@@ -113,7 +112,7 @@ class RawRows:
                 problem = "not finite, or too large" if self.dtype == "float32" else "not whole"
                 raise DataError(
                     f"row {start + row}, feature {feature} (counted from 0): "
-                    f"{some[row, feature]} is {problem}; mend or drop the row"
+                    f"{some[row, feature]} is {problem}; fix or drop the row"
                 )
             out[start : start + len(some)] = converted
             start += len(some)
@@ -134,11 +133,11 @@ class RawRows:
             if len(wrong):
                 raise DataError(
                     f"row {start + wrong[0][0]} (counted from 0): {rows[tuple(wrong[0])]} is not "
-                    "whole, and the network looks up whole numbers; mend or drop the row"
+                    "whole, and the network looks up whole numbers; fix or drop the row"
                 )
 
     def to_json(self) -> dict[str, Any]:
-        """Lists, texts and numbers; :meth:`from_json` gives the same object back, bit for bit."""
+        """Return plain values; :meth:`from_json` restores the same object, bit for bit."""
         return {
             "kind": "raw",
             "dtype": self.dtype,
@@ -150,19 +149,19 @@ class RawRows:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Raises ``ModelFileError`` where the data are not what :meth:`to_json` writes."""
+        """Restore it; ``ModelFileError`` where the data are not what :meth:`to_json` writes."""
         if set(data) != _KEYS:
-            raise _damaged(f"{', '.join(sorted(_KEYS))} expected")
+            raise damaged(f"{', '.join(sorted(_KEYS))} expected")
         dtype, shape = data["dtype"], data["input_shape"]
         if dtype not in _DTYPES:
-            raise _damaged(f"{' or '.join(_DTYPES)} expected", "dtype")
+            raise damaged(f"{' or '.join(_DTYPES)} expected", "dtype")
         check_shape(shape)
         length = shape[0] if len(shape) == 1 else None
-        low = _read_bounds(data["low"], length, dtype, "low")
-        high = _read_bounds(data["high"], length, dtype, "high")
+        kinds = (int,) if dtype == "int64" else (int, float)
+        low, high = (read_numbers(data[key], length, key, kinds) for key in ("low", "high"))
         columns = read_columns(data["columns"])
         if columns and [len(columns)] != shape:
-            raise _damaged("one for each value of a row expected", "columns")
+            raise damaged("one for each value of a row expected", "columns")
         return cls(dtype, low, high, tuple(shape), columns)
 
 
@@ -185,19 +184,3 @@ def _check_columns(
 def _plain(values: NDArray[Any]) -> Bounds:
     bounds: Bounds = tuple(values.tolist()) if values.ndim else values.item()
     return bounds
-
-
-def _read_bounds(value: object, length: int | None, dtype: str, key: str) -> Bounds:
-    numbers: list[Any] = value if isinstance(value, list) and length is not None else [value]
-    kinds = (int,) if dtype == "int64" else (int, float)
-    if len(numbers) != (length or 1) or not all(
-        type(number) in kinds and abs(number) <= sys.float_info.max for number in numbers
-    ):
-        raise _damaged("a number, or one for each value of a row, expected", key)
-    bounds: Bounds = tuple(numbers) if length is not None else numbers[0]
-    return bounds
-
-
-def _damaged(problem: str, key: str = "") -> ModelFileError:
-    where = f"preprocessing.{key}" if key else "preprocessing"
-    return ModelFileError(f"{where}: {problem}; export the model again")

@@ -1,10 +1,9 @@
-"""What is done to a table's cells before a network sees them; it is saved with the model."""
+"""Preprocessing of tables, which is saved with the model."""
 
 from __future__ import annotations
 
-import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
@@ -13,8 +12,10 @@ from numpy.typing import NDArray
 
 from cotune.data.dataset import Column
 from cotune.data.memory import new_array
+from cotune.data.preprocessing.row_chunks import check_rows, chunks_of, damaged, read_numbers
 from cotune.data.tables.column_kinds import check_form
-from cotune.exceptions import DataError, ModelFileError
+from cotune.exceptions import DataError
+from cotune.text import listed
 
 BOUND: Final = 3.0
 """Numbers end up between minus this and this."""
@@ -23,13 +24,12 @@ FAR: Final = 1e3
 """Scaled numbers beyond this are as good as it; their squares are then finite."""
 
 _MOST_KEPT: Final = 254
-_CHUNK: Final = 2**18  # values converted at a time
 _SHOWN: Final = 5  # columns named in a warning
 
 
 @dataclass(frozen=True)
 class NumberFeatures:
-    """What becomes of a column of numbers or booleans.
+    """Features of a column of numbers or booleans.
 
     Attributes:
         center: The median of the training part, which also stands for a missing cell.
@@ -44,13 +44,13 @@ class NumberFeatures:
 
     @property
     def is_used(self) -> bool:
-        """Whether the column has a feature."""
+        """Tell whether the column has a feature."""
         return self.scale > 0 or self.missing
 
 
 @dataclass(frozen=True)
 class CategoryFeatures:
-    """What becomes of a column of categories: features of which one is 1 and the others are 0.
+    """Features of a column of categories: one is 1 and the others are 0.
 
     Attributes:
         kept: Categories with a feature of their own.
@@ -65,7 +65,7 @@ class CategoryFeatures:
 
     @property
     def is_used(self) -> bool:
-        """Whether the column has a feature."""
+        """Tell whether the column has a feature."""
         return bool(self.kept) or self.other
 
 
@@ -74,7 +74,7 @@ ColumnFeatures = NumberFeatures | CategoryFeatures
 
 @dataclass(frozen=True)
 class TablePreprocessing:
-    """Numbers are scaled and bounded smoothly, categories get a feature each.
+    """Numbers scaled and bounded smoothly, and a feature for each category.
 
     A number x becomes z / sqrt(1 + (z / 3)^2) with z = (x - median) / (interquartile range), or
     half the whole range where the former is 0: it is nearly linear where most values are, and
@@ -90,7 +90,7 @@ class TablePreprocessing:
 
     Attributes:
         columns: As they are in the table.
-        parts: What becomes of each.
+        parts: The features of each.
     """
 
     columns: tuple[Column, ...]
@@ -98,7 +98,7 @@ class TablePreprocessing:
 
     @property
     def features(self) -> int:
-        """Values in one row of what :meth:`apply` returns."""
+        """Count the values in one row of what :meth:`apply` returns."""
         numbers = self.numbers()
         slots = sum(count for _, _, count in self.slots())
         return (
@@ -109,11 +109,11 @@ class TablePreprocessing:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one row as networks see it."""
+        """Return the shape of one row as networks see it."""
         return (self.features,)
 
     def numbers(self) -> list[tuple[int, NumberFeatures]]:
-        """The columns of numbers and booleans, by their places."""
+        """Return the columns of numbers and booleans, by their places."""
         return [
             (place, part)
             for place, part in enumerate(self.parts)
@@ -121,7 +121,7 @@ class TablePreprocessing:
         ]
 
     def slots(self) -> list[tuple[int, NDArray[np.int64], int]]:
-        """The columns of categories: place, the feature of each category, number of features.
+        """Return the columns of categories: place, feature of each category, number of features.
 
         The features are counted from 0 in each column, and -1 is none. Two entries follow those of
         the categories: that of a missing cell, and that of a category that is not known.
@@ -179,7 +179,7 @@ class TablePreprocessing:
         rows: NDArray[np.int64] | None = None,
         most: float | None = None,
     ) -> NDArray[np.float32]:
-        """The features, ``float32 [rows, features]``, contiguous.
+        """Return the features, ``float32 [rows, features]``, contiguous.
 
         Args:
             inputs: ``float64 [rows, columns]``, NaN where a cell is missing, -1 where a category
@@ -190,24 +190,19 @@ class TablePreprocessing:
         Raises:
             DataError: Another number of columns, another type, or an infinite cell.
         """
-        if inputs.ndim != 2 or inputs.shape[1] != len(self.columns):
-            raise DataError(
-                f"rows have shape {tuple(inputs.shape[1:])}, the model was trained on "
-                f"({len(self.columns)},); give rows of that shape"
-            )
-        if inputs.dtype.kind not in "buif":
-            raise DataError(f"the inputs are of type {inputs.dtype}; give an array of numbers")
+        check_rows(inputs, (len(self.columns),))
         numbers, slots = self.numbers(), self.slots()
         count = len(inputs) if rows is None else len(rows)
         out = new_array((count, self.features), np.float32, most)
         out.fill(0.0)
         start = 0
-        for cells in _chunks(inputs, rows):
+        for chunk in chunks_of(inputs, rows):
+            cells = chunk.astype(np.float64, copy=False)
             if np.isinf(cells).any():
                 row, place = np.argwhere(np.isinf(cells))[0]
                 raise DataError(
                     f"row {start + row} (counted from 0), column {self.columns[place].name!r}: "
-                    "infinite; mend or drop the row"
+                    "infinite; fix or drop the row"
                 )
             some = out[start : start + len(cells)]
             feature = 0
@@ -228,7 +223,7 @@ class TablePreprocessing:
         return out
 
     def to_json(self) -> dict[str, Any]:
-        """Lists, texts and numbers; :meth:`from_json` gives the same object back, bit for bit."""
+        """Return plain values; :meth:`from_json` restores the same object, bit for bit."""
         return {
             "kind": "table",
             "columns": [column.to_json() for column in self.columns],
@@ -242,14 +237,14 @@ class TablePreprocessing:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Raises ``ModelFileError`` where the data are not what :meth:`to_json` writes."""
+        """Restore it; ``ModelFileError`` where the data are not what :meth:`to_json` writes."""
         if not isinstance(data, Mapping) or set(data) != {"kind", "columns", "parts"}:
-            raise _damaged("kind, columns and parts expected")
+            raise damaged("kind, columns and parts expected")
         if data["kind"] != "table":
-            raise _damaged("a table's expected", "kind")
+            raise damaged("a table's expected", "kind")
         listed, parts = data["columns"], data["parts"]
         if not isinstance(listed, list) or not isinstance(parts, list) or len(listed) != len(parts):
-            raise _damaged("as many columns as parts expected")
+            raise damaged("as many columns as parts expected")
         columns = read_columns(listed)
         made = cls(
             columns,
@@ -259,7 +254,7 @@ class TablePreprocessing:
             ),
         )
         if made.features == 0:
-            raise _damaged("no column has a feature", "parts")
+            raise damaged("no column has a feature", "parts")
         return made
 
 
@@ -294,7 +289,7 @@ def _fit_categories(cells: NDArray[np.float64], n_categories: int) -> CategoryFe
 
 
 def _slots(part: CategoryFeatures, n_categories: int) -> tuple[NDArray[np.int64], int]:
-    """The feature of each category, of a missing cell and of what is unknown, -1 for none.
+    """Return the feature of each category, of a missing cell and of an unknown one, -1 for none.
 
     And how many features there are.
     """
@@ -317,25 +312,14 @@ def _bounded(cells: NDArray[np.float64], part: NumberFeatures) -> NDArray[np.flo
 
 
 def _codes(cells: NDArray[np.float64], n_categories: int) -> NDArray[np.int64]:
-    """Indices of categories, ``n_categories`` for a missing cell, and one more for unknown ones."""
+    """Return indices of categories, ``n_categories`` where missing, one more where unknown."""
     known = (cells >= 0) & (cells < n_categories)
     others = np.where(np.isnan(cells), n_categories, n_categories + 1)
     return np.where(known, cells, others).astype(np.int64)
 
 
-def _chunks(
-    inputs: NDArray[np.generic], rows: NDArray[np.int64] | None
-) -> Iterator[NDArray[np.float64]]:
-    step = max(1, _CHUNK // inputs.shape[1])
-    for start in range(0, len(inputs) if rows is None else len(rows), step):
-        chosen = slice(start, start + step) if rows is None else rows[start : start + step]
-        yield inputs[chosen].astype(np.float64, copy=False)
-
-
 def _warn_of_constants(names: Sequence[str]) -> None:
-    shown = ", ".join(repr(name) for name in names[:_SHOWN])
-    if len(names) > _SHOWN:
-        shown += f" and {len(names) - _SHOWN} more"
+    shown = listed([repr(name) for name in names], _SHOWN)
     what = f"column {shown} has" if len(names) == 1 else f"columns {shown} have"
     warnings.warn(
         f"{what} a single value in the training part, so nothing to learn from: left out",
@@ -345,66 +329,58 @@ def _warn_of_constants(names: Sequence[str]) -> None:
 
 
 def read_columns(data: Any) -> tuple[Column, ...]:
-    """Columns as a model's description lists them.
+    """Read columns as a model's description lists them.
 
     Raises:
         ModelFileError: They are no such list, or two have the same name.
     """
     if not isinstance(data, list):
-        raise _damaged("a list expected", "columns")
+        raise damaged("a list expected", "columns")
     columns = tuple(_read_column(column, f"columns[{i}]") for i, column in enumerate(data))
     if len({column.name for column in columns}) < len(columns):
-        raise _damaged("two have the same name", "columns")
+        raise damaged("two have the same name", "columns")
     return columns
 
 
 def _read_column(data: Any, key: str) -> Column:
     if not isinstance(data, dict) or set(data) - {"form"} != {"name", "kind", "categories"}:
-        raise _damaged("name, kind and categories expected", key)
+        raise damaged("name, kind and categories expected", key)
     name, kind, texts = data["name"], data["kind"], data["categories"]
     form = data.get("form", "")
     try:
         check_form(form)
     except (AttributeError, TypeError, ValueError):
-        raise _damaged("a known form expected", key) from None
+        raise damaged("a known form expected", key) from None
     if not isinstance(name, str) or kind not in ("number", "boolean", "category"):
-        raise _damaged("a name and a known kind expected", key)
+        raise damaged("a name and a known kind expected", key)
     if (
         not isinstance(texts, list)
         or not all(isinstance(text, str) for text in texts)
         or len(set(texts)) < len(texts)
         or bool(texts) != (kind == "category")
     ):
-        raise _damaged("the distinct texts of its categories expected", key)
+        raise damaged("the distinct texts of its categories expected", key)
     return Column(name, kind, tuple(texts), form)
 
 
 def _read_part(data: Any, column: Column, key: str) -> ColumnFeatures:
     expected = ("kept", "other") if column.kind == "category" else ("center", "scale")
     if not isinstance(data, dict) or set(data) != {*expected, "missing"}:
-        raise _damaged(f"{', '.join(expected)} and missing expected", key)
+        raise damaged(f"{', '.join(expected)} and missing expected", key)
     if type(data["missing"]) is not bool:
-        raise _damaged("missing is true or false", key)
+        raise damaged("missing is true or false", key)
     if column.kind == "category":
         kept = data["kept"]
         if type(data["other"]) is not bool:
-            raise _damaged("other is true or false", key)
+            raise damaged("other is true or false", key)
         if (
             not isinstance(kept, list)
             or not all(type(code) is int and 0 <= code < len(column.categories) for code in kept)
             or len(set(kept)) < len(kept)
         ):
-            raise _damaged("kept lists distinct categories by their places", key)
+            raise damaged("kept lists distinct categories by their places", key)
         return CategoryFeatures(tuple(kept), data["other"], data["missing"])
-    center, scale = data["center"], data["scale"]
-    for number in (center, scale):
-        if type(number) not in (int, float) or not abs(number) <= sys.float_info.max:
-            raise _damaged("finite numbers expected", key)
+    center, scale = (read_numbers(data[name], None, f"{key}.{name}") for name in expected)
     if scale < 0:
-        raise _damaged("the scale is negative", key)
+        raise damaged("the scale is negative", key)
     return NumberFeatures(float(center), float(scale), data["missing"])
-
-
-def _damaged(problem: str, key: str = "") -> ModelFileError:
-    where = f"preprocessing.{key}" if key else "preprocessing"
-    return ModelFileError(f"{where}: {problem}; export the model again")

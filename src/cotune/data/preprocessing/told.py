@@ -1,4 +1,4 @@
-"""What is done to the rows, in words."""
+"""Preprocessing described in words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cotune.data.preprocessing.treatment import Treatment
 def remarks_of(
     dataset: Dataset, asked: Treatment, done: Preprocessing, is_own: bool
 ) -> tuple[str, ...]:
-    """What was taken for granted, one line each.
+    """Return remarks on what was assumed, one line each.
 
     Args:
         asked: What the user asked for.
@@ -29,8 +29,8 @@ def remarks_of(
     if isinstance(done, Standardize) and done.axis is not None and asked.channels == "auto":
         name, other = _axes(done)
         told = (
-            f"{rows}: the {name} axis is taken for channels, each scaled by itself; "
-            f"--channels {other}|none says otherwise"
+            f"{rows}: the {name} axis is read as channels, each scaled by itself; "
+            f"--channels {other}|none overrides this"
         )
         if done.axis == 0 and len(done.input_shape) == 3:
             told += "; the built-in CNN takes the last axis for channels all the same"
@@ -45,7 +45,7 @@ def remarks_of(
 
 
 def describe(done: Preprocessing) -> str:
-    """What is done to the rows, in a few words."""
+    """Describe the preprocessing in a few words."""
     if isinstance(done, RawRows):
         return f"nothing: rows reach the network as they are, {done.dtype}"
     if not isinstance(done, Standardize):
@@ -59,7 +59,7 @@ def describe(done: Preprocessing) -> str:
 
 
 def _axes(done: Standardize) -> tuple[str, str]:
-    """The axis of the channels, and the other one that it could have been."""
+    """Return the axis of the channels, and the other one that it could have been."""
     return ("first", "last") if done.axis == 0 else ("last", "first")
 
 

@@ -1,4 +1,4 @@
-"""What is done to rows before a network gets them: what was asked for, and what follows from it."""
+"""Raw or standardized rows: the user's choice, and what follows from it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EXTREMES: Final = 64  # features of which the rows with the least and greatest 
 
 @dataclass(frozen=True)
 class Treatment:
-    """What is to be done to the rows of a dataset.
+    """The user's choice of preprocessing.
 
     Attributes:
         inputs: As asked for, ``auto``, ``raw`` or ``standardize``; or as decided for a network:
@@ -32,14 +32,14 @@ class Treatment:
 
     @property
     def dtype(self) -> Literal["int64", "float32"] | None:
-        """The type that rows are given raw in; None where they are scaled."""
+        """Return the type that rows are given raw in; None where they are scaled."""
         if self.inputs == "int64":
             return "int64"
         return "float32" if self.inputs in ("raw", "float32") else None
 
 
 def treatments_for_own(dataset: Dataset, asked: Treatment) -> list[Treatment]:
-    """What may be done to the rows for a user's own network, the likeliest first.
+    """Return possible treatments of the rows for a user's own network, the likeliest first.
 
     The network decides: it gets the first that it takes. Whole numbers are given as they are,
     and scaled only where it takes no whole numbers. Pixels, columns of tables and floats are
@@ -57,7 +57,7 @@ def treatments_for_own(dataset: Dataset, asked: Treatment) -> list[Treatment]:
 
 
 def rows_to_try(dataset: Dataset, treatment: Treatment) -> NDArray[np.int64]:
-    """Places of a few rows by which a network is tried; of whole numbers, with the extreme ones."""
+    """Return the places of a few rows to try a network with; of whole numbers, the extremes too."""
     places = list(range(min(4, len(dataset))))
     if treatment.dtype == "int64":
         rows = dataset.inputs.reshape(len(dataset), -1)
@@ -73,7 +73,7 @@ def _are_pixels(dataset: Dataset) -> bool:
 
 
 def _are_whole(dataset: Dataset) -> bool:
-    """Whether all values are whole numbers, of whatever type, that an ``int64`` holds."""
+    """Tell whether all values are whole numbers, of whatever type, that an ``int64`` holds."""
     inputs: NDArray[Any] = dataset.inputs
     if inputs.dtype.kind in "bui":
         return True

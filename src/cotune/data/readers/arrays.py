@@ -18,7 +18,7 @@ from cotune.data.memory import take
 from cotune.data.splits import stratified_split
 from cotune.data.tables.mixed_objects import as_array, kind_of
 from cotune.exceptions import DataError
-from cotune.text import shorten
+from cotune.text import listed, shorten
 
 SEALED_SHARE = 0.2
 """Share of the rows that is sealed as the test set where the data come without one."""
@@ -144,7 +144,7 @@ def from_arrays(
 
 
 def canonical_order(inputs: NDArray[np.generic], labels: NDArray[Any]) -> NDArray[np.int64]:
-    """The order of rows by what they hold, whatever order they come in.
+    """Return the order of rows by content, whatever order they come in.
 
     Sorts by the BLAKE2b digest of a row's class name and values: of ``uint8`` as they are, of
     other numbers as ``float64``, where 0 and -0 are the same and so is every NaN. Equal rows of a
@@ -165,14 +165,14 @@ def _order(digests: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def _shared_rows(digests: NDArray[np.uint64], sealed: NDArray[np.uint64]) -> tuple[str, ...]:
-    """A remark on the sealed rows that are among the others; none where there are none."""
+    """Return a remark on test rows that are in the training data too; none where there are none."""
     count = int(np.isin(sealed[:, 0], digests[:, 0]).sum())
     rows = f"{len(sealed):,} test rows {'is' if count == 1 else 'are'}"
     return (f"{count:,} of {rows} also in the training data",) if count else ()
 
 
 def _digests(inputs: NDArray[np.generic], labels: NDArray[Any]) -> NDArray[np.uint64]:
-    """``[rows, 2]``: the first and the second 8 bytes of each row's digest."""
+    """Return ``[rows, 2]``: the first and the second 8 bytes of each row's digest."""
     names, classes = np.unique(labels, return_inverse=True)
     begun = [hashlib.blake2b(f"{name}\0".encode(), digest_size=16) for name in names]
     digests = bytearray()
@@ -252,7 +252,7 @@ def _labels_or_indices(labels: ArrayLike, what: str, classes: Sequence[str] | No
 
 
 def as_labels(labels: ArrayLike, what: str) -> NDArray[Any]:
-    """Labels as ``int64`` or as strings, ``[rows]``; booleans are ``false`` and ``true``.
+    """Return labels as ``int64`` or strings, ``[rows]``; booleans are ``false`` and ``true``.
 
     Raises:
         DataError: One is missing, or they are something else; the message begins with ``what``.
@@ -286,7 +286,7 @@ def as_labels(labels: ArrayLike, what: str) -> NDArray[Any]:
 
 
 def whole_numbers(array: NDArray[np.integer[Any]], what: str) -> NDArray[np.int64]:
-    """Whole numbers as ``int64``.
+    """Return whole numbers as ``int64``.
 
     Raises:
         DataError: One is too large for that; the message begins with ``what``.
@@ -301,7 +301,7 @@ def whole_numbers(array: NDArray[np.integer[Any]], what: str) -> NDArray[np.int6
 
 
 def parse_labels(texts: Sequence[str]) -> NDArray[Any]:
-    """Labels that are texts: whole numbers where all are such, ``false`` and ``true``, or texts.
+    """Return labels that are texts as whole numbers or booleans where all are such, else as texts.
 
     The one rule of that, whatever the labels come in. A number with zeros before it is a text, so
     that 1 and 01 remain two classes; one with nothing but zeros after the point is whole.
@@ -330,7 +330,7 @@ def match_labels(labels: NDArray[Any], known: NDArray[Any]) -> tuple[NDArray[Any
 
     Returns:
         The labels as members of ``known``, or as they were where some are not among these; and a
-        remark where booleans were taken for 0 and 1 or the other way round.
+        remark where booleans were read as 0 and 1 or the other way round.
     """
     distinct, codes = np.unique(labels, return_inverse=True)
     names = {str(one): one for one in known}
@@ -369,7 +369,7 @@ def _as_array(values: ArrayLike, what: str) -> NDArray[Any]:
 def _indices(
     raw: NDArray[Any], known: NDArray[Any], names: tuple[str, ...], what: str
 ) -> NDArray[np.int64]:
-    """The position of every label among the ``known`` ones, whose names are ``names``."""
+    """Return the position of every label among the ``known`` ones, whose names are ``names``."""
     if raw.dtype.kind != known.dtype.kind:
         raise DataError(f"{what} are not of the type of the training labels; give one type")
     order = np.argsort(known)
@@ -379,9 +379,7 @@ def _indices(
     if len(wrong):
         row, label = wrong[0], str(raw[wrong[0]])
         close = difflib.get_close_matches(label, names, 1) if raw.dtype.kind == "U" else []
-        shown = ", ".join(str(one) for one in known[:_SHOWN]) + (
-            ", …" if len(known) > _SHOWN else ""
-        )
-        advice = f"did you mean {close[0]!r}?" if close else f"give one of {shown}"
+        among = listed([str(one) for one in known], _SHOWN)
+        advice = f"did you mean {close[0]!r}?" if close else f"give one of {among}"
         raise DataError(f"{what}[{row}] is {label[:_MAX_NAME]!r}, which is no class; {advice}")
     return indices

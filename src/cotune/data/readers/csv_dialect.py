@@ -1,4 +1,4 @@
-"""How the cells of a text file are divided, and where its header is."""
+"""The delimiter of a text file, and the place of its header."""
 
 from __future__ import annotations
 
@@ -138,8 +138,8 @@ def _check_title(path: Path, numbered: dict[int, str], delimiter: str, usual: in
         or not any(_is_number(cell) for cells in below for cell in cells)
     ):
         return  # a header with too few names
-    mend = "delete the line" if len(above) == 1 else f"delete the lines to {above[-1][0]}"
-    raise DataError(f"{path}:{above[0][0]}: looks like {what} above the header; {mend}")
+    fix = "delete the line" if len(above) == 1 else f"delete the lines to {above[-1][0]}"
+    raise DataError(f"{path}:{above[0][0]}: looks like {what} above the header; {fix}")
 
 
 def _is_padded(cells: Sequence[str]) -> bool:

@@ -141,7 +141,7 @@ def _parse(
         )
     except pa.ArrowException as error:
         _check_rows(path, content, dialect, width)
-        raise DataError(f"{path}: cannot be read: {one_line(error)}; mend the file") from error
+        raise DataError(f"{path}: cannot be read: {one_line(error)}; fix the file") from error
     if content.count(b'"') % 2:
         _check_rows(path, content, dialect, width)
     if values is None and table.num_columns != width:
@@ -150,7 +150,7 @@ def _parse(
 
 
 def _text_of(path: Path) -> bytes:
-    """The file's contents.
+    """Read the file's contents.
 
     Raises:
         DataError: It is empty, too large or no text in UTF-8.
@@ -198,12 +198,12 @@ def _seems(content: bytes, offset: int) -> str:
 
 
 def _pieces(content: bytes) -> Iterator[tuple[int, int]]:
-    """Where to cut a text so that no piece ends within a character."""
+    """Yield pieces of a text, none of which ends within a character."""
     start = 0
     while start < len(content):
         end = min(start + _CHUNK, len(content))
         for _ in range(3):
-            # a byte 10xxxxxx goes on with a character that began before it
+            # a byte 10xxxxxx belongs to a character that began before it
             if end < len(content) and content[end] & 0xC0 == 0x80:
                 end -= 1
         yield start, end
@@ -213,7 +213,7 @@ def _pieces(content: bytes) -> Iterator[tuple[int, int]]:
 def _records(
     content: bytes, dialect: Dialect, strict: bool = False
 ) -> Iterator[tuple[int, list[str]]]:
-    """The lines that rows begin at, from 1, and their cells, the header's first.
+    """Yield the lines that rows begin at, from 1, and their cells, the header's first.
 
     Slow, and so only for the header and for errors. Blank lines are no rows, as for Arrow.
     """
@@ -233,7 +233,7 @@ def _header(path: Path, content: bytes, dialect: Dialect) -> list[str]:
         line, header = next(_records(content, dialect), (dialect.line, []))
     except csv.Error as error:
         raise DataError(
-            f"{path}:{dialect.line}: the header cannot be read: {error}; mend it"
+            f"{path}:{dialect.line}: the header cannot be read: {error}; fix it"
         ) from error
     if len(header) > _MAX_COLUMNS:
         raise DataError(f"{path}: {len(header):,} columns; at most {_MAX_COLUMNS:,} can be used")
@@ -246,7 +246,7 @@ def _header(path: Path, content: bytes, dialect: Dialect) -> list[str]:
 
 
 def _is_data(header: list[str]) -> bool:
-    """Whether a first line is a row: numbers but for one cell, which may be the label.
+    """Tell whether a first line is a row: numbers but for one cell, which may be the label.
 
     What a DataFrame without names is saved with, 0, 1, 2 …, is a header.
     """
@@ -276,7 +276,7 @@ def _check_rows(path: Path, content: bytes, dialect: Dialect, expected: int) -> 
             if len(cells) != expected:
                 raise DataError(
                     f"{path}:{line}: {len(cells)} cells where the header has {expected}; "
-                    "mend the row, or put quotes around a cell with the delimiter in it"
+                    "fix the row, or put quotes around a cell with the delimiter in it"
                 )
         if count == 1:
             raise DataError(f"{path}: {NO_ROWS}")

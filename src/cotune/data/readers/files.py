@@ -14,7 +14,7 @@ from cotune.exceptions import DataError
 
 @contextlib.contextmanager
 def open_regular(path: Path, kind: str) -> Iterator[BinaryIO]:
-    """A file for reading; an ``OSError`` within becomes a ``DataError`` that begins with the path.
+    """Open a file; an ``OSError`` within becomes a ``DataError`` that begins with the path.
 
     Args:
         kind: What kind of file is wanted, with its article, for the messages.

@@ -1,4 +1,4 @@
-"""How a folder of images is laid out: which folders are parts, and which are classes."""
+"""The layout of a folder of images: its parts and classes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Layout:
     Attributes:
         train: The classes' folders.
         test: Those of the test set; empty where there is none.
-        remarks: What was taken for granted, one line each.
+        remarks: Return remarks on what was assumed, one line each.
         test_remarks: The same of the test set.
         beside: Folders whose own files are not read.
     """
@@ -96,7 +96,7 @@ def _enter(tree: ImageTree, folder: Path, known: Collection[str], remarks: list[
         )
         if others and not (is_wrapper and all(_is_no_data(tree, one) for one in others)):
             break
-        passed = f"; {_listed([one.name for one in others], '/')} passed over" if others else ""
+        passed = f"; {_listed([one.name for one in others], '/')} skipped" if others else ""
         remarks.append(f"the data are in {inner[0].name}/, the only folder of folders{passed}")
         folder = inner[0]
     return folder
@@ -115,7 +115,7 @@ def _without_copies(tree: ImageTree, folder: Path, remarks: list[str]) -> list[P
         again = sorted((names - {one.name}) & {inner.name for inner in tree.class_folders(one)})
         if len(again) > 1:
             folders.remove(one)
-            remarks.append(f"{one.name}/ passed over: it holds {_listed(again)} again")
+            remarks.append(f"{one.name}/ skipped: it holds {_listed(again)} again")
             break
     return folders
 
@@ -149,7 +149,7 @@ def _by_part(tree: ImageTree, folders: Sequence[Path]) -> Layout | None:
             advice = f"; if it is the test set, give {one} with --test"
         if count := sum(map(is_image, tree.walk(one))):
             what = f"{one.name}/ ({count:,} image{'s' if count > 1 else ''})"
-            layout.remarks.append(f"{what} passed over: not a part by its name{advice}")
+            layout.remarks.append(f"{what} skipped: not a part by its name{advice}")
     return layout
 
 
@@ -192,10 +192,10 @@ def _divide(tree: ImageTree, parts: Sequence[Path], ranks: Mapping[str, int]) ->
         if one in sealed:
             layout.test = found
             if one.name.lower() not in _PLAIN:
-                layout.test_remarks.append(f"{one.name}/ is taken as the test set")
+                layout.test_remarks.append(f"{one.name}/ is read as the test set")
             continue
         if layout.train or ranks[one.name] != TRAIN:
-            layout.remarks.append(f"{one.name}/ is taken into the training set")
+            layout.remarks.append(f"{one.name}/ is added to the training set")
         layout.train += found
     return layout
 
@@ -222,7 +222,7 @@ def _parts_in_classes(tree: ImageTree, folders: Sequence[Path]) -> Layout | None
         if one.name not in dict(train):
             raise DataError(f"{one}: has no folder to train on, as the others have; add one")
     names = sorted(ranks, key=lambda name: ranks[name])
-    remark = f"{_listed(names, '/')} in the folder of each class are taken as parts"
+    remark = f"{_listed(names, '/')} in the folder of each class are read as parts"
     test = [(one.name, path) for one, path in inner if ranks[path.name] == top]
     return Layout(train, test, [remark])
 
@@ -249,12 +249,12 @@ def _by_group(tree: ImageTree, folders: Sequence[Path]) -> Layout | None:
     if are_numbered(names) and not are_numbered(outer):
         layout = Layout([(one.name, one) for one in folders])
         layout.remarks.append(
-            f"{shown} hold the same folders, {_listed(names, '/')}; {_listed(outer)} are taken as "
+            f"{shown} hold the same folders, {_listed(names, '/')}; {_listed(outer)} are read as "
             "the classes"
         )
         return layout
     remark = (
-        f"{shown} hold the same folders, so {_listed(names)} are taken as the classes; "
+        f"{shown} hold the same folders, so {_listed(names)} are read as the classes; "
         f"if {tops[0].name} is a class, put its images into {tops[0].name}/ itself"
     )
     return Layout([(path.name, path) for _, path in inner], remarks=[remark])
@@ -277,7 +277,7 @@ def _by_class(tree: ImageTree, folders: Sequence[Path]) -> Layout:
             raise DataError(f"{one}: has parts of its own; give it as the data")
         if ranks.get(one.name) in (TRAIN, TEST):
             advice = f"; if it is a part, give {one}" if inner else ""
-            remarks.append(f"{one.name}/ is taken as a class{advice}")
+            remarks.append(f"{one.name}/ is read as a class{advice}")
     if deeper:
         remarks.append(f"images in {_listed(list(deeper), '/')} are of the class that these are in")
     words = [label_words(tree.images(one)) for one in folders]
@@ -285,7 +285,7 @@ def _by_class(tree: ImageTree, folders: Sequence[Path]) -> Layout:
         if len(names) == 1 or all(map(is_container, names)):
             raise _unlabelled(tree, folders[0], "has no folders of classes")
         shown = f"{_listed(names, '/')} begin with the same words, {_listed(words[0])}"
-        remarks.append(f"the files in {shown}; {_listed(names)} are taken as the classes")
+        remarks.append(f"the files in {shown}; {_listed(names)} are read as the classes")
     return Layout([(one.name, one) for one in folders], remarks=remarks)
 
 
@@ -304,7 +304,7 @@ def _pass_over_masks(tree: ImageTree, layout: Layout) -> None:
                 classes[i] = (name, images[0])
                 passed.update(path.name for path in inner if path not in images)
     for name, count in passed.items():
-        layout.remarks.append(f"{name}/ passed over in {count:,} folders of classes")
+        layout.remarks.append(f"{name}/ skipped in {count:,} folders of classes")
 
 
 def _has_classes(tree: ImageTree, part: Path) -> bool:

@@ -34,7 +34,7 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[np.generic]:
     """Read an IDX file, gzipped or not (its first two bytes tell).
 
     Memory is bounded by the header's size, which is first compared with the file's: nothing is
-    unpacked beyond it but one byte, which shows whether the file goes on.
+    unpacked beyond it but one byte, which shows whether the file is longer.
 
     Returns:
         An array of the file's shape and type, in the machine's byte order.
@@ -87,7 +87,7 @@ def _read(file: BinaryIO, path: Path, stored: int, *, zipped: bool) -> NDArray[n
 
 
 def _read_header(file: BinaryIO, path: Path) -> tuple[np.dtype[np.generic], tuple[int, ...], int]:
-    """The values' type, their shape, and how many bytes the header takes."""
+    """Read the values' type, their shape, and the header's size in bytes."""
     magic = file.read(4)
     if not magic:
         raise DataError(f"{path}: the file is empty; fetch it again")

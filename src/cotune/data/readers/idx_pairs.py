@@ -3,23 +3,58 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+from cotune.data.dataset import Reading
 from cotune.data.readers.idx import read_idx
-from cotune.data.readers.npy import Array
+from cotune.data.readers.reader import Array, Rows, RowsReader, refuse_target
 from cotune.exceptions import DataError
 
 _IMAGES = re.compile(r"(.*)images([-.]idx)\d(-ubyte)?(\.gz)?", re.IGNORECASE)
 _TEST = re.compile(r"(.*[-_.])?(t10k|test)[-_.]", re.IGNORECASE)
 
 
-def is_images(path: Path) -> bool:
-    """Whether a file is named as MNIST names its images: ``train-images-idx3-ubyte.gz``."""
-    return _IMAGES.fullmatch(path.name) is not None
+class IdxFile(RowsReader):
+    """An IDX file of images, with the file of its labels beside it."""
+
+    def matches(self, path: Path) -> bool:
+        """Tell whether a path is called as an IDX file."""
+        return "idx" in path.name.lower() and not path.is_dir()
+
+    def read(self, path: Path, target: str | None, reading: Reading) -> Rows:
+        refuse_target(path, target)
+        return Rows(*read_idx_pair(path))
+
+    def read_new(
+        self, path: Path, target: str | None, shape: tuple[int, ...], classes: Sequence[str]
+    ) -> Rows:
+        return Rows(*read_idx_pair(path))
+
+
+class IdxFolder(RowsReader):
+    """A folder of IDX files, as MNIST's."""
+
+    def matches(self, path: Path) -> bool:
+        """Tell whether a path is a folder with IDX files in it."""
+        return path.is_dir() and find_idx(path) is not None
+
+    def read(self, path: Path, target: str | None, reading: Reading) -> Rows:
+        refuse_target(path, target)
+        train, test = find_idx(path) or (path, None)
+        return Rows(*read_idx_pair(train), None if test is None else Rows(*read_idx_pair(test)))
+
+    def read_new(
+        self, path: Path, target: str | None, shape: tuple[int, ...], classes: Sequence[str]
+    ) -> Rows:
+        """Read rows to predict: those of the test set where there is one."""
+        refuse_target(path, target)
+        train, test = find_idx(path) or (path, None)
+        return Rows(*read_idx_pair(test or train))
 
 
 def read_idx_pair(path: Path) -> tuple[Array, Array]:
-    """Images, and the labels in the file beside them: ``labels-idx1`` for ``images-idx3``.
+    """Read images, and the labels in the file beside them: ``labels-idx1`` for ``images-idx3``.
 
     Raises:
         DataError: The labels are missing, or a file is damaged.
@@ -38,7 +73,7 @@ def read_idx_pair(path: Path) -> tuple[Array, Array]:
 
 
 def find_idx(folder: Path) -> tuple[Path, Path | None] | None:
-    """A folder's files of training and of test images; None where it has neither.
+    """Find a folder's files of training and of test images; None where it has neither.
 
     Raises:
         DataError: It has several of one kind.
@@ -46,7 +81,7 @@ def find_idx(folder: Path) -> tuple[Path, Path | None] | None:
     # Of a file and its gzipped form the first is enough.
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if is_images(path):
+        if _IMAGES.fullmatch(path.name):
             found.setdefault(path.name.removesuffix(".gz"), path)
     tests = [path for name, path in found.items() if _TEST.match(name)]
     others = [path for path in found.values() if path not in tests]

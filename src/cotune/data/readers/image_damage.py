@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cotune.exceptions import DataError
+from cotune.text import listed
 
 T = TypeVar("T")
 
@@ -50,14 +51,14 @@ class ImageDamage:
         if len(self.errors) == 1:
             (error,) = self.errors.values()
             raise DataError(f"{error}{option}") from error
-        shown = [
-            f"{path.relative_to(self.root)} {self._reason(path)}"
-            for path in sorted(self.errors)[:_MOST_SHOWN]
-        ]
-        more = len(self.errors) - len(shown)
+        shown = listed(
+            [f"{path.relative_to(self.root)} {self._reason(path)}" for path in sorted(self.errors)],
+            _MOST_SHOWN,
+            whole=True,
+        )
         raise DataError(
-            f"{self.root}: {len(self.errors):,} images cannot be used: {', '.join(shown)}"
-            f"{f' and {more:,} more' if more else ''}; replace them{option}"
+            f"{self.root}: {len(self.errors):,} images cannot be used: {shown}; replace "
+            f"them{option}"
         )
 
     def left_out(
@@ -85,11 +86,8 @@ class ImageDamage:
                 f"{folders[name]}: all its images are damaged, so its class is empty; replace "
                 "them or remove the folder"
             )
-        shown = ", ".join(str(path.relative_to(self.root)) for path in lost[:_SHOWN])
-        return [
-            f"{len(lost):,} damaged of {len(paths):,} images left out: "
-            f"{shown}{', ...' if len(lost) > _SHOWN else ''}"
-        ]
+        shown = listed([str(path.relative_to(self.root)) for path in lost], _SHOWN, whole=True)
+        return [f"{len(lost):,} damaged of {len(paths):,} images left out: {shown}"]
 
     def _reason(self, path: Path) -> str:
         text = str(self.errors[path]).removeprefix(f"{path}: ")

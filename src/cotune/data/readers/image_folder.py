@@ -5,51 +5,71 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cotune.data.dataset import Reading
 from cotune.data.memory import new_array
 from cotune.data.readers.folder_parts import Classes, Layout, check_classes, find_layout
 from cotune.data.readers.image_damage import ImageDamage
-from cotune.data.readers.image_file import FORMATS, OTHER_PICTURES, Look, decode, look
+from cotune.data.readers.image_file import FORMATS, OTHER_PICTURES, SUFFIXES, Look, decode, look
 from cotune.data.readers.image_tree import ImageTree, is_image
+from cotune.data.readers.reader import Rows, RowsReader, refuse_target
 from cotune.exceptions import DataError
+from cotune.text import listed
 
 _MANY = 2_000  # files for which a bar is shown
 _SHOWN = 5  # endings in a remark
 
 
-@dataclass
-class ImageRows:
-    """Images of a folder, or of a part of it.
+class ImageFile(RowsReader):
+    """A single image, which can be predicted."""
 
-    Attributes:
-        inputs: ``uint8 [rows, height, width]`` where all are grey, else ``[..., 3]``.
-        labels: ``[rows]``: the names of their classes; None where they have none.
-        paths: ``[rows]``.
-        remarks: What was done to them: one line each.
-    """
+    suffixes = SUFFIXES
 
-    inputs: NDArray[np.uint8]
-    labels: NDArray[np.str_] | None
-    paths: list[Path]
-    remarks: tuple[str, ...]
+    def read(self, path: Path, target: str | None, reading: Reading) -> Rows:
+        """Refuse it: it has no label."""
+        refuse_target(path, target)
+        raise DataError(f"{path}: is a single image; give a folder with a folder per class")
+
+    def read_new(
+        self, path: Path, target: str | None, shape: tuple[int, ...], classes: Sequence[str]
+    ) -> Rows:
+        if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] != 3):
+            raise DataError(
+                f"{path}: are images, and the model was trained on rows of shape {shape}"
+            )
+        return read_images(path, shape, classes)
+
+
+class ImageFolder(ImageFile):
+    """A folder of images, with a folder for each class."""
+
+    def matches(self, path: Path) -> bool:
+        return path.is_dir()
+
+    def read(self, path: Path, target: str | None, reading: Reading) -> Rows:
+        refuse_target(path, target)
+        return read_image_folder(path, skip_damaged=reading.skip_damaged)
+
+    def read_test(self, path: Path, target: str | None, train: Rows, reading: Reading) -> Rows:
+        """Read a test set, with the shape and classes of the training images."""
+        classes = np.unique(train.labels).tolist()
+        return read_test_folder(path, train.inputs.shape[1:], classes, reading.skip_damaged)
 
 
 def read_image_folder(
     folder: Path, shape: tuple[int, ...] | None = None, skip_damaged: bool = False
-) -> tuple[ImageRows, ImageRows | None]:
+) -> Rows:
     """Read ``FOLDER/CLASS/*.png``, or ``FOLDER/train/CLASS`` and ``FOLDER/test/CLASS``.
 
     Images of several sizes are resized to the one that most of them have, or else to the median
     height and width; where some are grey and some are not, all become colour. They are read as a
     viewer shows them, see :func:`cotune.data.readers.image_file.decode`; sixteen bits become eight.
-    Hidden files are passed over.
+    Hidden files are skipped.
 
     Args:
         folder: Parts are known by the usual names, see :mod:`cotune.data.readers.part_names`.
@@ -57,9 +77,6 @@ def read_image_folder(
             training set.
         shape: Of an image, ``(height, width)`` or ``(height, width, 3)``; found out by default.
         skip_damaged: Leave out images that cannot be decoded.
-
-    Returns:
-        The training images, and those of the test set where it has a folder.
 
     Raises:
         DataError: There are no folders of classes, it cannot be known which are, one has no
@@ -70,17 +87,16 @@ def read_image_folder(
     check_classes(layout)
     damage = ImageDamage(folder, skip_damaged)
     rows = _read(_list(tree, layout), shape, damage)
-    test = None
     if layout.test:
         sealed = _list(tree, Layout(layout.test, remarks=layout.test_remarks))
-        test = _read(sealed, rows.inputs.shape[1:], damage)
+        rows.test = _read(sealed, rows.inputs.shape[1:], damage)
     damage.check()
-    return rows, test
+    return rows
 
 
 def read_test_folder(
     folder: Path, shape: tuple[int, ...], classes: Collection[str], skip_damaged: bool = False
-) -> ImageRows:
+) -> Rows:
     """Read the images of a test set that has a folder of its own.
 
     Args:
@@ -106,7 +122,7 @@ def read_test_folder(
     return rows
 
 
-def read_images(path: Path, shape: tuple[int, ...], classes: Collection[str] = ()) -> ImageRows:
+def read_images(path: Path, shape: tuple[int, ...], classes: Collection[str] = ()) -> Rows:
     """Read an image, or all in a folder and the folders in it.
 
     Their classes are those of the folders in the folder, empty ones left out; where the folder has
@@ -177,7 +193,7 @@ def _list(tree: ImageTree, layout: Layout) -> _Listing:
             )
     listing.remarks += layout.remarks
     if tree.of_systems:
-        listing.remarks.append(f"{', '.join(sorted(set(tree.of_systems)))} passed over")
+        listing.remarks.append(f"{', '.join(sorted(set(tree.of_systems)))} skipped")
     strays = 0
     for folder in dict.fromkeys(layout.beside):
         strays += len(tree.images(folder))
@@ -186,7 +202,7 @@ def _list(tree: ImageTree, layout: Layout) -> _Listing:
         )
     if strays:
         what = "images" if strays > 1 else "image"
-        listing.remarks.append(f"{strays:,} {what} beside the folders of classes passed over")
+        listing.remarks.append(f"{strays:,} {what} beside the folders of classes skipped")
     return listing
 
 
@@ -219,7 +235,7 @@ def _list_new(tree: ImageTree, known: Collection[str]) -> _Listing:
     return listing
 
 
-def _read(listing: _Listing, shape: tuple[int, ...] | None, damage: ImageDamage) -> ImageRows:
+def _read(listing: _Listing, shape: tuple[int, ...] | None, damage: ImageDamage) -> Rows:
     """Decode the images that were listed, all to one size and number of channels.
 
     Those that cannot be decoded are noted and left out.
@@ -239,15 +255,13 @@ def _read(listing: _Listing, shape: tuple[int, ...] | None, damage: ImageDamage)
             inputs = new_array((len(looks), *shape), np.uint8)
             notes.clear()
             decoded: list[int] = []
-            with _bar(len(looks)) as advance:
-                for i in looks:
-                    asked = (looks[i].orientation, *shape[:2], len(shape) == 3)
-                    if pixels := damage.attempt(decode, paths[i], *asked):
-                        inputs[len(decoded)] = pixels.array
-                        notes["transparent"] += pixels.has_transparency
-                        notes["dim"] += pixels.is_dim
-                        decoded.append(i)
-                    advance()
+            for i in _shown(looks.keys()):
+                asked = (looks[i].orientation, *shape[:2], len(shape) == 3)
+                if pixels := damage.attempt(decode, paths[i], *asked):
+                    inputs[len(decoded)] = pixels.array
+                    notes["transparent"] += pixels.has_transparency
+                    notes["dim"] += pixels.is_dim
+                    decoded.append(i)
             looks = {i: looks[i] for i in decoded}
             inputs = inputs[: len(decoded)]
             if given or shape == _shape(list(looks.values())):
@@ -256,7 +270,7 @@ def _read(listing: _Listing, shape: tuple[int, ...] | None, damage: ImageDamage)
     labels = [listing.labels[i] for i in decoded] if listing.labels else []
     remarks += damage.left_out(paths, listing.labels, labels, listing.folders)
     kept = [paths[i] for i in decoded]
-    return ImageRows(inputs, np.array(labels) if labels else None, kept, tuple(remarks))
+    return Rows(inputs, np.array(labels) if labels else None, remarks=tuple(remarks), paths=kept)
 
 
 def _passed_over(others: Counter[str]) -> Iterator[str]:
@@ -264,16 +278,15 @@ def _passed_over(others: Counter[str]) -> Iterator[str]:
     pictures = Counter({end: others[end] for end in others if end in OTHER_PICTURES})
     rest = others - pictures
     if count := pictures.total():
-        what = "pictures of formats that are" if count > 1 else "picture of a format that is"
-        yield f"{count:,} {what} not read passed over ({_ends(pictures)}); convert to PNG or JPEG"
+        what = "pictures of other formats" if count > 1 else "picture of another format"
+        yield f"{count:,} {what} skipped ({_ends(pictures)}); convert to PNG or JPEG"
     if count := rest.total():
-        what = "files that are no image" if count > 1 else "file that is no image"
-        yield f"{count:,} {what} passed over ({_ends(rest)})"
+        what = "files that are no images" if count > 1 else "file that is no image"
+        yield f"{count:,} {what} skipped ({_ends(rest)})"
 
 
 def _ends(counts: Counter[str]) -> str:
-    ends = [end or "no ending" for end, _ in counts.most_common(_SHOWN)]
-    return ", ".join([*ends, "..."] if len(counts) > _SHOWN else ends)
+    return listed([end or "no ending" for end, _ in counts.most_common()], _SHOWN)
 
 
 def _changes(looks: Sequence[Look], shape: tuple[int, ...], notes: Counter[str]) -> Iterator[str]:
@@ -292,9 +305,9 @@ def _changes(looks: Sequence[Look], shape: tuple[int, ...], notes: Counter[str])
     changed = [one.is_colour for one in looks].count(not is_colour)
     if changed:
         was, now = ("grey", "colour") if is_colour else ("colour", "grey")
-        yield f"{changed:,} {was} images of {count:,} taken as {now}"
+        yield f"{changed:,} {was} images of {count:,} read as {now}"
     for number, what in (
-        (notes["transparent"], "have transparent parts, taken as white"),
+        (notes["transparent"], "have transparent parts, read as white"),
         (notes["dim"], "have 16 bits and use the lower 12 at most: nearly black; scale them first"),
         (sum(one.is_series for one in looks), "are animated or have pages: the first is taken"),
         (sum(one.is_cmyk for one in looks), "turned from CMYK to RGB without a colour profile"),
@@ -314,16 +327,11 @@ def _shape(looks: Sequence[Look]) -> tuple[int, ...]:
     return (*size, 3) if any(one.is_colour for one in looks) else size
 
 
-@contextmanager
-def _bar(count: int) -> Iterator[Callable[[], object]]:
-    """Yield what to call after each image; a bar is drawn on a terminal, for many of them."""
-    if count < _MANY or not sys.stderr.isatty():
-        yield lambda: None
-        return
+def _shown(places: Collection[int]) -> Iterable[int]:
+    """Return the places; where they are many, a bar on a terminal shows how far they are read."""
+    if len(places) < _MANY or not sys.stderr.isatty():
+        return places
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import track
 
-    columns = (TextColumn("reading images"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=count)
-        yield lambda: bar.advance(task)
+    return track(places, "reading images", console=Console(stderr=True), transient=True)

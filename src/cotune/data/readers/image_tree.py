@@ -22,7 +22,7 @@ class ImageTree:
 
     Attributes:
         root: Links that lead out of it are refused.
-        of_systems: Folders that an operating system left, which are passed over.
+        of_systems: Folders that an operating system left, which are skipped.
     """
 
     root: Path

@@ -13,7 +13,7 @@ from cotune.data.tables.mixed_objects import kind_of
 
 
 def columns_with_missing(*arrays: NDArray[Any] | None) -> tuple[Column, ...]:
-    """Columns of numbers, named by their places, where a cell of rows of features is NaN.
+    """Return columns of numbers, named by their places, where a cell of the arrays is NaN.
 
     Returns:
         One for each feature, so that the arrays are treated as a table is; () where nothing is
@@ -29,7 +29,7 @@ def columns_with_missing(*arrays: NDArray[Any] | None) -> tuple[Column, ...]:
 
 
 def fill_missing(preprocessing: Preprocessing, rows: NDArray[Any]) -> NDArray[Any]:
-    """Rows of features with the mean of the training part where a cell is NaN.
+    """Fill cells that are NaN with the mean of the training part.
 
     Of a feature that was never missing in training, a model knows nothing better; the cells of
     tables get their median.
@@ -46,7 +46,7 @@ def fill_missing(preprocessing: Preprocessing, rows: NDArray[Any]) -> NDArray[An
 
 
 def numbers_of_objects(array: NDArray[Any]) -> NDArray[Any]:
-    """Numbers that are Python objects as an array of numbers, None and NA as NaN.
+    """Convert numbers that are Python objects to an array of numbers, None and NA to NaN.
 
     An array that holds anything else stays as it is.
     """

@@ -1,4 +1,4 @@
-"""Which of several arrays holds the inputs and which the labels: their names tell.
+"""Arrays with names, which tell the inputs from the labels.
 
 ``X`` and ``y``, ``images`` and ``labels``, ``data`` and ``target``; with ``_train`` and ``_test``
 after them, as in Keras's ``mnist.npz``, the latter are the test set.
@@ -6,28 +6,45 @@ after them, as in Keras's ``mnist.npz``, the latter are the test set.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from cotune.data.readers.npy import Array
+from cotune.data.dataset import Reading
+from cotune.data.readers.reader import Array, Rows, RowsReader
 from cotune.exceptions import DataError
-from cotune.text import close_name, shown_key
+from cotune.text import close_name, listed, shown_key
 
 Arrays = Mapping[str, Callable[[], Array]]
-"""What reads each array, by name."""
-
-Labelled = tuple[Array, Array]
-"""Inputs and labels."""
+"""A function that reads each array, by name."""
 
 _INPUTS = ("x", "inputs", "images", "data", "features")
 _LABELS = ("y", "labels", "label", "target", "targets")
-_SHOWN = 8  # names in a message
 
 
-def read_labelled(
-    arrays: Arrays, path: Path, target: str | None = None
-) -> tuple[Labelled, Labelled | None]:
-    """Inputs and labels, and those of the test set where there is one. No other array is read.
+class NamedArrays(RowsReader):
+    """A kind of data that holds arrays with names."""
+
+    @abstractmethod
+    def open(self, path: Path) -> AbstractContextManager[Arrays]:
+        """Open the arrays; they can be read within it."""
+
+    def read(self, path: Path, target: str | None, reading: Reading) -> Rows:
+        with self.open(path) as arrays:
+            return read_labelled(arrays, path, target)
+
+    def read_new(
+        self, path: Path, target: str | None, shape: tuple[int, ...], classes: Sequence[str]
+    ) -> Rows:
+        with self.open(path) as arrays:
+            if target is None:
+                return read_inputs(arrays, path)
+            return read_labelled(arrays, path, target)
+
+
+def read_labelled(arrays: Arrays, path: Path, target: str | None = None) -> Rows:
+    """Read inputs and labels, and those of the test set where there is one, and no other array.
 
     Args:
         arrays: All there are.
@@ -39,10 +56,10 @@ def read_labelled(
     """
     if target is not None:
         if target not in arrays:
-            hint = close_name(target, arrays, [_names(arrays)])
+            hint = close_name(target, arrays, [listed([*map(shown_key, arrays)])])
             raise DataError(f"{path}: has no array {shown_key(target)}{hint}")
         others = {name: read for name, read in arrays.items() if name != target}
-        return (read_inputs(others, path)[0], arrays[target]()), None
+        return Rows(read_inputs(others, path).inputs, arrays[target]())
     pairs = (_pair(arrays, part) for part in ("train", "", "test"))
     inputs, labels = next((pair for pair in pairs if all(pair)), (None, None))
     if inputs is None or labels is None:
@@ -55,14 +72,14 @@ def read_labelled(
         raise DataError(
             f"{path}: has {test_inputs or test_labels} alone; a test set is x_test and y_test"
         )
-    kept = arrays[inputs](), arrays[labels]()
-    if test_inputs is None or test_labels is None or test_inputs == inputs:
-        return kept, None
-    return kept, (arrays[test_inputs](), arrays[test_labels]())
+    rows = Rows(arrays[inputs](), arrays[labels]())
+    if test_inputs is not None and test_labels is not None and test_inputs != inputs:
+        rows.test = Rows(arrays[test_inputs](), arrays[test_labels]())
+    return rows
 
 
-def read_inputs(arrays: Arrays, path: Path) -> tuple[Array, Array | None]:
-    """The inputs, and the labels where there are some. No other array is read.
+def read_inputs(arrays: Arrays, path: Path) -> Rows:
+    """Read the inputs, and the labels where there are some, and no other array.
 
     Args:
         arrays: All there are; a single one need not have a usual name.
@@ -77,7 +94,7 @@ def read_inputs(arrays: Arrays, path: Path) -> tuple[Array, Array | None]:
         inputs = next(iter(arrays))
     if inputs is None:
         raise DataError(f"{path}: which array holds the inputs? Name it X; {_has(arrays)}")
-    return arrays[inputs](), None if labels is None else arrays[labels]()
+    return Rows(arrays[inputs](), None if labels is None else arrays[labels]())
 
 
 def _pair(arrays: Arrays, part: str = "") -> tuple[str | None, str | None]:
@@ -85,7 +102,7 @@ def _pair(arrays: Arrays, part: str = "") -> tuple[str | None, str | None]:
 
 
 def _find(names: Iterable[str], known: tuple[str, ...], part: str = "") -> str | None:
-    """The name that is one of the known ones, whatever its case."""
+    """Return the name that is one of the known ones, whatever its case."""
     lower = {name.lower(): name for name in names}
     for one in known:
         for full in (f"{one}_{part}", f"{part}_{one}") if part else (one,):
@@ -95,7 +112,7 @@ def _find(names: Iterable[str], known: tuple[str, ...], part: str = "") -> str |
 
 
 def partner_of(stem: str, stems: Iterable[str]) -> str | None:
-    """The name of the labels of inputs that have a known name; None where there is none."""
+    """Return the name of the labels of inputs that have a known name; None where there is none."""
     for part in ("", "train", "test"):
         if _find([stem], _INPUTS, part):
             return _find(stems, _LABELS, part)
@@ -103,11 +120,4 @@ def partner_of(stem: str, stems: Iterable[str]) -> str | None:
 
 
 def _has(arrays: Mapping[str, object]) -> str:
-    return f"it has {_names(arrays)}" if arrays else "it has no arrays"
-
-
-def _names(arrays: Mapping[str, object]) -> str:
-    names = [shown_key(name) for name in arrays]
-    return ", ".join(names[:_SHOWN]) + (
-        f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    )
+    return f"it has {listed([*map(shown_key, arrays)])}" if arrays else "it has no arrays"

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from cotune.data.readers.files import open_regular
-from cotune.data.readers.npy import Array, fill, read_header, wrong_size
+from cotune.data.readers.named_arrays import Arrays, NamedArrays
+from cotune.data.readers.npy import check_header, read_values
+from cotune.data.readers.reader import Array
 from cotune.exceptions import DataError
 from cotune.text import shown_key
 
@@ -21,30 +22,35 @@ _MAX_DEFLATE_RATIO = 1032  # no deflate stream expands a byte further
 _MAX_UNPACKED = 2 * 2**30  # bytes; a larger array has to be stored as it is
 
 
-@contextmanager
-def open_npz(path: Path) -> Iterator[dict[str, Callable[[], Array]]]:
-    """Within it, the file's arrays can be read by name.
+class NpzFile(NamedArrays):
+    """An NPZ file."""
 
-    Each array's header is held against the bytes that the archive has for it before memory is
-    taken.
+    suffixes = (".npz",)
 
-    Raises:
-        DataError: It is no NPZ file, is damaged, or an array has objects or asks for more bytes
-            than there can be.
-    """
-    with open_regular(path, "an NPZ file") as file, _unzipping(path):
-        size = os.fstat(file.fileno()).st_size
-        archive = zipfile.ZipFile(file)
-        yield {
-            info.filename.removesuffix(".npy"): partial(_read_member, archive, info, path, size)
-            for info in archive.infolist()
-            if info.filename.endswith(".npy")
-        }
+    @contextmanager
+    def open(self, path: Path) -> Iterator[Arrays]:
+        """Open the file; within it, its arrays can be read by name.
+
+        Each array's header is compared with the bytes that the archive has for it, before memory
+        is taken.
+
+        Raises:
+            DataError: It is no NPZ file, is damaged, or an array has objects or asks for more
+                bytes than there can be.
+        """
+        with open_regular(path, "an NPZ file") as file, _unzipping(path):
+            size = os.fstat(file.fileno()).st_size
+            archive = zipfile.ZipFile(file)
+            yield {
+                info.filename.removesuffix(".npy"): partial(_read_member, archive, info, path, size)
+                for info in archive.infolist()
+                if info.filename.endswith(".npy")
+            }
 
 
 @contextmanager
 def _unzipping(path: Path) -> Iterator[None]:
-    """What ``zipfile`` makes of a damaged file becomes a DataError."""
+    """Turn the errors of ``zipfile`` on a damaged file into DataErrors."""
     try:
         yield
     except DataError:
@@ -59,7 +65,7 @@ def _unzipping(path: Path) -> Iterator[None]:
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, size: int) -> Array:
-    """One array of an NPZ file of ``size`` bytes; its header is held against what is packed."""
+    """Read one array of an NPZ file of ``size`` bytes, once its header fits what is packed."""
     what = f"{path}: {shown_key(info.filename.removesuffix('.npy'))}"
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(f"{what}: is packed in an unusual way; save it with numpy.savez")
@@ -71,14 +77,11 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, si
             f"{room:,}; fetch it again"
         )
     with archive.open(info) as file:
-        dtype, shape, order = read_header(file, what)
-        expected = math.prod(shape) * dtype.itemsize
-        if info.file_size - file.tell() != expected:
-            found = f"{info.file_size - file.tell():,}"
-            raise wrong_size(what, shape, dtype, found, expected)
-        if packed and expected > _MAX_UNPACKED:
-            raise DataError(
-                f"{what}: has {expected:,} bytes, more than is unpacked in memory; save it with "
-                "numpy.save"
-            )
-        return fill(file, dtype, shape, order, what)
+        expected = check_header(file, info.file_size, what)
+    if packed and expected > _MAX_UNPACKED:
+        raise DataError(
+            f"{what}: has {expected:,} bytes, more than is unpacked in memory; save it with "
+            "numpy.save"
+        )
+    with archive.open(info) as file:
+        return read_values(file, what)  # zipfile compares the checksum

@@ -19,7 +19,7 @@ from cotune.exceptions import DataError
 
 
 def to_array(values: Any, what: str) -> NDArray[Any]:
-    """An array, dense or sparse, a tensor, an image or nested lists as an array.
+    """Make an array of an array, dense or sparse, a tensor, an image or nested lists.
 
     Raises:
         DataError: It is none of these, or sparse and too large for the memory.
@@ -38,7 +38,7 @@ def to_array(values: Any, what: str) -> NDArray[Any]:
 
 
 def tidy_inputs(values: Any, what: str) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Inputs with their channels last and of a type that is trained on, and what was changed.
+    """Return inputs with channels last, of a type that is trained on, and what was changed.
 
     Args:
         values: As for :func:`to_array`: ``[rows, ...]``.
@@ -62,7 +62,7 @@ def tidy_inputs(values: Any, what: str) -> tuple[NDArray[Any], tuple[str, ...]]:
         and array.shape[1] <= min(array.shape[2:])
     ):
         if array.shape[1] == 3:
-            remarks = ("images [3, height, width] taken as [height, width, 3]",)
+            remarks = ("images [3, height, width] read as [height, width, 3]",)
         array = np.moveaxis(array, 1, 3)
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]
@@ -76,7 +76,7 @@ def tidy_inputs(values: Any, what: str) -> tuple[NDArray[Any], tuple[str, ...]]:
 
 
 def tidy_labels(values: Any, what: str) -> NDArray[Any]:
-    """Labels ``[rows]``; whole numbers are ``int64``, be they floats or texts, booleans texts.
+    """Return labels ``[rows]``; whole floats and texts become ``int64``, booleans texts.
 
     The same labels are the same classes then, in whatever format they come.
 
@@ -116,7 +116,7 @@ def tidy_labels(values: Any, what: str) -> NDArray[Any]:
 
 
 def join_labels(frame: Any, labels: Any, what: str, name: str | None = None) -> tuple[Any, str]:
-    """A DataFrame and its labels as one table, and what the column of the labels is called there.
+    """Join a DataFrame and its labels; return the table and the name of the labels' column.
 
     Args:
         name: What to call it; by default as the labels are called.
@@ -137,7 +137,7 @@ def join_labels(frame: Any, labels: Any, what: str, name: str | None = None) -> 
 
 
 def read_items(items: Any, what: str) -> tuple[NDArray[Any], NDArray[Any], tuple[str, ...] | None]:
-    """Inputs, labels and class names of a map-style PyTorch dataset, or of a list of pairs.
+    """Read inputs, labels and class names of a map-style PyTorch dataset or a list of pairs.
 
     Args:
         items: ``len(items)`` pairs ``items[i]``: an array, tensor or image, and its label.
@@ -176,7 +176,7 @@ def read_items(items: Any, what: str) -> tuple[NDArray[Any], NDArray[Any], tuple
 
 
 def name_labels(labels: Any, classes: Sequence[str], what: str) -> NDArray[Any]:
-    """Labels by their classes' names, ``[rows]``: whole numbers are places among ``classes``.
+    """Return labels as class names, ``[rows]``: whole numbers are places among ``classes``.
 
     Raises:
         DataError: One is no such place, is missing or is something else.
@@ -189,7 +189,7 @@ def name_labels(labels: Any, classes: Sequence[str], what: str) -> NDArray[Any]:
     if len(wrong):
         raise DataError(
             f"{what}[{wrong[0]}] is {given[wrong[0]]}, but there are {len(classes)} classes, "
-            "counted from 0; mend the labels or the list of classes"
+            "counted from 0; fix the labels or the list of classes"
         )
     names: NDArray[np.str_] = np.array(classes, np.str_)[given]
     return names

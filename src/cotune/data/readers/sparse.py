@@ -16,7 +16,7 @@ _FRAME_BYTES: Final = 8  # of a cell of a DataFrame
 
 
 def is_sparse(values: Any) -> bool:
-    """Whether it is one of SciPy's sparse matrices or arrays."""
+    """Tell whether it is one of SciPy's sparse matrices or arrays."""
     return hasattr(values, "nnz") and hasattr(values, "toarray")
 
 
@@ -62,7 +62,7 @@ def _check_dense_size(
 
 
 def to_dense_frame(frame: Any, what: str) -> Any:
-    """A DataFrame of pandas with its sparse columns dense; any other table as it is.
+    """Return a DataFrame of pandas with its sparse columns dense; any other table as it is.
 
     Raises:
         DataError: It would not fit the memory.

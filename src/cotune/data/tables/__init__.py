@@ -1,1 +1,1 @@
-"""Tables: what their columns are, and their cells as numbers."""
+"""Tables: types of their columns, and their cells as numbers."""

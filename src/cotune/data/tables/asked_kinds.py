@@ -11,7 +11,7 @@ from cotune.text import shown
 
 
 def read_column_kinds(columns: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:
-    """Kinds of columns by name, given as a mapping or as texts ``NAME=KIND``.
+    """Read types of columns by name, given as a mapping or as texts ``NAME=KIND``.
 
     Raises:
         UsageError: A text is not of that form, a kind is unknown, or a column is named twice.

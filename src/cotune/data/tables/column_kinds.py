@@ -1,6 +1,6 @@
-"""What a table's column of texts is taken for, from all its traits, and why.
+"""Types of a table's columns of texts are inferred here.
 
-The one place that decides: numbers as people write them, dates, times, booleans, categories, ids.
+They are numbers as people write them, dates, times, booleans, categories or ids.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ Kind = Literal["number", "boolean", "category", "skip"]
 
 @dataclass(frozen=True)
 class TextKind:
-    """What a column of texts is taken for.
+    """Inferred type of a column of texts.
 
     Attributes:
         kind: ``skip`` for a column that is left out.
-        why: For people: what it was taken for, or why it is left out.
+        why: For people: what it was read as, or why it is left out.
         numbers: ``[texts]``: what each text is, where the kind is number or boolean.
         form: How its numbers or dates are written; see :class:`~cotune.data.dataset.Column`.
         doubt: What may be otherwise, or "".
@@ -78,7 +78,7 @@ def read_text_kind(
     decimal_comma: bool = False,
     wanted: str | None = None,
 ) -> TextKind:
-    """Decide what a column of texts is.
+    """Infer the type of a column of texts.
 
     Args:
         texts: The distinct texts, white space around them removed; one at least.
@@ -119,7 +119,7 @@ def values_of(form: str, texts: Sequence[str]) -> NDArray[np.float64]:
 
 
 def is_missing_number(text: str) -> bool:
-    """Whether a text stands for a missing number where the others are numbers."""
+    """Tell whether a text stands for a missing number where the others are numbers."""
     return text.lower() in _MISSING_NUMBERS
 
 
@@ -138,7 +138,7 @@ def _words_for_missing(texts: Sequence[str]) -> list[str]:
 def _spread(
     found: TextKind, kept: NDArray[np.bool_], words: list[str], counts: NDArray[np.int64]
 ) -> TextKind:
-    """What was found of some texts, for all of them: the others are words for missing cells."""
+    """Extend the type of some texts to all: the others are words for missing cells."""
     if not words:
         return found
     assert found.numbers is not None
@@ -146,9 +146,9 @@ def _spread(
     numbers[kept] = found.numbers
     cells = int(counts[~kept].sum())
     shown = " and ".join(repr(word) for word in words)
-    told = f"{cells:,} cells {shown} are taken for missing"
+    told = f"{cells:,} cells {shown} are read as missing"
     if cells == 1:
-        told = f"1 cell {shown} is taken for missing"
+        told = f"1 cell {shown} is read as missing"
     wrong = None if found.wrong is None else int(np.flatnonzero(kept)[found.wrong])
     doubt = "; ".join(filter(None, (found.doubt, told)))
     return TextKind(found.kind, found.why, numbers, found.form, doubt, wrong, found.is_date)
@@ -209,11 +209,11 @@ def _numbers(
     if form.thousands in (",", ".") and form.decimal not in "".join(texts):
         example = next(text for text in texts if form.thousands in text)
         doubt = (
-            f"{example!r} is taken for {form.parse(example):g}, with {form.thousands!r} between "
+            f"{example!r} is read as {form.parse(example):g}, with {form.thousands!r} between "
             "thousands"
         )
     elif form.unit and not form.is_certain:
-        doubt = f"its cells are taken for numbers with the unit {form.unit!r}"
+        doubt = f"its cells are read as numbers with the unit {form.unit!r}"
     elif form.unit == "%" and any("%" not in text for text in texts):
         doubt = "numbers with % and without are taken alike"
     wrong = int(missing[0]) if len(missing) else None
@@ -238,7 +238,7 @@ def category_kind(
 
 
 def _doubt(texts: Sequence[str], counts: NDArray[np.int64], decimal_comma: bool) -> str:
-    """What speaks against categories: most texts look like numbers; "" where nothing does."""
+    """Return what speaks against categories: most texts look like numbers; else ""."""
     written = np.array([_LOOKS_WRITTEN.fullmatch(text) is not None for text in texts])
     if len(texts) <= _MANY or counts[written].sum() < _MOSTLY * counts.sum():
         return ""
@@ -248,4 +248,4 @@ def _doubt(texts: Sequence[str], counts: NDArray[np.int64], decimal_comma: bool)
     if len(units) > 1:
         shown = ", ".join(repr(unit) for unit in sorted(units)[:3])
         doubt = f"its numbers have several units ({shown})"
-    return f"{doubt}: it is taken for {len(texts):,} categories"
+    return f"{doubt}: it is read as {len(texts):,} categories"

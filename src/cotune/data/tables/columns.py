@@ -1,4 +1,4 @@
-"""What the columns of a table are, and their cells as numbers."""
+"""Types of a table's columns are inferred, and their cells read as numbers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Understood:
     Attributes:
         columns: Their names and kinds.
         cells: ``float64 [rows, columns]``.
-        notes: What every column was taken for, those that are left out too.
+        notes: The type of every column, those that are left out too.
         remarks: What is left out or may be otherwise, for people.
     """
 
@@ -57,7 +57,7 @@ def understand(
     kinds: Mapping[str, str] | None = None,
     counters: bool = False,
 ) -> Understood:
-    """Decide what columns are, and read their cells.
+    """Infer the types of columns, and read their cells.
 
     Args:
         names: The columns to read.
@@ -112,7 +112,7 @@ class _Found:
 
 
 def _understand(raw: RawTable, name: str, wanted: str | None, is_first: bool | None) -> _Found:
-    """What a column is and its cells; or why it is left out.
+    """Infer a column's type and read its cells; or say why it is left out.
 
     Args:
         wanted: What its owner says.
@@ -176,7 +176,7 @@ def _of_texts(raw: RawTable, name: str, wanted: str | None) -> _Found:
     remark = ""
     if found.doubt:
         other = "category" if found.kind == "number" else "skip"
-        remark = f"{shorten(name)!r}: {found.doubt}; --column {_said(name)}={other} says otherwise"
+        remark = f"{shorten(name)!r}: {found.doubt}; --column {_said(name)}={other} overrides this"
     if found.kind == "category":
         cells = _looked_up(np.arange(len(texts), dtype=float), codes)
         return _Found(Column(name, "category", texts), cells, found.why, remark)
@@ -193,12 +193,12 @@ def _left_out(name: str, why: str, keep: str) -> _Found:
 
 
 def _said(name: str) -> str:
-    """A column's name as a shell takes it."""
+    """Quote a column's name for a shell."""
     return shlex.quote(shorten(name))
 
 
 def encode(raw: RawTable, columns: Sequence[Column]) -> NDArray[np.float64]:
-    """The cells of known columns, ``[rows, columns]``."""
+    """Return the cells of known columns, ``[rows, columns]``."""
     cells = np.empty((len(raw), len(columns)))
     for place, column in enumerate(columns):
         if column.kind == "category":
@@ -222,7 +222,7 @@ def check_columns(
     """Raise ``DataError`` where expected columns are missing, or others there than the known ones.
 
     Args:
-        known: All columns that may be there; None: whichever.
+        known: All columns that may be there; None for any.
         besides: A column that is no difference.
     """
     expected = dict.fromkeys(expected)
@@ -242,7 +242,7 @@ def check_columns(
 
 
 def read_numbers(raw: RawTable, name: str, form: str = "") -> NDArray[np.float64]:
-    """A column as numbers, NaN where a cell is missing; dates and times in seconds.
+    """Read a column as numbers, NaN where a cell is missing; dates and times in seconds.
 
     Args:
         form: How they are written where they are texts; see :class:`~cotune.data.dataset.Column`.
@@ -273,7 +273,7 @@ def read_numbers(raw: RawTable, name: str, form: str = "") -> NDArray[np.float64
 
 
 def _booleans(raw: RawTable, name: str) -> NDArray[np.float64]:
-    """A column as 0 and 1, NaN where a cell is missing."""
+    """Read a column as 0 and 1, NaN where a cell is missing."""
     import pyarrow as pa
 
     if is_text(raw.columns[name].type) or pa.types.is_dictionary(raw.columns[name].type):
@@ -288,13 +288,13 @@ def _booleans(raw: RawTable, name: str) -> NDArray[np.float64]:
         shown = f"{values[wrong[0]]:g}" if len(wrong) else ""
     if len(wrong):
         raise raw.error(
-            wrong[0], name, f"{shown!r} is not true or false; mend the cell or leave it empty"
+            wrong[0], name, f"{shown!r} is not true or false; fix the cell or leave it empty"
         )
     return values
 
 
 def read_texts(raw: RawTable, name: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """A column as texts: for each row an index into the distinct ones, which are sorted, or -1.
+    """Read a column as texts: each row's index into the sorted distinct ones, or -1.
 
     White space around a text does not count.
     """
@@ -325,12 +325,12 @@ def read_texts(raw: RawTable, name: str) -> tuple[NDArray[np.int64], tuple[str, 
 
 
 def _looked_up(values: NDArray[np.float64], codes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """``values[codes]``, NaN where the code is -1."""
+    """Return ``values[codes]``, NaN where the code is -1."""
     return np.append(values, math.nan)[codes]
 
 
 def parse_numbers(raw: RawTable, texts: Sequence[str]) -> NDArray[np.float64]:
-    """The plain numbers that texts are, NaN for those that are none."""
+    """Return the plain numbers that texts are, NaN for those that are none."""
     form = NumberForm(decimal="," if raw.decimal_comma else ".")
     return np.array([form.parse(text) for text in texts], float)
 
@@ -347,16 +347,16 @@ def _wrong_cell(
     return raw.error(
         row,
         name,
-        f"{shorten(texts[codes[row]])!r} is not a {what}, as the column's other cells are; mend "
+        f"{shorten(texts[codes[row]])!r} is not a {what}, as the column's other cells are; fix "
         "the cell or leave it empty",
     )
 
 
 def _checked(raw: RawTable, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The values, of which none may be infinite."""
+    """Return the values, of which none may be infinite."""
     rows = np.flatnonzero(np.isinf(values))
     if len(rows):
         raise raw.error(
-            rows[0], name, f"{values[rows[0]]} is no finite number; mend the cell or leave it empty"
+            rows[0], name, f"{values[rows[0]]} is no finite number; fix the cell or leave it empty"
         )
     return values

@@ -21,7 +21,7 @@ _FEWEST: Final = 10  # rows from which a counter is told from chance
 
 
 def is_called_id(name: str) -> bool:
-    """Whether a column's name says that it numbers or names the rows."""
+    """Tell whether a column's name says that it numbers or names the rows."""
     return bool(_CALLED_SO.fullmatch(name) or _ENDS_SO.fullmatch(name))
 
 

@@ -61,7 +61,7 @@ def drop_words_by_kind(
     kept = {name: MISSING_WORDS for name in words if kind_of(bare, name) == "category"}
     dropped = {name: kept.get(name, ()) for name in words}
     remarks = [
-        f"{shorten(name)!r}: {listed(sorted({word.strip() for word in words[name]}))} taken as a "
+        f"{shorten(name)!r}: {listed(sorted({word.strip() for word in words[name]}))} read as a "
         "category, not as missing"
         for name in kept
     ]

@@ -37,7 +37,7 @@ def to_table(frame: Any, what: str) -> Any:
         try:
             return pa.table(mended)
         except (pa.ArrowException, ValueError, TypeError):
-            raise DataError(f"{what}: cannot be read: {one_line(error)}; mend the table") from error
+            raise DataError(f"{what}: cannot be read: {one_line(error)}; fix the table") from error
 
 
 def as_array(values: Any) -> NDArray[Any]:

@@ -22,7 +22,7 @@ Layout = tuple[list[str], tuple[int, int]]
 
 
 def find_layout(names: Sequence[str]) -> Layout | None:
-    """How columns that are all called as pixels make up images; None where they do not.
+    """Find how columns that are all called as pixels make up images; None where they do not.
 
     They may come in any order and are numbered from 0 or 1: pixel0, pixel1 ... of square images;
     1x1, 1x2 ... or pixel_0_0, pixel_0_1 ... by row and column.
@@ -52,12 +52,12 @@ def find_layout(names: Sequence[str]) -> Layout | None:
 
 
 def is_pixel(name: str) -> bool:
-    """Whether a column is called as a pixel."""
+    """Tell whether a column is called as a pixel."""
     return bool(_NUMBERED.fullmatch(name) or _BY_ROW.fullmatch(name))
 
 
 def read_images(raw: RawTable, layout: Layout) -> NDArray[np.uint8]:
-    """The images of a table, ``uint8 [rows, height, width]``.
+    """Read the images of a table, ``uint8 [rows, height, width]``.
 
     Raises:
         DataError: A column is not there, or a cell is no whole number from 0 to 255.

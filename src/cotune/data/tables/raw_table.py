@@ -21,8 +21,6 @@ NO_ROWS: Final = "has a header but no rows; give a file with rows"
 Texts = Collection[str] | Callable[[Sequence[str], str], Collection[str]]
 """Columns to be read as texts, or what finds them, given all names and where they are."""
 
-_SHOWN: Final = 8  # names in a message
-_MAX_SHOWN: Final = 40  # characters of a name or value shown in a message
 _INDEX: Final = re.compile(r"__index_level_\d+__")  # what pandas calls an index without a name
 
 
@@ -53,12 +51,12 @@ class RawTable:
         return len(next(iter(self.columns.values())))
 
     def error(self, row: int, column: str, problem: str) -> DataError:
-        """The error of a cell, ``WHERE:ROW:COLUMN: problem``."""
+        """Return the error of a cell, ``WHERE:ROW:COLUMN: problem``."""
         return DataError(f"{self.where}:{self.line_of(row)}:{shorten(column)}: {problem}")
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether an Arrow type is one of texts."""
+    """Tell whether an Arrow type is one of texts."""
     import pyarrow as pa
 
     return bool(
@@ -69,7 +67,7 @@ def is_text(kind: pa.DataType) -> bool:
 def place_columns(
     given: list[str], where: str, index: Collection[str] = ()
 ) -> tuple[list[str], list[int], tuple[str, ...]]:
-    """The columns' names and places, and what was left out.
+    """Return the columns' names and places, and what was left out.
 
     Raises:
         DataError: A name is there twice.
@@ -79,11 +77,7 @@ def place_columns(
     for place, written in enumerate(given):
         name = written.strip()
         if name == "" or written in index or _INDEX.fullmatch(name):
-            what = (
-                f"column {place + 1} has no name"
-                if name == ""
-                else f"{shorten(name)!r} is an index"
-            )
+            what = f"{shorten(name)!r} is an index" if name else f"column {place + 1} has no name"
             remarks.append(f"{what}: left out")
         elif name in names:
             raise DataError(

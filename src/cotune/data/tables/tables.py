@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from cotune.data.checks import check_no_regression
 from cotune.data.dataset import Column, ColumnNote, Dataset, Reading, Source
 from cotune.data.readers.arrays import are_texts, as_labels, from_arrays, match_labels, parse_labels
-from cotune.data.readers.table_files import read_raw
+from cotune.data.readers.registry import read_raw
 from cotune.data.tables.column_kinds import LONGEST_TEXT
 from cotune.data.tables.columns import (
     check_columns,
@@ -54,7 +53,7 @@ def read_table(
     name: str | None = None,
     reading: Reading = _AS_IT_IS,
 ) -> Dataset:
-    """A dataset of a CSV, TSV or Parquet file, or of a DataFrame.
+    """Read a dataset of a CSV, TSV or Parquet file, or of a DataFrame.
 
     Numbers and dates (as seconds) are numbers, true and false booleans, other texts categories.
     Texts that are all different, as ids are, are left out, and so are columns without values and
@@ -128,13 +127,7 @@ def read_table(
     )
     origin = None
     if not is_frame and not hasattr(test, "__arrow_c_stream__"):
-        origin = Source(
-            os.path.abspath(source),
-            target,
-            test and os.path.abspath(test),
-            dict(reading.columns),
-            reading.skip_damaged,
-        )
+        origin = Source.of(source, target, test, reading)
     return replace(
         dataset,
         name=name,
@@ -150,7 +143,7 @@ def read_cells(
     target: str | None = None,
     classes: Sequence[str] = (),
 ) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
-    """The cells of new data, as those of the table that had these columns.
+    """Read the cells of new data that have the columns of an earlier table.
 
     Args:
         source: As for :func:`read_table`. Its columns may be in any order; further ones are not
@@ -185,7 +178,7 @@ def read_pixels(
     target: str | None = None,
     classes: Sequence[str] = (),
 ) -> tuple[NDArray[np.uint8], NDArray[Any] | None]:
-    """The images of new data whose columns are pixels.
+    """Read the images of new data whose columns are pixels.
 
     Args:
         source: As for :func:`read_table`.
@@ -244,7 +237,7 @@ def _no_column(names: Iterable[str], where: str, name: str) -> str:
 
 
 def _target(names: Sequence[str], where: str, target: str | None) -> tuple[str, list[str]]:
-    """The column of the labels, and how it was found."""
+    """Find the column of the labels, and say how it was found."""
     if target is not None:
         if target.strip() in names:
             return target.strip(), []
@@ -299,7 +292,7 @@ def _labels(raw: RawTable, name: str, known: Sequence[str] = ()) -> tuple[NDArra
             _check_no_fractions(raw, name, codes, texts)
         labels = distinct[codes]
         remarks = [
-            f"{word!r} in {shorten(name)!r} ({np.sum(labels == word):,} rows) is taken as a class, "
+            f"{word!r} in {shorten(name)!r} ({np.sum(labels == word):,} rows) is read as a class, "
             "not as a missing label"
             for word in words
             if is_text_class
@@ -371,7 +364,7 @@ def _check_labelled(raw: RawTable, name: str, missing: NDArray[np.bool_], are_te
 
 
 def _alike(one: NDArray[Any], other: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Both as texts where one is."""
+    """Return both as texts where one is."""
     if one.dtype.kind == other.dtype.kind:
         return one, other
     return one.astype(np.str_), other.astype(np.str_)

@@ -62,7 +62,7 @@ def find_date_order(texts: Sequence[str]) -> str | None:
 
 
 def are_times(texts: Sequence[str]) -> bool:
-    """Whether all texts are times of a day or durations: 12:30, 1:02:03, 3:15 PM."""
+    """Tell whether all texts are times of a day or durations: 12:30, 1:02:03, 3:15 PM."""
     return all(_TIME.fullmatch(text) for text in texts)
 
 

@@ -93,7 +93,7 @@ class NumberForm:
 
     @property
     def is_certain(self) -> bool:
-        """Whether what it reads can hardly be anything but numbers: no unit of letters."""
+        """Tell whether what it reads can hardly be anything but numbers: no unit of letters."""
         return not self.unit or is_plain(self.unit)
 
 
@@ -110,8 +110,8 @@ def find_number_form(
 ) -> tuple[NumberForm | None, set[str]]:
     """Return the form of a column's numbers, and the units that they have.
 
-    Thousands and decimals are told apart by all texts: 1,234,567 or 1,234.5 has a comma between
-    thousands, 12,5 one before decimals. 20,100 alone may be either; it is then taken for thousands.
+    Thousands and decimals are decided by all texts: 1,234,567 or 1,234.5 has a comma between
+    thousands, 12,5 one before decimals. 20,100 alone may be either; it is then read as thousands.
 
     Args:
         texts: The distinct texts of the column.
@@ -140,7 +140,7 @@ def find_number_form(
 
 
 def is_plain(unit: str) -> bool:
-    """Whether a unit is ``%`` or a currency."""
+    """Tell whether a unit is ``%`` or a currency."""
     return unit == "%" or _is_currency(unit)
 
 
@@ -173,7 +173,7 @@ def _split(text: str) -> _Parts | None:
 
 
 def _factor(suffix: str) -> tuple[float, str]:
-    """The power that a suffix begins with or is, and what is left of it."""
+    """Split off the power that a suffix begins with or is."""
     if suffix.lower() in _BYTES:
         return _BYTES[suffix.lower()], "byte"
     word = re.match(r"[A-Za-z]*", suffix)
@@ -186,7 +186,7 @@ def _factor(suffix: str) -> tuple[float, str]:
 
 
 def _unit(text: str) -> str:
-    """A unit in one spelling: "year" for "years", "usd" for "USD"."""
+    """Return a unit in one spelling: "year" for "years", "usd" for "USD"."""
     if _is_currency(text):
         return text.lower().rstrip(".")
     return text[:-1] if len(text) > 3 and text.endswith("s") else text
@@ -197,7 +197,7 @@ def _is_currency(text: str) -> bool:
 
 
 def _marks(cores: list[str], decimal_comma: bool, is_money: bool) -> tuple[str, str] | None:
-    """The marks between thousands and before decimals; None where texts contradict each other."""
+    """Return the marks between thousands and before decimals; None where texts contradict."""
     thousands: set[str] = set()
     decimal: set[str] = set()
     either: set[str] = set()
