@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cotune.data.preprocessing.raw_rows import RawRows
 from cotune.data.readers.missing import fill_missing
-from cotune.engine.networks.custom.network import is_out_of_range
+from cotune.engine.networks.custom.whole_numbers import is_out_of_range
 from cotune.exceptions import DataError
 
 _ROWS = 2048  # at a time

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cotune.data.dataset import TrainingData
+from cotune.engine.families import FAMILIES
 from cotune.engine.networks import OwnNetwork
 from cotune.exceptions import StorageError
 from cotune.records import Report, TrialSpec, Verdict
@@ -151,8 +152,9 @@ class ProcessExecutor(Executor):
         return self._lanes
 
     def alone(self, spec: TrialSpec) -> bool:
-        # Lanes of a CNN are stepped one after another: together, each would only take longer.
-        return spec.params.get("model") == "cnn"
+        # Lanes that are stepped one after another would each only take longer together.
+        family = FAMILIES.get(str(spec.params.get("model", "mlp")))
+        return family is not None and not family.is_fused
 
     def openings(self) -> list[int]:
         return worth_filling([self._lanes - self._taken(w) for w in self._workers], self._lanes)

@@ -21,8 +21,10 @@ from optuna.distributions import (
 from optuna.samplers import RandomSampler
 
 from cotune.data.preprocessing.treatment import Treatment
-from cotune.engine.networks import OWN, OwnNetwork, OwnShape
-from cotune.engine.networks.custom.network import GIVEN, Given, where_it_failed
+from cotune.engine.networks.common import CUSTOM
+from cotune.engine.networks.custom.architecture import CustomArchitecture
+from cotune.engine.networks.custom.network import GIVEN, OwnNetwork
+from cotune.engine.networks.custom.trial import DecidedTrial
 from cotune.exceptions import CotuneError, SpaceError, UsageError
 from cotune.records import Value
 from cotune.space.hyperparameters import KNOWN, OF_TRAINING, SHARED, Known, defaults
@@ -30,6 +32,7 @@ from cotune.space.quiet_optuna import quiet_optuna
 from cotune.space.space import Hyperparameter, Space, contains, describe, entry_of, suggest
 from cotune.space.yaml import space_from_dict
 from cotune.text import shown
+from cotune.user_code import locate_error
 
 _PROBES: Final = 16  # random configurations that show what is asked for only sometimes
 
@@ -86,7 +89,7 @@ class OwnSpace(Space):
         space = space_from_dict(entries, arguments, may_be_fixed=True)
         searched = {**space.searched, **{n: Hyperparameter(d, {}) for n, d in found.items()}}
         known = {**space.known, **{n: _known(n, d) for n, d in found.items()}}
-        super().__init__(searched, {**space.constants, "model": OWN}, known)
+        super().__init__(searched, {**space.constants, "model": CUSTOM}, known)
         self._of_training = {n: one for n, one in space.searched.items() if n not in found}
         self._asked_for = tuple(found) or tuple(arguments)
         self._try()
@@ -106,7 +109,7 @@ class OwnSpace(Space):
         return params
 
     def complete(self, params: Mapping[str, Value]) -> dict[str, Value]:
-        full = _plain({**defaults(OWN), **self.constants, **params})
+        full = _plain({**defaults(CUSTOM), **self.constants, **params})
         if full["optimizer"] != "sgd" and "momentum" not in params:
             del full["momentum"]
         return full
@@ -158,20 +161,19 @@ class OwnSpace(Space):
 
     def _structure(self, params: Mapping[str, Value]) -> str | None:
         with contextlib.suppress(Exception):
-            shape = OwnShape(self._own.build(params, *self._data, seed=0), self._data[1])
-            return shape.structure.key
+            return CustomArchitecture(self._own.build(params, *self._data, seed=0)).structure
         return None
 
     def _try(self) -> None:
         """Make the network of the default configuration, and see that it can be trained."""
         try:
             params = self.complete(self.default())
-            shape = OwnShape(self._own.build(params, *self._data, seed=0), self._data[1])
-            shape.check_trainable(self._own.rows_to_try(math.prod(self._data[0])))
+            architecture = CustomArchitecture(self._own.build(params, *self._data, seed=0))
+            architecture.check_trainable(self._own.rows_to_try(math.prod(self._data[0])))
         except CotuneError:
             raise
         except (Exception, SystemExit) as error:
-            raise UsageError(f"model: {where_it_failed(error)}") from error
+            raise UsageError(f"model: {locate_error(error)}") from error
 
     def _discover(self) -> dict[str, BaseDistribution]:
         """What the function asks for: in the middle of all ranges, and at random.
@@ -196,7 +198,7 @@ class OwnSpace(Space):
         if isinstance(refused, CotuneError):
             raise refused
         if refused is not None:
-            raise UsageError(f"model: {where_it_failed(refused)}") from refused
+            raise UsageError(f"model: {locate_error(refused)}") from refused
         if "model" in found:
             raise UsageError("model: asks for a hyperparameter named model; name it otherwise")
         return found
@@ -226,7 +228,7 @@ class _Holding:
         return suggest_or_hold
 
 
-class _Middle(Given):
+class _Middle(DecidedTrial):
     """A trial in the middle of every range, and with the first of every choice.
 
     Args:
