@@ -156,9 +156,8 @@ class Engine:
                 assert isinstance(other, CustomArchitecture)
                 rows = self._data.inputs[:_TRIED_ROWS].to(self._device)
                 self._why_alone[known] = why_alone(lane.architecture, other, rows)
-                self._structures.append(
-                    lane.architecture.compared
-                )  # so that identities stay unique
+                # Kept, so that the identities in its key stay unique.
+                self._structures.append(lane.architecture.compared)
             if reason := self._why_alone[known]:
                 self._set_alone(lane, reason)
         self._lanes[lane.spec.number] = lane
@@ -226,7 +225,7 @@ class Engine:
         self._unreported = []
 
     def weights(self, number: int, best: bool = False) -> dict[str, NDArray]:  # type: ignore[type-arg]
-        """A lane's parameters and buffers, as its module twin names them.
+        """A lane's parameters and buffers, as its network's module names them.
 
         Args:
             best: Those of its epoch with the best score so far, by the run's metric (the first

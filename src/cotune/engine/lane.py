@@ -139,7 +139,7 @@ class Lane:
         return bool(torch.stack([value.isfinite().all() for value in tensors]).all())
 
     def state_dict(self, best: bool = False) -> Tensors:
-        """Parameters and buffers on the CPU, copied, as the lane's module twin names them.
+        """Parameters and buffers on the CPU, copied, named as in its network's module.
 
         Args:
             best: Those that had the best score so far; those of now, or their average, where

@@ -34,7 +34,7 @@ class DeviceData:
         n_train: Rows of the training part.
         input_shape: Of one row before it was flattened.
         fold_of: See ``TrainingData``.
-        own: What makes the networks, where they are the user's own.
+        own: Maker of the networks, where they are the user's own.
         is_streamed: The inputs are beside the device.
     """
 
@@ -106,7 +106,7 @@ class DeviceData:
             device: Where it is trained.
             most: Bytes of inputs that the device takes in: by default half of what is free on a
                 GPU, and all on a CPU. Where there are more, they stay where they are.
-            own: What makes the networks, where they are the user's own.
+            own: Maker of the networks, where they are the user's own.
         """
         inputs = torch.from_numpy(data.inputs)
         if most is None:

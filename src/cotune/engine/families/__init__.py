@@ -25,8 +25,8 @@ FAMILIES: Final[dict[str, Family]] = {}
 def register(family: Family) -> None:
     """Add a family, or replace the one of that name; spaces can name it from now on.
 
-    Worker processes are started afresh: a family from outside the package has to be registered
-    there too, or trained with ``workers=1``.
+    Worker processes know the families of the package alone, so one from outside is trained with
+    ``workers="in-process"``.
     """
     FAMILIES[family.name] = family
     add_family(family.name, family.hyperparameters)

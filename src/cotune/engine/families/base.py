@@ -86,7 +86,7 @@ class Family(ABC):
 
         Args:
             described: Result of ``Network.describe``.
-            params: What the file has for hyperparameters.
+            params: Hyperparameters in the file.
 
         Raises:
             KeyError, TypeError, ValueError: It describes no network of this family.

@@ -1,4 +1,4 @@
-"""What the networks of all families share: interfaces, constants, initial tensors."""
+"""Shared by the networks of all families: interfaces, constants, initial tensors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Network(nn.Module):
     """One network as an ordinary module: rows ``[batch, features]`` to logits."""
 
     def describe(self) -> dict[str, Any]:
-        """Return the family's name and what the family reads to make such a network again."""
+        """Return ``family``, and entries from which :meth:`Family.read` makes the network again."""
         raise NotImplementedError
 
     def tensors(self) -> Tensors:
@@ -76,7 +76,7 @@ class Architecture(ABC):
 
     @property
     def structure(self) -> str:
-        """Equal for networks that a cohort computes as one, beside what all trials share."""
+        """A key: lanes of one cohort have the same, where their family needs that."""
         return ""
 
     def start(self, seed: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensors, Tensors]:

@@ -40,7 +40,7 @@ class MLPArchitecture(Architecture):
     def from_params(
         cls, params: Mapping[str, Value], n_inputs: int, n_classes: int
     ) -> MLPArchitecture:
-        """Return the architecture for ``n_layers``, ``width`` (or ``width_0``..), ``batch_norm``."""
+        """Return the architecture for ``n_layers``, ``width`` (``width_0``..), ``batch_norm``."""
         layers = range(int(params["n_layers"]))
         widths = tuple(int(per_layer(params, "width", i)) for i in layers)
         return cls(n_inputs, widths, bool(params["batch_norm"]), n_classes)

@@ -32,7 +32,7 @@ class CustomArchitecture(Architecture):
 
     @cached_property
     def compared(self) -> Structure:
-        """What networks that are trained together must have in common."""
+        """Structure that networks must share to be computed as one."""
         live = self.live
         found = structure_of(live.net)
         return replace(found, key=f"{live.layout}{live.gives_probabilities}{found.key}")

@@ -34,17 +34,17 @@ class RowsRefusedError(UsageError):
 class OwnNetwork:
     """Maker of a user's networks.
 
-    It travels to worker processes: a function of a file is imported there, any other function or
-    class is sent by value.
+    It travels to worker processes: they import a function or class with a reference, others are
+    sent by value.
 
     Args:
         make: ``build(trial) -> nn.Module``, which asks the trial for its hyperparameters as in
             Optuna; or a class of modules, whose arguments are hyperparameters. Arguments in
             :data:`GIVEN` are filled in: the number of features and of classes, and the shape of a
             row (of images: channels, height, width).
-        reference: ``FILE.py:NAME`` or ``MODULE:NAME``, where it comes from there.
-        rows: ``[some, features]``, of the dataset, by which a network is tried when it is made;
-            without them, random numbers are.
+        reference: ``FILE.py:NAME`` or ``MODULE:NAME``, if it was given so.
+        rows: ``[some, features]`` of the dataset, with which a new network is tried; by default
+            random numbers.
 
     Attributes:
         name: Shown to people.
@@ -115,8 +115,9 @@ class OwnNetwork:
             input_shape: Shape of one row as it is in the data.
 
         Raises:
-            UsageError: What was made is no module, takes no such rows, or gives no logits.
-            Exception: Whatever the user's code raises.
+            UsageError: The maker returns no module, or one that takes no such rows or gives no
+                logits.
+            Exception: Any error of the user's code.
         """
         trial = (
             DecidedTrial(params) if isinstance(params, Mapping) and not self.is_class else params
