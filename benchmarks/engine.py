@@ -26,8 +26,8 @@ from benchmarks.tutorial_space import tutorial_space
 from cotune.data import load, prepare
 from cotune.data.dataset import TrainingData
 from cotune.engine.device import PRECISIONS, n_cores
+from cotune.engine.families import family_of
 from cotune.engine.lane import key_of
-from cotune.engine.networks import make_shape
 from cotune.records import TrialSpec, Value, Verdict
 from cotune.workers.base import EngineJob, Executor
 from cotune.workers.in_process import InProcessExecutor
@@ -177,7 +177,8 @@ def floor_seconds(specs: list[TrialSpec], data: TrainingData, cores: int) -> flo
     for spec in specs:
         batch = int(spec.params["batch_size"])
         steps = data.n_train // batch * spec.epochs
-        shape = make_shape(spec.params, data.input_shape, data.n_classes)
+        family = family_of(spec.params)
+        shape = family.architecture(spec.params, data.input_shape, data.n_classes)
         products, count = 0.0, 0
         area = data.inputs.shape[1]
         for name, size_of in shape.parameter_shapes().items():

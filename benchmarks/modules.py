@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from cotune.engine.cohorts.base import Cohort
 from cotune.engine.cohorts.module import ModuleCohort, SoloCohort
 from cotune.engine.lane import Lane, start
-from cotune.engine.networks import OWN, OwnNetwork
+from cotune.engine.networks import CUSTOM, OwnNetwork
 from cotune.records import TrialSpec
 from cotune.space.hyperparameters import defaults
 from cotune.workers.process import ENVIRONMENT
@@ -96,7 +96,7 @@ def make_lanes(make: Callable[[], nn.Module], shape: tuple[int, ...], count: int
     """Lanes of one network, learning rates spread over two decades."""
     own = OwnNetwork(lambda trial: make())
     rates = np.geomspace(1e-4, 1e-2, count)
-    params = {**defaults(OWN), "model": OWN}
+    params = {**defaults(CUSTOM), "model": CUSTOM}
     return [
         start(
             TrialSpec(i, {**params, "lr": float(rate)}, i),
@@ -150,7 +150,7 @@ def main() -> None:
         lanes = [replace(lane, alone="apart") for lane in make_lanes(make, shape, options.lanes)]
         apart: list[Cohort] = [SoloCohort([lane]) for lane in lanes]
         lanes = make_lanes(make, shape, options.lanes)
-        modules: list[nn.Module] = [lane.shape.live for lane in lanes]  # type: ignore[union-attr]
+        modules: list[nn.Module] = [lane.architecture.live for lane in lanes]  # type: ignore[union-attr]
         rows = torch.randn(batch, int(np.prod(shape)))
         labels = torch.randint(0, _CLASSES, (batch,))
         sides = [

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from cotune.arguments import named, positive, read_samplers
 from cotune.data.reading import Data, read_dataset
 from cotune.engine.networks.custom.given import ModelLike
-from cotune.records import DIRECTIONS
+from cotune.metrics import METRICS
 from cotune.report import build_comparison, build_report
 from cotune.result import RunResult
 from cotune.runs.directory import RunDirectory
@@ -376,7 +376,7 @@ def compare(
         space=space,
         model=model,
         pruner=pruner,
-        metric=str(named(metric, DIRECTIONS, "metric")),
+        metric=str(named(metric, METRICS, "metric")),
         n_trials=n_trials,
         timeout=COMPARE_TIMEOUT if timeout is None and n_trials is None else timeout,
         workers=workers,

@@ -9,7 +9,8 @@ from collections.abc import Collection, Iterable
 from typing import Final, TypeVar
 
 from cotune.exceptions import UsageError
-from cotune.records import COSTS, DIRECTIONS
+from cotune.metrics import METRICS
+from cotune.records import COSTS
 from cotune.text import parse_duration, shown
 
 DEFAULT_TIMEOUT: Final = 300.0
@@ -81,7 +82,7 @@ def read_metrics(text: str) -> tuple[str, tuple[str, ...]]:
     if not isinstance(text, str):
         raise UsageError(f"metric: {shown(text)} is not a name")
     metric, *costs = (name.strip() for name in text.split(","))
-    named(metric, DIRECTIONS, "metric")
+    named(metric, METRICS, "metric")
     for name in costs:
         named(name, COSTS, "metric")
         if costs.count(name) > 1:

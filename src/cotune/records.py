@@ -21,20 +21,10 @@ State = Literal["complete", "pruned", "failed"]
 
 Direction = Literal["maximize", "minimize"]
 
-DIRECTIONS: Final[dict[str, Direction]] = {
-    "accuracy": "maximize",
-    "balanced-accuracy": "maximize",
-    "f1": "maximize",
-    "auc": "maximize",
-    "loss": "minimize",
-}
-"""Metrics, and which way is better.
-
-F1 and AUC are means over the classes, and balanced accuracy is the mean of their recalls.
-"""
-
 Scores = dict[str, float]
 """Scores by metric."""
+
+_ALWAYS: Final = {"accuracy", "balanced-accuracy", "f1", "loss"}  # scored in every version
 
 COSTS: Final = ("parameters", "latency")
 """What a network costs, as further objectives: its weights, and milliseconds to classify a row."""
@@ -56,13 +46,13 @@ class _Json:
 
 
 def check_scores(*scores: Scores | None) -> None:
-    """Make sure that scores, where there are any, are of all metrics but the AUC.
+    """Make sure that scores, where there are any, have what every version scores.
 
     Raises:
         ValueError: One is missing. (A test set of one class has no AUC.)
     """
     for one in scores:
-        if one and not DIRECTIONS.keys() - {"auc"} <= one.keys():
+        if one and not one.keys() >= _ALWAYS:
             raise ValueError("a score is missing")
 
 
@@ -102,9 +92,9 @@ class Report(_Json):
         train_loss: Mean cross-entropy over the epoch's minibatches, dropout on, labels smoothed
             and classes weighted as the trial wants it.
         train_accuracy: Share of the epoch's training rows classified right, 0-1, dropout on.
-        scores: By :data:`DIRECTIONS` on the validation part, all but the loss 0-1; ``auc`` only
-            where it is the run's metric, or where that is accuracy and classes are uneven. Empty
-            when the trial is fitted on all rows.
+        scores: By :data:`cotune.metrics.METRICS` on the validation part, all but the loss 0-1;
+            ``auc`` only where it is the run's metric, or where that is accuracy and classes are
+            uneven. Empty when the trial is fitted on all rows.
         seconds: Wall clock of this epoch, its evaluation included, shared out among the lanes
             trained together by the work that each is.
         steps: Minibatches in the epoch.
@@ -249,9 +239,9 @@ class FinalResult(_Json):
         default_p_value: Chance of a difference as large between two models that are equally good
             (McNemar 1947, exact); 1 where the default was chosen.
         ensemble: Beside the single model, where one was asked for.
-        test_scores, default_test_scores: All of :data:`DIRECTIONS` on the test set, from the same
-            reading, of the final model and of the default; without ``auc`` where the test rows are
-            of one class.
+        test_scores, default_test_scores: All of :data:`cotune.metrics.METRICS` on the test set,
+            from the same reading, of the final model and of the default; without ``auc`` where the
+            test rows are of one class.
         baseline_test_scores: The same of always predicting the most frequent class of the training
             rows; empty in runs of an older Cotune.
         warning: A line where the final model is not better than that, or "".

@@ -17,7 +17,7 @@ def standard_error(metric: str, value: float, counts: Sequence[int]) -> float:
     """Return about the standard error of a score; 0 for a loss, of which nothing is known.
 
     Args:
-        metric: One of :data:`cotune.records.DIRECTIONS`.
+        metric: One of :data:`cotune.metrics.METRICS`.
         value: The score.
         counts: Rows of each class that it is of.
     """

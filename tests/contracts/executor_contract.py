@@ -17,7 +17,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from cotune.data.dataset import TrainingData
-from cotune.engine.networks.mlp import MLPShape
+from cotune.engine.networks.mlp import MLPArchitecture
 from cotune.inference.model_file import module_from_weights
 from cotune.records import Report, TrialSpec, Value, Verdict
 from cotune.workers.base import Executor
@@ -303,7 +303,7 @@ class ExecutorContract:
         for report, weights in ((first, early), (second, late)):
             assert all(value.dtype == np.float32 for value in weights.values())
             assert report.lanes == 1
-            twin = module_from_weights(MLPShape(63, (16, 16), True, 10), [0.1, 0.1], weights)
+            twin = module_from_weights(MLPArchitecture(63, (16, 16), True, 10), [0.1, 0.1], weights)
             with torch.no_grad():
                 logits = twin(rows)
             accuracy = float((logits.argmax(1) == truth).double().mean())

@@ -22,7 +22,7 @@ from cotune.data.preprocessing.preprocess import preprocessing_from_json
 from cotune.data.preprocessing.raw_rows import RawRows
 from cotune.data.preprocessing.treatment import Treatment
 from cotune.engine.engine import Engine
-from cotune.engine.networks import OWN, OwnNetwork
+from cotune.engine.networks import CUSTOM, OwnNetwork
 from cotune.exceptions import DataError, ModelFileError, UsageError
 from cotune.records import TrialSpec
 from cotune.space.hyperparameters import defaults
@@ -107,7 +107,7 @@ class TestWholeNumbers:
     def test_lanes_are_trained_together(self, tmp_path):
         data, _ = prepare(from_arrays(TOKENS, LABELS), seed=0, treatment=Treatment("int64"))
         assert data.inputs.dtype == np.int64
-        params = {**defaults(OWN), **FAST, "model": OWN, "width": 8}
+        params = {**defaults(CUSTOM), **FAST, "model": CUSTOM, "width": 8}
         engine = Engine(data, 0, max_lanes=4, own=OwnNetwork(plain))
         engine.add([TrialSpec(number, params, number) for number in range(3)])
         reports = engine.step()

@@ -17,7 +17,7 @@ from cotune.data import TablePreprocessing, prepare
 from cotune.data.dataset import Column, Dataset
 from cotune.data.preprocessing.preprocess import preprocessing_from_json
 from cotune.data.tables.tables import read_table
-from cotune.engine.networks import MLP, MLPShape
+from cotune.engine.networks import MLP, MLPArchitecture
 from cotune.exceptions import DataError, ModelFileError
 from cotune.inference.model_file import Classifier, load_model, save_model
 from cotune.inference.preprocessing_module import TableFeatures
@@ -354,7 +354,7 @@ def model(table) -> Classifier:
     with pytest.warns(UserWarning, match="columns 'country', 'volume' have a single value"):
         training, preprocessing = prepare(table, seed=0)
     torch.manual_seed(0)
-    network = MLP(MLPShape(training.input_shape[0], (5,), True, 3), [0.1])
+    network = MLP(MLPArchitecture(training.input_shape[0], (5,), True, 3), [0.1])
     return Classifier(network, preprocessing, table.classes).eval()
 
 

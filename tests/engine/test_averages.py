@@ -10,7 +10,7 @@ import torch
 
 from cotune.engine.engine import Engine
 from cotune.engine.lane import AVERAGE_EVERY, averages
-from cotune.engine.networks import MLPShape
+from cotune.engine.networks import MLPArchitecture
 from cotune.engine.step import make_cohort, train_epoch
 from tests.engine.test_parity_cnn import grey
 from tests.support.parity import (
@@ -84,8 +84,8 @@ def test_the_average_is_scored_kept_and_handed_out():
         assert same_bits(model, lane.average if lane.spec.averaged else now)
         if lane.spec.averaged:
             assert distance(model, now) > 1e-3
-        assert isinstance(lane.shape, MLPShape)
-        network = lane.shape.module([0.0, 0.0]).eval()
+        assert isinstance(lane.architecture, MLPArchitecture)
+        network = lane.architecture.module([0.0, 0.0]).eval()
         network.load_state_dict({name: torch.from_numpy(v) for name, v in model.items()})
         rows, labels = SINGLE.inputs[SINGLE.n_train :], SINGLE.labels[SINGLE.n_train :]
         predicted = network(torch.from_numpy(rows)).argmax(1).numpy()

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from cotune.engine.engine import Engine
-from cotune.records import DIRECTIONS
+from cotune.metrics import METRICS
 from tests.support.parity import RUN_SEED, SINGLE, go_on, same_bits, spec
 
 
-@pytest.mark.parametrize("metric", list(DIRECTIONS))
+@pytest.mark.parametrize("metric", list(METRICS))
 def test_they_are_of_the_best_epoch(metric):
     engine = Engine(SINGLE, RUN_SEED, max_lanes=1, metric=metric)
     engine.add([spec(0, lr=0.05, epochs=12)])
@@ -20,7 +20,7 @@ def test_they_are_of_the_best_epoch(metric):
         scores.append(reports[0].scores)
         weights.append(engine.weights(0))
         go_on(engine, reports)
-    sign = 1 if DIRECTIONS[metric] == "maximize" else -1
+    sign = 1 if METRICS[metric].direction == "maximize" else -1
     best = int(np.argmax([sign * score[metric] for score in scores]))
     if metric == "loss":
         assert best != np.argmax([score["accuracy"] for score in scores])

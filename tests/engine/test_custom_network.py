@@ -20,7 +20,7 @@ import cotune
 from cotune.cli.main import cotune as command
 from cotune.data.dataset import TrainingData
 from cotune.engine.engine import Engine
-from cotune.engine.networks import OWN, OwnNetwork, load_own
+from cotune.engine.networks import CUSTOM, OwnNetwork, load_own
 from cotune.engine.networks.custom.lane_dropout import LaneDropout
 from cotune.engine.networks.custom.space import OwnSpace
 from cotune.engine.networks.custom.structure import structure_of
@@ -136,7 +136,7 @@ def make_data(seed=0):
 
 
 def spec(number, lr=1e-2, **params):
-    full = {**defaults(OWN), "model": OWN, "batch_size": 16, "epochs": 3, "lr": lr, **params}
+    full = {**defaults(CUSTOM), "model": CUSTOM, "batch_size": 16, "epochs": 3, "lr": lr, **params}
     return TrialSpec(number, full, seed=100 + number)
 
 

@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score, ro
 
 from cotune.engine.engine import Engine
 from cotune.engine.lane import Lane
-from cotune.engine.networks import MLPShape
+from cotune.engine.networks import MLPArchitecture
 from cotune.engine.optim import MOMENTS
 from cotune.engine.schedules import SCHEDULES
 from cotune.engine.step import evaluate, make_cohort, row_order, train_epoch
@@ -417,8 +417,8 @@ class TestCohorts:
         for i, lane in enumerate(cohort.lanes):
             exported = {name: value.numpy() for name, value in lane.state_dict().items()}
             rates = [0.2] * int(lane.spec.params["n_layers"])
-            assert isinstance(lane.shape, MLPShape)
-            twin = module_from_weights(lane.shape, rates, exported)
+            assert isinstance(lane.architecture, MLPArchitecture)
+            twin = module_from_weights(lane.architecture, rates, exported)
             with torch.no_grad():
                 torch.testing.assert_close(twin(data.inputs), logits[:, i], rtol=1e-5, atol=1e-6)
 
@@ -509,9 +509,9 @@ class TestScores:
         accuracies = []
         for i, lane in enumerate(lanes):
             exported = {name: value.numpy() for name, value in lane.state_dict().items()}
-            assert isinstance(lane.shape, MLPShape)
+            assert isinstance(lane.architecture, MLPArchitecture)
             with torch.no_grad():
-                logits = module_from_weights(lane.shape, [0.0], exported)(rows).double()
+                logits = module_from_weights(lane.architecture, [0.0], exported)(rows).double()
             guess = logits.argmax(1).numpy()
             accuracies.append(accuracy_score(truth, guess))
             expected = {

@@ -22,8 +22,9 @@ from cotune.data import Standardize
 from cotune.data.dataset import TrainingData
 from cotune.engine.cohorts.cnn import CNNCohort
 from cotune.engine.engine import Engine
+from cotune.engine.families import family_of
 from cotune.engine.lane import Lane
-from cotune.engine.networks import CNNShape, make_shape
+from cotune.engine.networks import CNNArchitecture
 from cotune.engine.optim import MOMENTS
 from cotune.engine.schedules import SCHEDULES
 from cotune.engine.step import make_cohort, train_epoch
@@ -246,8 +247,8 @@ class TestExport:
         logits = cohort.logits(data.inputs)
         for i, lane in enumerate(cohort.lanes):
             exported = {name: value.numpy() for name, value in lane.state_dict().items()}
-            assert isinstance(lane.shape, CNNShape)
-            twin = module_from_weights(lane.shape, [0.2], exported)
+            assert isinstance(lane.architecture, CNNArchitecture)
+            twin = module_from_weights(lane.architecture, [0.2], exported)
             with torch.no_grad():
                 torch.testing.assert_close(twin(data.inputs), logits[:, i], rtol=1e-5, atol=1e-5)
 
@@ -261,13 +262,13 @@ class TestExport:
         classes = tuple(f"class {i}" for i in range(data.n_classes))
         rows = torch.from_numpy(data.inputs).view(-1, *data.input_shape)
         for s in specs:
-            shape = make_shape(s.params, data.input_shape, data.n_classes)
+            shape = family_of(s.params).architecture(s.params, data.input_shape, data.n_classes)
             network = module_from_weights(shape, [0.2], engine.weights(s.number))
             model = Classifier(network, Standardize(0.0, 1.0, data.input_shape), classes).eval()
             save_model(tmp_path / str(s.number), model, s.params, "1")
             again = load_model(tmp_path / str(s.number))
-            assert isinstance(again.network.shape, CNNShape)
-            assert again.network.shape == shape
+            assert isinstance(again.network.architecture, CNNArchitecture)
+            assert again.network.architecture == shape
             with torch.no_grad():
                 logits = again(rows)
                 torch.testing.assert_close(logits, model(rows), rtol=0.0, atol=0.0)
@@ -279,8 +280,8 @@ class TestStart:
     def test_weights_are_as_pytorchs(self):
         """Uniform in +-1/sqrt(fan in)."""
         (lane,), _ = start_lanes([cnn(0, filters=200, kernel_size=5, batch_norm=False)], colour())
-        assert isinstance(lane.shape, CNNShape)
-        twin = lane.shape.module([0.0])
+        assert isinstance(lane.architecture, CNNArchitecture)
+        twin = lane.architecture.module([0.0])
         bounds = {"conv.0": 75**-0.5, "conv.1": 5000**-0.5, "head": 800**-0.5}
         for name, theirs in twin.state_dict().items():
             bound = bounds[name.rpartition(".")[0]]

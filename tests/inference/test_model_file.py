@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cotune.data import Standardize
-from cotune.engine.networks import CNN, MLP, CNNShape, MLPShape
+from cotune.engine.networks import CNN, MLP, CNNArchitecture, MLPArchitecture
 from cotune.engine.networks.custom.lane_dropout import dropout_rates_of
 from cotune.exceptions import ModelFileError, StorageError
 from cotune.inference.model_file import (
@@ -37,7 +37,7 @@ def make_model(widths=(5, 4), batch_norm=True, input_shape=(2, 3), classes=3) ->
     features = 1
     for size in input_shape:
         features *= size
-    network = MLP(MLPShape(features, widths, batch_norm, classes), [0.25] * len(widths))
+    network = MLP(MLPArchitecture(features, widths, batch_norm, classes), [0.25] * len(widths))
     images = len(input_shape) > 1
     mean = 3.25 if images else tuple(0.5 + i for i in range(features))
     std = 2.0 if images else tuple(1.5 + i for i in range(features))
@@ -50,7 +50,7 @@ def make_cnn(input_shape=(5, 4), batch_norm=True, dense=6, classes=3) -> Classif
     """Likewise."""
     torch.manual_seed(3)
     height, width, channels = (*input_shape, 1)[:3]
-    shape = CNNShape((height, width, channels), (4, 5), 3, batch_norm, dense, classes)
+    shape = CNNArchitecture((height, width, channels), (4, 5), 3, batch_norm, dense, classes)
     preprocessing = Standardize(3.25, 2.0, input_shape)
     names = tuple(f"<class {i}>" for i in range(classes))
     return trained(Classifier(CNN(shape, [0.25]), preprocessing, names), input_shape)
@@ -124,7 +124,7 @@ class TestRoundTrip:
         rows = torch.randn(50, *input_shape) * 10
         with torch.no_grad():
             assert torch.equal(again(rows), model(rows))
-        assert again.network.shape == model.network.shape
+        assert again.network.architecture == model.network.architecture
         assert again.preprocessing == model.preprocessing
         assert not again.training
         assert dropout_rates_of(again.network) == [0.25]
@@ -152,8 +152,8 @@ class TestRoundTrip:
 
     def test_a_lane_is_the_module_it_says(self):
         model = make_model()
-        shape = model.network.shape
-        assert isinstance(shape, MLPShape)
+        shape = model.network.architecture
+        assert isinstance(shape, MLPArchitecture)
         weights = {name: value.numpy() for name, value in model.network.state_dict().items()}
         twin = module_from_weights(shape, [0.25, 0.25], weights)
         rows = torch.randn(8, 6)

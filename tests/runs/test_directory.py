@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cotune.exceptions import CotuneError, StorageError, UsageError
-from cotune.records import DIRECTIONS, FinalResult, Report, TrialResult
+from cotune.metrics import METRICS
+from cotune.records import FinalResult, Report, TrialResult
 from cotune.runs.directory import RunDirectory
 from cotune.runs.paths import check_free, default_path
 from cotune.runs.summary import BestTrial, Seconds, Summary, TrialCounts
@@ -47,8 +48,8 @@ FINAL = FinalResult(
     curve={"loss": [0.5], "accuracy": [0.9]},
     confusion=[[1, 2], [3, 4]],
     mistakes=[{"row": 1, "true": 0, "predicted": 1, "probability": 0.5}],
-    test_scores=dict.fromkeys(DIRECTIONS, 0.5),
-    default_test_scores=dict.fromkeys(DIRECTIONS, 0.5),
+    test_scores=dict.fromkeys(METRICS, 0.5),
+    default_test_scores=dict.fromkeys(METRICS, 0.5),
 )
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from cotune.exceptions import SpaceError
-from cotune.space.hyperparameters import KNOWN, MAX_LAYERS, NAMES, defaults, family_of_name
+from cotune.space.hyperparameters import KNOWN, MAX_LAYERS, NAMES, defaults, families_of_name
 from cotune.space.presets import load_space
 from cotune.space.space import Space, contains, describe, nearest
 from cotune.space.yaml import space_from_dict
@@ -285,7 +285,7 @@ def entries(draw, name: str) -> dict[str, Any]:
 @st.composite
 def spaces(draw) -> dict[str, Any]:
     family = draw(st.sampled_from(["mlp", "cnn"]))
-    usable = sorted(n for n in KNOWN if family_of_name(n) in (family, None) and n != "model")
+    usable = sorted(n for n in KNOWN if family in families_of_name(n) and n != "model")
     names = draw(st.lists(st.sampled_from(usable), min_size=1, max_size=6, unique=True))
     data = {name: draw(entries(name)) for name in names}
     if family == "cnn":

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from cotune.data import load, prepare
-from cotune.records import DIRECTIONS, Finalist, Report, TrialResult, TrialSpec, Value
+from cotune.metrics import METRICS
+from cotune.records import Finalist, Report, TrialResult, TrialSpec, Value
 from cotune.space.yaml import space_from_dict
 from cotune.tuning.clock import Clock
 from cotune.tuning.full_training import FullTraining, Training
@@ -107,7 +108,7 @@ class Rounds:
         return trainings
 
     def __call__(self, trials, rounds, folds=4, stage=1):
-        return PlayOff(rounds, folds, 0, self.metric, DIRECTIONS[self.metric], stage).run(
+        return PlayOff(rounds, folds, 0, self.metric, METRICS[self.metric].direction, stage).run(
             params_of(trials),
             self.train,
             lambda seconds, playing: len(self.specs) < self.time_for,

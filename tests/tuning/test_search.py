@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from cotune.data import load, prepare
-from cotune.records import DIRECTIONS, TrialResult, TrialSpec, Value
+from cotune.metrics import METRICS
+from cotune.records import TrialResult, TrialSpec, Value
 from cotune.runs.directory import RunDirectory
 from cotune.space.yaml import space_from_dict
 from cotune.study.study import Study
@@ -61,7 +62,7 @@ class Build:
         self.study.enqueue(self.enqueued)
         self.executor = InProcessExecutor("cpu")
         self.executor.load(EngineJob(training, 0, self.lanes))
-        self.ledger = Ledger(DIRECTIONS[self.metric])
+        self.ledger = Ledger(METRICS[self.metric].direction)
         runner = EngineRunner(
             self.study,
             self.executor,

@@ -24,13 +24,15 @@ from cotune.engine.cohorts.module import why_alone
 from cotune.engine.lane import Lane, Mark, averages, start
 from cotune.engine.lane_count import Attempt, is_out_of_memory, measure_lanes
 from cotune.engine.lane_state import load_lanes, save_lanes
-from cotune.engine.networks import OwnNetwork, OwnShape
-from cotune.engine.networks.custom.network import where_it_failed
+from cotune.engine.networks import OwnNetwork
+from cotune.engine.networks.custom.architecture import CustomArchitecture
 from cotune.engine.networks.custom.structure import Structure
 from cotune.engine.queue import Scheduler, Ticket
 from cotune.engine.step import DeviceData, evaluate, make_cohort, train_epoch
 from cotune.exceptions import StorageError
-from cotune.records import DIRECTIONS, Report, TrialSpec, Verdict
+from cotune.metrics import METRICS
+from cotune.records import Report, TrialSpec, Verdict
+from cotune.user_code import locate_error
 
 _DIVERGED = "its loss or weights became NaN or infinite"
 _NO_ROOM = "too little memory for this network"
@@ -138,7 +140,7 @@ class Engine:
                 except Exception as error:
                     if data.own is None or is_out_of_memory(error):
                         raise
-                    reason, attempt.failed = where_it_failed(error), True
+                    reason, attempt.failed = locate_error(error), True
             if attempt.failed:
                 self._unreported.append(_failure(spec.number, 1, reason))
 
@@ -148,14 +150,15 @@ class Engine:
 
     def _take(self, lane: Lane) -> None:
         """Let a lane wait for its first epoch here; one that cannot be fused, by itself."""
-        if isinstance(lane.shape, OwnShape):
-            known = lane.shape.structure.key
+        if isinstance(lane.architecture, CustomArchitecture):
+            known = lane.architecture.structure
             if known not in self._why_alone:
-                other = self._start(replace(lane.spec, seed=lane.spec.seed + 1)).shape
-                assert isinstance(other, OwnShape)
+                other = self._start(replace(lane.spec, seed=lane.spec.seed + 1)).architecture
+                assert isinstance(other, CustomArchitecture)
                 rows = self._data.inputs[:_TRIED_ROWS].to(self._device)
-                self._why_alone[known] = why_alone(lane.shape, other, rows)
-                self._structures.append(lane.shape.structure)  # so that identities stay unique
+                self._why_alone[known] = why_alone(lane.architecture, other, rows)
+                # Kept, so that the identities in its key stay unique.
+                self._structures.append(lane.architecture.compared)
             if reason := self._why_alone[known]:
                 self._set_alone(lane, reason)
         self._lanes[lane.spec.number] = lane
@@ -196,7 +199,7 @@ class Engine:
                 except Exception as error:
                     if self._data.own is None or is_out_of_memory(error):
                         raise
-                    reports = self._take_apart(marks, where_it_failed(error))
+                    reports = self._take_apart(marks, locate_error(error))
                     continue
             reports = self._make_room(marks)
         return reports
@@ -223,7 +226,7 @@ class Engine:
         self._unreported = []
 
     def weights(self, number: int, best: bool = False) -> dict[str, NDArray]:  # type: ignore[type-arg]
-        """Return a lane's parameters and buffers, as its module twin names them.
+        """Return a lane's parameters and buffers, named as in its network's module.
 
         Args:
             best: Those of its epoch with the best score so far, by the run's metric (the first
@@ -244,7 +247,7 @@ class Engine:
             scores = {name: value.tolist() for name, value in self._evaluate(cohort).items()}
         losses, accuracies = loss.tolist(), accuracy.tolist()  # waits for the device
         elapsed = time.perf_counter() - began
-        work = [lane.shape.work for lane in cohort.lanes]
+        work = [lane.architecture.work for lane in cohort.lanes]
         reports = []
         for i, lane in enumerate(cohort.lanes):
             lane_scores = {name: values[i] for name, values in scores.items()}
@@ -270,7 +273,7 @@ class Engine:
             )
             if scores and not reports[-1].error:
                 score = lane_scores[self._metric]
-                lane.keep_best(score if DIRECTIONS[self._metric] == "maximize" else -score)
+                lane.keep_best(score if METRICS[self._metric].direction == "maximize" else -score)
             lane.watch(lane_scores.get("loss", losses[i]))
         self._unjudged.update(report.number for report in reports)
         self._drop({report.number for report in reports if report.error})

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import torch
 from torch import Tensor
 
 from cotune.engine.augment import Augmentation
-from cotune.engine.networks import (
-    OwnNetwork,
-    OwnShape,
-    Shape,
-    Tensors,
-    family_of,
-    init_buffers,
-    init_parameters,
-    make_shape,
-)
+from cotune.engine.families import family_of
+from cotune.engine.networks import Architecture, OwnNetwork, Tensors
 from cotune.engine.optim import MOMENTS, Rates
 from cotune.engine.schedules import Plateau, factor, warm_up
 from cotune.records import TrialSpec
@@ -65,7 +57,7 @@ class Lane:
     Attributes:
         spec: The trial.
         key: What it shares with the lanes it can be trained with.
-        shape: The network's tensors.
+        architecture: The network without its weights.
         rates: Optimizer and its hyperparameters.
         parameters: By name; while the lane is in a cohort, views of the cohort's tensors.
         buffers: Batch-norm statistics, likewise.
@@ -84,7 +76,7 @@ class Lane:
 
     spec: TrialSpec
     key: CohortKey
-    shape: Shape
+    architecture: Architecture
     rates: Rates
     parameters: Tensors
     buffers: Tensors
@@ -187,16 +179,21 @@ class Lane:
                     tensors[name] = value.clone()
 
 
-def key_of(spec: TrialSpec) -> CohortKey:
-    """Return the key that trials must share to be trained together."""
+def key_of(spec: TrialSpec, structure: str = "") -> CohortKey:
+    """Return the key that trials must share to be trained together.
+
+    Args:
+        structure: Of the network, where that takes one to know.
+    """
     params = spec.params
     return CohortKey(
-        family_of(params),
+        str(params.get("model", KNOWN["model"].default)),
         int(params["batch_size"]),
         bool(params.get("batch_norm", False)),
         spec.part,
         spec.fold,
         Augmentation.from_params(params),
+        structure,
     )
 
 
@@ -208,31 +205,25 @@ def start(
     dtype: torch.dtype = torch.float32,
     own: OwnNetwork | None = None,
 ) -> Lane:
-    """Return a fresh lane; its weights depend on the trial's seed and shape alone.
+    """Return a fresh lane; its weights depend on the trial's seed and architecture alone.
 
     Args:
-        own: What makes the networks where they are the user's own.
+        own: Maker of the networks where they are the user's own.
 
     Raises:
-        Exception: Whatever the user's code raises.
+        Exception: Any error of the user's code.
     """
-    key, shape = key_of(spec), make_network(spec, input_shape, n_classes, device, dtype, own)
-    if isinstance(shape, OwnShape):
-        key = replace(key, structure=shape.structure.key)
-        parameters, buffers = shape.parameters(), shape.buffers()
-    else:
-        generator = torch.Generator().manual_seed(spec.seed)
-        drawn = init_parameters(shape.parameter_shapes(), generator)
-        parameters = {name: value.to(device, dtype) for name, value in drawn.items()}
-        fresh = init_buffers(shape.buffer_shapes())
-        buffers = {name: value.to(device, dtype) for name, value in fresh.items()}
+    family = family_of(spec.params, own)
+    architecture = family.architecture(spec.params, input_shape, n_classes, spec.seed)
+    parameters, buffers = architecture.start(spec.seed, device, dtype)
     validated = {**parameters, **buffers} if spec.part == "train" else {}
     averaged = {**parameters, **buffers} if spec.averaged else {}
     rates = Rates.from_params(spec.params)
+    noise_on = "cpu" if family.runs_user_code else device
     return Lane(
         spec=spec,
-        key=key,
-        shape=shape,
+        key=key_of(spec, architecture.structure),
+        architecture=architecture,
         rates=rates,
         parameters=parameters,
         buffers=buffers,
@@ -242,25 +233,10 @@ def start(
         },
         steps=torch.zeros((), device=device),
         # Another seed than the weights', or the dropout would be made of their random numbers.
-        generator=torch.Generator("cpu" if own else device).manual_seed(spec.seed ^ _NOISE),
+        generator=torch.Generator(noise_on).manual_seed(spec.seed ^ _NOISE),
         best={name: torch.empty_like(value) for name, value in validated.items()},
         average={name: value.clone() for name, value in averaged.items()},
     )
-
-
-def make_network(
-    spec: TrialSpec,
-    input_shape: tuple[int, ...],
-    n_classes: int,
-    device: torch.device,
-    dtype: torch.dtype,
-    own: OwnNetwork | None,
-) -> Shape:
-    """Return the shape of a trial's network; of a user's own, the network itself."""
-    if own is None:
-        return make_shape(spec.params, input_shape, n_classes)
-    module = own.build(spec.params, input_shape, n_classes, spec.seed)
-    return OwnShape(module.to(device, dtype), n_classes)
 
 
 @contextmanager

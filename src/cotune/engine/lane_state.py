@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cotune.engine.lane import Lane, start
-from cotune.engine.networks import OwnNetwork, OwnShape, Tensors
+from cotune.engine.networks import OwnNetwork, Tensors
 from cotune.engine.schedules import Plateau
 from cotune.exceptions import StorageError
 from cotune.records import TrialSpec
@@ -114,8 +114,7 @@ def _groups(lane: Lane) -> dict[str, Tensors]:
     if lane.best_score is not None:
         groups["best"] = lane.best
     groups["average"] = lane.average
-    if isinstance(lane.shape, OwnShape):
-        groups["constants"] = lane.shape.constants()
+    groups["constants"] = lane.architecture.constants()
     return groups | {f"moments.{name}": tensors for name, tensors in lane.moments.items()}
 
 

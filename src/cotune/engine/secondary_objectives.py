@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Final
 
 import torch
-from torch import nn
 
-from cotune.engine.networks import OwnNetwork, dropout_rates, make_shape
+from cotune.engine.families import family_of
+from cotune.engine.networks import OwnNetwork
 from cotune.records import Value
 
 _PASSES: Final = 30
@@ -33,11 +33,7 @@ def measure_cost(
         input_shape: Of one row.
         own: What makes the networks where they are the user's own.
     """
-    network: nn.Module
-    if own is not None:
-        network = own.build(params, input_shape, n_classes, 0)
-    else:
-        network = make_shape(params, input_shape, n_classes).module(dropout_rates(params))
+    network = family_of(params, own).network(params, input_shape, n_classes)
     if name == "parameters":
         return float(sum(weight.numel() for weight in network.parameters()))
     network.eval()

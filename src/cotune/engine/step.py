@@ -13,10 +13,8 @@ from torch import Tensor
 
 from cotune.data.dataset import TrainingData
 from cotune.engine.cohorts.base import Cohort
-from cotune.engine.cohorts.cnn import CNNCohort
-from cotune.engine.cohorts.mlp import MLPCohort
-from cotune.engine.cohorts.module import ModuleCohort, SoloCohort
 from cotune.engine.cuda_graph import CapturedStep
+from cotune.engine.families import family_of
 from cotune.engine.lane import AVERAGE_EVERY, CohortKey, Lane
 from cotune.engine.losses import balance
 from cotune.engine.networks import OwnNetwork
@@ -36,7 +34,7 @@ class DeviceData:
         n_train: Rows of the training part.
         input_shape: Of one row before it was flattened.
         fold_of: See ``TrainingData``.
-        own: What makes the networks, where they are the user's own.
+        own: Maker of the networks, where they are the user's own.
         is_streamed: The inputs are beside the device.
     """
 
@@ -108,7 +106,7 @@ class DeviceData:
             device: Where it is trained.
             most: Bytes of inputs that the device takes in: by default half of what is free on a
                 GPU, and all on a CPU. Where there are more, they stay where they are.
-            own: What makes the networks, where they are the user's own.
+            own: Maker of the networks, where they are the user's own.
         """
         inputs = torch.from_numpy(data.inputs)
         if most is None:
@@ -142,16 +140,9 @@ def make_cohort(lanes: Sequence[Lane], data: DeviceData, bfloat16: bool = False)
     balanced = None
     if any(lane.class_weight for lane in lanes):
         balanced = balance(data.labels[data.training_rows(lanes[0].key)], data.n_classes)
-    cohort: Cohort
-    if data.own is not None:
-        # What a user's code does may not be captured in a graph.
-        kind = SoloCohort if lanes[0].alone else ModuleCohort
-        return kind(lanes, bfloat16, balanced)
-    if lanes[0].key.family == "cnn":
-        cohort = CNNCohort(lanes, bfloat16, balanced)
-    else:
-        cohort = MLPCohort(lanes, batch_size, bfloat16, balanced)
-    if data.inputs.is_cuda:
+    family = family_of(lanes[0].spec.params, data.own)
+    cohort = family.cohort(lanes, batch_size, bfloat16, balanced)
+    if data.inputs.is_cuda and not family.runs_user_code:
         cohort.captured = CapturedStep(
             data.inputs,
             data.labels,

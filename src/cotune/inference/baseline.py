@@ -1,7 +1,7 @@
 """The baseline: a model that always predicts the most frequent class of its training rows.
 
-Where classes are uneven, a network that has learned nothing scores as well as it does. So the
-baseline's scores stand beside a model's own, of the same rows.
+Where classes are uneven, a network that has learned nothing scores as well. So the baseline's
+scores stand beside the model's, on the same rows.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from cotune.data.dataset import TrainingData
 from cotune.data.uneven import OTHER_METRICS, is_uneven
-from cotune.metrics import CHANCE, scores_of
-from cotune.records import DIRECTIONS, SIGNIFICANT
+from cotune.metrics import CHANCE, METRICS, scores_of
+from cotune.records import SIGNIFICANT
 from cotune.standard_error import SURE, mcnemar, standard_error
 from cotune.text import shown_class, shown_score
 
@@ -30,7 +30,7 @@ def baseline_scores(trained: Sequence[int], labels: Tensor) -> dict[str, float]:
 
     Args:
         trained: Training rows of each class; a class without one is taken to have one.
-        labels: ``[rows]``, of the rows to score; at least one.
+        labels: ``[rows]``, at least one.
 
     Returns:
         As :func:`cotune.metrics.scores_of`.
@@ -52,20 +52,22 @@ def baseline_warning(
     classes: Sequence[str],
     part: str = "test ",
 ) -> str:
-    """Say in a line that a model is not better than the baseline, or return "".
+    """Return a line that warns of a model no better than the baseline, or "".
 
-    The rule is a test at 5 % on the same rows, because a score a hair above the baseline's is
-    chance: McNemar's for accuracy, which looks at the rows that model and baseline classify
-    differently; of the differences of each row's loss for the loss; for AUC the standard error
-    that a model without skill has; for F1 and balanced accuracy their own.
+    A score a hair above the baseline's is chance, so the rule is a test at 5 % on the same rows:
+
+    - accuracy: McNemar's, on the rows that model and baseline classify differently;
+    - loss: the mean difference of the rows' losses;
+    - AUC: the standard error of a model without skill;
+    - F1 and balanced accuracy: their own standard errors.
 
     Args:
-        metric: What the model was tuned for.
+        metric: The metric of the run.
         logits: ``[rows, classes]``, the model's.
         labels: ``[rows]`` class indices.
         trained: Training rows of each class.
         classes: Names.
-        part: What the line calls the rows, with a space after it.
+        part: Name of the rows in the line, with a space after it.
     """
     base = _logits(trained, len(labels))
     ours, theirs = scores_of(logits, labels), scores_of(base, labels)
@@ -92,18 +94,18 @@ def mean_warning(
     classes: Sequence[str],
     auc: float | None = None,
 ) -> str:
-    """Say the same of a score of which the rows' own predictions are not known, or return "".
+    """Return such a line for a score whose predictions are not known, or "".
 
     Args:
-        metric: What the model was tuned for.
+        metric: The metric of the run.
         value: Its score on held-out rows.
         baseline: The baseline's scores, as :func:`baseline_scores`.
-        held_out: Rows of each class that the score is of.
+        held_out: Rows of each class in the score.
         trained: Training rows of each class.
         classes: Names.
         auc: The model's on these rows, where it was computed.
     """
-    sign = 1.0 if DIRECTIONS[metric] == "maximize" else -1.0
+    sign = 1.0 if METRICS[metric].direction == "maximize" else -1.0
     at = baseline["auc"] if metric == "auc" else value
     margin = SURE * standard_error(metric, at, held_out)
     if sign * (value - baseline[metric]) > margin:

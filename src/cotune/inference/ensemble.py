@@ -39,12 +39,12 @@ class Ensemble(nn.Module):
     Attributes:
         classes: Class names, in the order of the logits.
         members: The classifiers.
-        preprocessing: What was done to their rows in training.
+        preprocessing: Fitted preprocessing of their training rows.
         class_counts: Rows of each class that they were trained on; None where not known.
 
     Args:
         members: Of the same classes.
-        weights: Shares of the average, positive; they are divided by their sum.
+        weights: Positive weights of the average, divided by their sum.
     """
 
     shares: Tensor
@@ -59,7 +59,7 @@ class Ensemble(nn.Module):
         self.register_buffer("shares", shares / shares.sum(), persistent=False)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Logarithms of the averaged probabilities, which serve as logits.
+        """Return logarithms of the averaged probabilities, which serve as logits.
 
         Args:
             rows: As for :class:`Classifier`.
@@ -74,10 +74,10 @@ class Ensemble(nn.Module):
 def select_greedily(
     probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int64], size: int
 ) -> list[int]:
-    """Which networks to average: ensemble selection with replacement (Caruana et al. 2004).
+    """Select networks to average, with replacement (Caruana et al. 2004).
 
     Begins with the most accurate network and adds, one at a time, the one with which the average
-    is most accurate, the same as before if need be; of equally accurate ones the first.
+    is most accurate. A network can be added again; ties go to the first.
 
     Args:
         probabilities: ``[networks, rows, classes]`` on rows that no network was trained on.
@@ -85,8 +85,7 @@ def select_greedily(
         size: Networks to take, counted with repeats.
 
     Returns:
-        Indices of the networks, in the order in which they were taken, of the shortest beginning
-        that is as accurate as any.
+        Indices of the networks in the order of their addition, up to the highest accuracy.
     """
     total = np.zeros(probabilities.shape[1:])
     taken: list[int] = []
@@ -107,7 +106,7 @@ class Candidate:
     Attributes:
         number: The trial's.
         params: Its complete hyperparameters.
-        weights: As its module twin names them.
+        weights: By name, as an engine gives them out.
         seed: The trial's own.
     """
 
@@ -127,8 +126,11 @@ def make_ensemble(
 ) -> tuple[Ensemble, EnsembleResult, list[Candidate]]:
     """Choose from the candidates, the best first, by the validation part.
 
+    Args:
+        own: Maker of the networks where they are the user's own.
+
     Returns:
-        The ensemble, what it is made of and its accuracy there, and its members.
+        The ensemble, its members' counts and accuracy on that part, and its members.
     """
     networks = [
         trained_network(
@@ -168,7 +170,7 @@ def save_ensemble(
     """Write an ensemble to a folder: ``ensemble.json`` and a folder for each member.
 
     Args:
-        hyperparameters: What each member was trained with; kept for people.
+        hyperparameters: Of each member's training; kept for people.
         version: Cotune's version.
 
     Raises:
@@ -186,7 +188,7 @@ def save_ensemble(
 
 
 def load_ensemble(folder: str | Path, own: OwnNetwork | None = None) -> Ensemble:
-    """A saved ensemble, ready to predict (``eval`` mode), on the CPU.
+    """Load a saved ensemble, ready to predict (``eval`` mode), on the CPU.
 
     Args:
         folder: A run directory, or the folder that holds ``ensemble.json``.
@@ -212,12 +214,12 @@ def load_ensemble(folder: str | Path, own: OwnNetwork | None = None) -> Ensemble
 
 
 def ensemble_folder(folder: str | Path) -> Path:
-    """The folder that holds ``ensemble.json``, given that or its run directory."""
+    """Return the folder that holds ``ensemble.json``, given that or its run directory."""
     folder = Path(folder)
     return folder / "ensemble" if (folder / "ensemble").is_dir() else folder
 
 
 def _rows_and_classes(model: Classifier) -> tuple[object, ...]:
-    """What two models have in common that are for the same data."""
+    """Return facts that are equal for models of the same data."""
     preprocessing = model.preprocessing
     return model.classes, preprocessing.input_shape, preprocessing.columns

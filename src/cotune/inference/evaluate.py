@@ -1,4 +1,4 @@
-"""How good a run's final model is on labelled data."""
+"""Scores of a run's final model on labelled data."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _MAX_NAME = 40  # characters of one
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class.
+    """Recall and precision of one class.
 
     Attributes:
-        rows: Rows of the data that are of this class.
-        recall: Share of these that are predicted as such, 0-1; None where there are none.
-        precision: Share of the rows predicted as such that are, 0-1; None where there are none.
+        rows: Rows of this class in the data.
+        recall: Share of them that is predicted as this class, 0-1; None without any.
+        precision: Share of the rows predicted as this class that is of it, 0-1; None without any.
     """
 
     name: str
@@ -46,10 +46,10 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class PartScore:
-    """The rows of the data that were in one part of the run's.
+    """Rows of the data that were in one part of the run's data.
 
     Attributes:
-        accuracy: Share of them classified right, 0-1.
+        accuracy: Share of them classified correctly, 0-1.
     """
 
     rows: int
@@ -61,8 +61,8 @@ class Evaluation:
     """A model's scores on labelled data.
 
     Attributes:
-        rows: How many there are.
-        accuracy: Share of them classified right, 0-1.
+        rows: Number of rows.
+        accuracy: Share of them classified correctly, 0-1.
         ci95: Its Wilson 95 % interval.
         balanced_accuracy: Mean recall of the classes that occur.
         f1: Mean F1 of the classes that occur or are predicted.
@@ -71,14 +71,14 @@ class Evaluation:
         log_loss: Mean cross-entropy.
         baseline: Scores of always predicting the most frequent class of the training rows, on these
             rows: ``accuracy``, ``balanced-accuracy``, ``f1``, ``auc`` (where there is one) and
-            ``loss``; empty where that class is not known, as of a model of an older Cotune.
-        warning: A line where the model is not better than that by what it was tuned for, or "".
+            ``loss``; empty if that class is unknown, as of a model of an older Cotune.
+        warning: A line where the model is no better than that by the run's metric, or "".
         classes: Each class.
         confusion: ``[classes][classes]`` counts, true class by row.
-        parts: Of the rows that the run had: ``train``, ``validation``, ``test``. The model was
-            trained on the first two.
-        readings: How often the run's sealed test set was read, this time included; None where the
-            data has none of it.
+        parts: Scores of rows that the run had, by part: ``train``, ``validation``, ``test``. The
+            model was trained on the first two.
+        readings: Readings of the run's sealed test set so far, this one included; None if the data
+            has no row of it.
     """
 
     rows: int
@@ -96,7 +96,7 @@ class Evaluation:
     warning: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Numbers, lists and dictionaries."""
+        """Return numbers, lists and dictionaries."""
         return asdict(self)
 
 
@@ -111,16 +111,16 @@ def evaluate(
 ) -> Evaluation:
     """Score a run's final model on labelled data.
 
-    Rows that the run had are known by what they hold, whatever file they come in. A reading of its
-    sealed test set, or of a part of it, is recorded in ``readings.jsonl``.
+    Training, validation and test rows of the run are recognised by content, in any file. A reading
+    of its sealed test set, or of a part of it, is recorded in ``readings.jsonl``.
 
     Args:
         path: A run directory, or the folder that holds ``model.json``.
         data: A file or folder as in training; or a DataFrame, or a pair of arrays.
-        target: What holds the labels; by default what did in training.
+        target: Column or array of the labels; by default that of the training.
         ensemble: The run's ensemble instead of its final model.
         device: ``cpu``, ``cuda`` or ``auto``.
-        model: What makes the network, as for :func:`run`, where it is one of your own.
+        model: Maker of the network, as for :func:`run`, where it is one of your own.
 
     Raises:
         ModelFileError: There is no model, or it is damaged or altered.
@@ -163,12 +163,12 @@ def evaluate(
 
 
 def class_indices(labels: NDArray[Any], classes: tuple[str, ...], what: str) -> NDArray[np.int64]:
-    """Labels as indices into a model's classes.
+    """Return labels as indices into a model's classes.
 
     Args:
-        labels: ``[rows]``: names of classes, where true and false are 1 and 0 too; or whole
-            numbers, which are indices where no class is called by a number.
-        what: What a message begins with.
+        labels: ``[rows]``: names of classes, where true and false are also 1 and 0; or whole
+            numbers, which are indices if no class has a number for a name.
+        what: Beginning of a message.
 
     Raises:
         DataError: Some are no class of the model; they are named.
@@ -224,5 +224,5 @@ def _share(hits: Tensor, rows: Tensor) -> float | None:
 
 
 def _has_columns(data: Data) -> bool:
-    """Whether the labels may be in a column or array of it, as they were in training."""
+    """Return whether the labels can be a column or array of the data, as in training."""
     return isinstance(data, str | Path) or hasattr(data, "__arrow_c_stream__")

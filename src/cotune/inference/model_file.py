@@ -1,7 +1,7 @@
 """Saving and loading a tuned model: ``model.safetensors`` and ``model.json``.
 
 Nothing is unpickled. ``model.json`` holds the architecture, the classes, the preprocessing, the
-SHA-256 of the weights and its own; what it claims is checked before anything is allocated.
+SHA-256 of the weights and its own; its claims are checked before anything is allocated.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,35 +20,19 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from cotune.data.preprocessing.preprocess import Preprocessing, preprocessing_from_json
-from cotune.engine.networks import (
-    CNN,
-    FAMILIES,
-    MLP,
-    OWN,
-    CNNShape,
-    MLPShape,
-    OwnModule,
-    OwnNetwork,
-    OwnShape,
-    Shape,
-    dropout_rates,
-    make_shape,
-)
+from cotune.engine.families import FAMILIES, family_of
+from cotune.engine.families.base import read_counts
+from cotune.engine.networks import CUSTOM, Architecture, Network, OwnNetwork
 from cotune.exceptions import ModelFileError, UsageError
 from cotune.inference.preprocessing_module import example_rows, preprocessing_module
 from cotune.records import Value
 from cotune.runs.files import write_files
-from cotune.space.hyperparameters import MAX_LAYERS
 from cotune.text import shown
 
 _VERSION: Final = 2
 _JSON_BYTES: Final = 16 << 20
 _HEADER_BYTES: Final = 1 << 20  # more than safetensors' header takes for any of our models
 _FLOAT_BYTES: Final = 4
-_MAX_COUNT: Final = 1 << 48
-
-
-Network = MLP | CNN | OwnModule
 
 
 class Classifier(nn.Module):
@@ -58,12 +41,12 @@ class Classifier(nn.Module):
     Attributes:
         classes: Class names, in the order of the logits.
         network: The tuned network.
-        class_counts: Rows of each class that it was trained on; None where that is not known, as
-            of models that an older Cotune saved.
+        class_counts: Rows of each class that it was trained on; None if unknown, as of models that
+            an older Cotune saved.
 
     Args:
         network: Maps ``[batch, features]`` to logits.
-        preprocessing: What was done to the rows in training.
+        preprocessing: Fitted preprocessing of the training rows.
         classes: Class names.
         class_counts: Rows of each class that it was trained on.
     """
@@ -86,11 +69,11 @@ class Classifier(nn.Module):
         self.to_features = preprocessing_module(preprocessing)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Logits.
+        """Compute logits.
 
         Args:
-            rows: ``[batch, *input_shape]``, values as they are in the data (pixels 0-255). Of a
-                table ``float64 [batch, columns]``, see ``Dataset.columns``.
+            rows: ``[batch, *input_shape]``, values as in the data (pixels 0-255). Of a table
+                ``float64 [batch, columns]``, see ``Dataset.columns``.
 
         Returns:
             ``[batch, classes]``.
@@ -105,21 +88,21 @@ def save_model(
     """Write a model to a folder, made when missing.
 
     Args:
-        hyperparameters: What it was trained with; kept for people, and to make a network of the
-            user's own again.
+        hyperparameters: Of its training; kept for people, and to make a user's own network
+            again.
         version: Cotune's version.
 
     Raises:
         StorageError: The folder cannot be written.
     """
     weights = safetensors.torch.save(
-        {name: value.contiguous() for name, value in _state(model).items()}
+        {name: value.contiguous() for name, value in model.network.tensors().items()}
     )
     card = {
         "format": "cotune-model",
         "version": _VERSION,
         "cotune": version,
-        "architecture": _describe(model),
+        "architecture": model.network.describe(),
         "classes": list(model.classes),
         "class_counts": model.class_counts and list(model.class_counts),
         "preprocessing": model.preprocessing.to_json(),
@@ -130,7 +113,7 @@ def save_model(
 
 
 def signed(card: Mapping[str, Any]) -> bytes:
-    """A description as JSON, with the SHA-256 of all else that is in it."""
+    """Return a description as JSON, with the SHA-256 of all else that is in it."""
     plain = json.loads(json.dumps(card))  # as it will be read
     return json.dumps({**plain, "sha256": _checksum(plain)}, indent=1).encode()
 
@@ -140,37 +123,13 @@ def _checksum(card: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def _describe(model: Classifier) -> dict[str, Any]:
-    network = model.network
-    if isinstance(network, OwnModule):
-        shape = list(network.input_shape)
-        return {
-            "family": OWN,
-            "input_shape": shape,
-            "n_classes": len(model.classes),
-            "seed": network.seed,
-        }
-    return {
-        "family": "mlp" if isinstance(network.shape, MLPShape) else "cnn",
-        **asdict(network.shape),
-        "dropout": [layer.p for layer in network.dropout],
-    }
-
-
-def _state(model: Classifier) -> dict[str, Tensor]:
-    if isinstance(model.network, OwnModule):
-        shape = OwnShape(model.network, len(model.classes))
-        return {**shape.parameters(), **shape.buffers()}
-    return dict(model.network.state_dict())
-
-
 def load_model(folder: str | Path, own: OwnNetwork | None = None) -> Classifier:
-    """A saved model, ready to predict (``eval`` mode), on the CPU.
+    """Load a saved model, ready to predict (``eval`` mode), on the CPU.
 
     Args:
         folder: A run directory, or the folder that holds ``model.json``.
-        own: What makes the network, where it is one of the user's own: a model's files hold
-            weights and no code.
+        own: Maker of the network, where it is the user's own: a model's files hold weights and
+            no code.
 
     Raises:
         ModelFileError: There is none, or it is damaged, altered or of another version.
@@ -182,7 +141,7 @@ def load_model(folder: str | Path, own: OwnNetwork | None = None) -> Classifier:
         preprocessing = preprocessing_from_json(card["preprocessing"])
         if own is not None and (rows := example_rows(preprocessing)) is not None:
             own = own.tried_with(rows)
-        shape, dropout = _architecture(card, own)
+        architecture, dropout = _architecture(card, own)
         classes = _class_names(card["classes"])
         class_counts = _class_counts(card.get("class_counts"), len(classes))
         checksum = str(card["weights"]["sha256"])
@@ -192,12 +151,13 @@ def load_model(folder: str | Path, own: OwnNetwork | None = None) -> Classifier:
         raise ModelFileError(f"{folder / 'model.json'}: {error}") from None
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelFileError(f"{folder / 'model.json'}: is incomplete or damaged") from error
-    n_inputs = preprocessing.features if isinstance(shape, OwnShape) else shape.n_inputs
-    if len(classes) != shape.n_classes or preprocessing.features != n_inputs:
+    expected = (len(classes), preprocessing.features)
+    if (architecture.n_classes, architecture.n_inputs) != expected:
         raise ModelFileError(f"{folder / 'model.json'}: its parts contradict each other")
-    state = _read_weights(folder / "model.safetensors", checksum, shape)
+    state = _read_weights(folder / "model.safetensors", checksum, architecture)
     try:
-        network = _load(shape, dropout, state)
+        network = architecture.module(dropout)
+        network.load_tensors(state)
     except (RuntimeError, ValueError) as error:
         raise ModelFileError(
             f"{folder / 'model.safetensors'}: the weights do not fit the architecture"
@@ -206,7 +166,7 @@ def load_model(folder: str | Path, own: OwnNetwork | None = None) -> Classifier:
 
 
 def model_folder(folder: str | Path) -> Path:
-    """The folder that holds ``model.json``, given that or its run directory."""
+    """Return the folder that holds ``model.json``, given that or its run directory."""
     folder = Path(folder)
     if not os.path.exists(folder / "model.json") and os.path.exists(folder / "best"):
         return folder / "best"
@@ -214,7 +174,7 @@ def model_folder(folder: str | Path) -> Path:
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """What ``model.json`` says, not checked yet.
+    """Return the content of ``model.json``, not checked yet.
 
     Raises:
         ModelFileError: It is not there, or is something else.
@@ -222,56 +182,21 @@ def read_card(folder: Path) -> dict[str, Any]:
     return read_json(folder / "model.json", "cotune-model", _VERSION)
 
 
-def _load(shape: Shape, dropout: list[float], state: dict[str, Tensor]) -> Network:
-    if isinstance(shape, OwnShape):
-        shape.load(state)
-        return shape.live.eval()
-    network = shape.module(dropout)
-    network.load_state_dict(state)
-    return network.eval()
-
-
-def _architecture(card: Mapping[str, Any], own: OwnNetwork | None) -> tuple[Shape, list[float]]:
-    """The tensors' shapes, and the dropout rates."""
-    data = card["architecture"]
-    family = data["family"]
-    if family == OWN:
-        if own is None:
-            raise UsageError(
-                "this model is a network of your own; give what makes it: model=build from Python, "
-                "--model FILE.py:build on the command line"
-            )
-        n_classes, params = _count(data["n_classes"]), dict(card["hyperparameters"])
-        seed = _count(data["seed"], least=0, most=2**63)
-        module = own.build(params, _counts(data["input_shape"], least=1), n_classes, seed)
-        return OwnShape(module, n_classes), []
-    if family not in FAMILIES:
-        raise ModelFileError(f"unknown family {shown(family)}; a newer Cotune may read it")
-    if type(data["batch_norm"]) is not bool:
-        raise ValueError("not a switch")
-    n_classes = _count(data["n_classes"])
-    shape: Shape
-    if family == "mlp":
-        widths = _counts(data["widths"])
-        shape = MLPShape(_count(data["n_inputs"]), widths, data["batch_norm"], n_classes)
-        n_rates = len(widths)
-    else:
-        height, width, channels = _counts(data["image"])
-        if not data["filters"]:
-            raise ValueError("no blocks")
-        shape = CNNShape(
-            image=(height, width, channels),
-            filters=_counts(data["filters"], least=1),
-            kernel=_count(data["kernel"]),
-            batch_norm=data["batch_norm"],
-            dense=_count(data["dense"], least=0),
-            n_classes=n_classes,
+def _architecture(
+    card: Mapping[str, Any], own: OwnNetwork | None
+) -> tuple[Architecture, list[float]]:
+    """Return the architecture and the dropout rates."""
+    described = card["architecture"]
+    name = described["family"]
+    if name == CUSTOM and own is None:
+        raise UsageError(
+            "this model is a network of your own; give what makes it: model=build from Python, "
+            "--model FILE.py:build on the command line"
         )
-        n_rates = 1
-    dropout = [float(rate) for rate in data["dropout"]]
-    if len(dropout) != n_rates or not all(0.0 <= rate < 1.0 for rate in dropout):
-        raise ValueError("not one rate a layer")
-    return shape, dropout
+    if name != CUSTOM and name not in tuple(FAMILIES):
+        raise ModelFileError(f"unknown family {shown(name)}; a newer Cotune may read it")
+    family = family_of({"model": name}, own if name == CUSTOM else None)
+    return family.read(described, card.get("hyperparameters"))
 
 
 def _class_names(data: Any) -> tuple[str, ...]:
@@ -285,18 +210,18 @@ def _class_counts(data: Any, n_classes: int) -> tuple[int, ...] | None:
         return None
     if not isinstance(data, list) or len(data) != n_classes:
         raise TypeError("not a list of counts")
-    counts = _counts(data)
+    counts = read_counts(data)
     if not any(counts):
         raise ValueError("no rows")
     return counts
 
 
 def read_json(path: Path, format: str, version: int) -> dict[str, Any]:
-    """A description that Cotune wrote.
+    """Read a description that Cotune wrote.
 
     Args:
-        format: What its ``format`` has to be, ``cotune-model`` or another.
-        version: What its ``version`` has to be.
+        format: Its expected ``format``, such as ``cotune-model``.
+        version: Its expected ``version``.
 
     Raises:
         ModelFileError: It is not there, or is something else.
@@ -325,10 +250,11 @@ def read_json(path: Path, format: str, version: int) -> dict[str, Any]:
     return card
 
 
-def _read_weights(path: Path, checksum: str, shape: Shape) -> dict[str, Tensor]:
-    sizes = [*shape.parameter_shapes().values()]
-    if isinstance(shape, OwnShape):
-        sizes += shape.buffer_shapes().values()
+def _read_weights(path: Path, checksum: str, architecture: Architecture) -> dict[str, Tensor]:
+    sizes = [
+        *architecture.parameter_shapes().values(),
+        *architecture.buffer_shapes().values(),
+    ]
     needed = _FLOAT_BYTES * sum(math.prod(size) for size in sizes)
     try:
         # Neither a description that asks for more than the file holds nor a file that holds more
@@ -355,41 +281,26 @@ def trained_network(
     own: OwnNetwork | None = None,
     seed: int = 0,
 ) -> Network:
-    """The network of a configuration with the weights that an engine gave out.
+    """Return the network of a configuration with the weights that an engine gave out.
 
     Args:
         params: Its complete hyperparameters.
-        input_shape: Of one row.
-        own: What makes the networks where they are the user's own.
+        input_shape: Shape of one row.
+        own: Maker of the networks where they are the user's own.
         seed: What such a network was made from in training.
     """
-    if own is not None:
-        made = OwnShape(own.build(params, input_shape, n_classes, seed), n_classes)
-        made.load({name: torch.from_numpy(value) for name, value in weights.items()})
-        return made.live.eval()
-    shape = make_shape(params, input_shape, n_classes)
-    return module_from_weights(shape, dropout_rates(params), weights)
+    family = family_of(params, own)
+    architecture = family.architecture(params, input_shape, n_classes, seed)
+    return module_from_weights(architecture, family.dropout_rates(params), weights)
 
 
 def module_from_weights(
-    shape: MLPShape | CNNShape, dropout: list[float], weights: Mapping[str, Any]
-) -> MLP | CNN:
-    """The module twin of a lane, from the arrays that an engine gives out."""
-    network = shape.module(dropout)
-    state = network.state_dict()
-    known = {*shape.parameter_shapes(), *shape.buffer_shapes()}
-    state.update({name: torch.from_numpy(weights[name]) for name in known})
-    network.load_state_dict(state)
+    architecture: Architecture, dropout: list[float], weights: Mapping[str, Any]
+) -> Network:
+    """Return a lane's network as an ordinary module, from the arrays that an engine gives out."""
+    network = architecture.module(dropout)
+    # Counters of batch norms are in files, but not in lanes.
+    counters = {n: v for n, v in network.tensors().items() if not v.is_floating_point()}
+    given = {name: torch.from_numpy(value) for name, value in weights.items()}
+    network.load_tensors({**counters, **given})
     return network.eval()
-
-
-def _count(value: Any, least: int = 1, most: int = _MAX_COUNT) -> int:
-    if type(value) is not int or not least <= value <= most:
-        raise ValueError("not a positive whole number, or absurdly large")
-    return value
-
-
-def _counts(values: Any, least: int = 0) -> tuple[int, ...]:
-    if not isinstance(values, list) or not least <= len(values) <= MAX_LAYERS:
-        raise ValueError("not a list, or too few or too many layers")
-    return tuple(_count(value) for value in values)

@@ -1,4 +1,4 @@
-"""A run's final model on new data: what each row is predicted to be."""
+"""Predictions of a run's final model for new data."""
 
 from __future__ import annotations
 
@@ -31,14 +31,13 @@ class _Writer(Protocol):
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the rows of new data are predicted to be.
+    """Predictions for rows of new data.
 
     Attributes:
         classes: Class names.
         probabilities: ``[rows, classes]``.
-        files: What each row was read from, where every one has a file of its own.
-        labels: What the data say that the rows are, texts or whole numbers; None where they say
-            nothing.
+        files: File of each row, where every row has its own.
+        labels: Labels in the data, texts or whole numbers; None if there are none.
     """
 
     classes: tuple[str, ...]
@@ -53,7 +52,7 @@ class Predictions:
         return best
 
     def write_csv(self, file: _Writer, proba: bool = False) -> None:
-        """One line a row: its place from 0, or its file, and its class.
+        """Write one line a row: its place from 0, or its file, and its class.
 
         Args:
             proba: Add a column for the probability of each class.
@@ -65,7 +64,7 @@ class Predictions:
         for row, index, shares in zip(
             rows if self.files is None else self.files,
             self.indices.tolist(),
-            # What is written is what a float32 holds, as the network gives no more.
+            # As float32: the network has no more digits.
             self.probabilities.astype(np.float32) if proba else self.probabilities[:, :0],
             strict=True,
         ):
@@ -73,17 +72,17 @@ class Predictions:
 
 
 def load_predictor(path: str | Path, ensemble: bool = False, model: ModelLike = None) -> Predictor:
-    """A run's final model, or its ensemble.
+    """Load a run's final model, or its ensemble.
 
     Args:
-        model: What makes the network, where it is the user's own.
+        model: Maker of the network, where it is the user's own.
     """
     own = read_own(model)
     return load_ensemble(path, own) if ensemble else load_model(path, own)
 
 
 def run_of(path: str | Path) -> RunDirectory | None:
-    """The run that a model is of, given its directory or a folder in it; None for a copy."""
+    """Return the run of a model, given its directory or a folder in it; None for a copy."""
     place = Path(path).absolute()
     above = (place.parents[1],) if place.parent.name == "ensemble" else ()
     for folder in (place, place.parent, *above):
@@ -93,7 +92,7 @@ def run_of(path: str | Path) -> RunDirectory | None:
 
 
 def rows_shape(preprocessing: Preprocessing) -> tuple[int, ...]:
-    """Shape of one row as a model takes it."""
+    """Return the shape of one row as a model takes it."""
     columns = len(preprocessing.columns)
     return (columns,) if columns else preprocessing.input_shape
 
@@ -107,16 +106,16 @@ def predict(
     device: str = "cpu",
     model: ModelLike = None,
 ) -> NDArray[Any]:
-    """What a run's final model makes of new data.
+    """Predict the classes of new data with a run's final model.
 
     Args:
         path: A run directory, or the folder that holds ``model.json``.
         data: A file or folder as in training, with labels or without; or a DataFrame, an array or
             a tensor of rows.
-        proba: Give probabilities.
+        proba: Return probabilities instead.
         ensemble: The run's ensemble instead of its final model.
         device: ``cpu``, ``cuda`` or ``auto``.
-        model: What makes the network, as for :func:`run`, where it is one of your own.
+        model: Maker of the network, as for :func:`run`, where it is one of your own.
 
     Returns:
         Class names ``[rows]``; with ``proba`` ``float64 [rows, classes]``, in the order of
@@ -134,10 +133,10 @@ def predict(
 def predict_rows(
     model: Predictor, data: Data, *, target: str | int | None = None, device: str = "cpu"
 ) -> Predictions:
-    """The same with all that is known of the rows.
+    """Predict new data, with their labels and files where these are known.
 
     Args:
-        target: Where the labels are; without it they are found where their place is usual.
+        target: Column or array of the labels; by default their usual place.
     """
     return classify(model, read_rows(model, data, target), device)
 
@@ -147,7 +146,7 @@ class NewRows:
     """Rows of new data, as a model takes them.
 
     Attributes:
-        what: What messages call the data.
+        what: Name of the data in messages.
         inputs: ``[rows, ...]``.
         labels, files: As in :class:`Predictions`.
     """
@@ -184,20 +183,20 @@ def read_rows(model: Predictor, data: Data, target: str | int | None = None) -> 
 
 
 def classify(model: Predictor, rows: NewRows, device: str = "cpu") -> Predictions:
-    """Predict rows that are read.
+    """Predict rows that were read.
 
     Raises:
-        DataError: Some hold what the model cannot make a probability of.
+        DataError: The probabilities of some rows are not finite.
     """
     shares = logits_of(model, rows, device).softmax(-1).numpy()
     return Predictions(model.classes, shares, rows.files, rows.labels)
 
 
 def logits_of(model: Predictor, rows: NewRows, device: str = "cpu") -> Tensor:
-    """Return the logits of rows that are read, ``float64 [rows, classes]``, on the CPU.
+    """Return the logits of rows that were read, ``float64 [rows, classes]``, on the CPU.
 
     Raises:
-        DataError: Some hold what the model cannot make a probability of.
+        DataError: The probabilities of some rows are not finite.
     """
     logits = compute_logits(model, rows.inputs, read_device(device))
     shares = logits.softmax(-1).numpy()

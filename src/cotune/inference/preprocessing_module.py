@@ -1,6 +1,6 @@
 """Preprocessing as part of a network: raw rows to features, in tensor operations alone.
 
-They are what exporting a model takes along, so nothing here depends on the rows' values.
+Exported models contain them, so no branch depends on the rows' values.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cotune.data.preprocessing.table_preprocess import BOUND, FAR, TablePreproce
 
 
 def preprocessing_module(preprocessing: Preprocessing) -> nn.Module:
-    """A module that maps rows as they are in the data to ``[batch, features]``."""
+    """Return a module that maps rows as they are in the data to ``[batch, features]``."""
     if isinstance(preprocessing, RawRows):
         return UnchangedRows(preprocessing)
     if isinstance(preprocessing, Standardize):
@@ -23,9 +23,9 @@ def preprocessing_module(preprocessing: Preprocessing) -> nn.Module:
 
 
 def example_rows(preprocessing: Preprocessing) -> Tensor | None:
-    """Rows in the training data's range, ``[4, features]``, where these reach networks as they are.
+    """Return rows in the training data's range, ``[4, features]``, if rows are left unscaled.
 
-    None where they are scaled: networks are tried with random numbers then.
+    None where they are scaled: networks are then tried with random numbers.
     """
     if not isinstance(preprocessing, RawRows):
         return None
@@ -38,7 +38,7 @@ def example_rows(preprocessing: Preprocessing) -> Tensor | None:
 
 
 class StandardizedRows(nn.Module):
-    """:class:`~cotune.data.preprocessing.preprocess.Standardize` as a module."""
+    """Module of :class:`~cotune.data.preprocessing.preprocess.Standardize`."""
 
     mean: Tensor
     std: Tensor
@@ -56,7 +56,7 @@ class StandardizedRows(nn.Module):
 
 
 class UnchangedRows(nn.Module):
-    """:class:`~cotune.data.preprocessing.raw_rows.RawRows` as a module."""
+    """Module of :class:`~cotune.data.preprocessing.raw_rows.RawRows`."""
 
     def __init__(self, preprocessing: RawRows) -> None:
         super().__init__()
@@ -68,18 +68,18 @@ class UnchangedRows(nn.Module):
 
 
 class TableFeatures(nn.Module):
-    """:class:`~cotune.data.preprocessing.table_preprocess.TablePreprocessing` as a module.
+    """Module of :class:`~cotune.data.preprocessing.table_preprocess.TablePreprocessing`.
 
-    The features of categories of all columns are numbered through. Which one a cell turns on is
-    looked up in one table: ``turns_on[first + code]``. The last two entries of a column are those
-    of a missing cell, NaN, and of a category that is not known, any other code.
+    Features of categories are numbered across all columns. The feature of a cell is looked up in
+    one table: ``turns_on[first + code]``. A column's last two entries are those of a missing cell
+    (NaN) and of an unknown category (any other code).
     """
 
-    scaled: Tensor  # columns of numbers, and what they are scaled by
+    scaled: Tensor  # columns of numbers, their centers and factors
     center: Tensor
     scale: Tensor
     missing: Tensor  # columns of numbers that may be missing
-    coded: Tensor  # columns of categories, where their entries begin, and how many they have
+    coded: Tensor  # columns of categories, their first entries, and their numbers of codes
     first: Tensor
     n_codes: Tensor
     turns_on: Tensor
@@ -115,7 +115,7 @@ class TableFeatures(nn.Module):
     def forward(self, cells: Tensor) -> Tensor:
         """``float64 [batch, columns]``, NaN where a cell is missing -> ``[batch, features]``.
 
-        A category that is not known is -1.
+        An unknown category is -1.
         """
         cells = cells.double()
         parts = []

@@ -1,4 +1,4 @@
-"""Logits of many rows, and how sure one can be of a share of right ones."""
+"""Logits of many rows, and the confidence interval of an accuracy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cotune.data.preprocessing.raw_rows import RawRows
 from cotune.data.readers.missing import fill_missing
-from cotune.engine.networks.custom.network import is_out_of_range
+from cotune.engine.networks.custom.whole_numbers import is_out_of_range
 from cotune.exceptions import DataError
 
 _ROWS = 2048  # at a time
@@ -19,16 +19,16 @@ _ROWS = 2048  # at a time
 
 @torch.no_grad()
 def compute_logits(model: nn.Module, inputs: NDArray[np.generic], device: str = "cpu") -> Tensor:
-    """``float64 [rows, classes]``, on the CPU.
+    """Return logits, ``float64 [rows, classes]``, on the CPU.
 
     Args:
         model: From rows as they are in the data to logits; it is left on the device.
-        inputs: ``[rows, ...]``, perhaps more than fits the memory. Of rows of features, a NaN is
-            taken for a missing value.
+        inputs: ``[rows, ...]``, perhaps more than fits the memory. In rows of features, NaN is a
+            missing value.
 
     Raises:
-        DataError: The network cannot look up the whole numbers of a row, or a row holds others
-            where it wants such; the row is named.
+        DataError: The network takes whole numbers, and a row holds other numbers or one that it
+            cannot look up; the row is named.
     """
     model = model.to(device)
     preprocessing = getattr(model, "preprocessing", None)
@@ -58,7 +58,7 @@ def compute_logits(model: nn.Module, inputs: NDArray[np.generic], device: str = 
 def _out_of_range(
     logits: Callable[[int, int], Tensor], inputs: NDArray[np.generic], start: int
 ) -> str:
-    """What is wrong with the first row that a network cannot look up."""
+    """Describe the first row that a network cannot look up."""
     for row in range(start, len(inputs)):
         try:
             logits(row, row + 1)
@@ -74,12 +74,12 @@ def _out_of_range(
 
 
 def _as_torch_can(rows: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Neither turned round, as ``rows[::-1]``, nor in another byte order."""
+    """Return rows that PyTorch takes: without negative strides, in native byte order."""
     return np.ascontiguousarray(rows, rows.dtype.newbyteorder("="))
 
 
 def wilson_interval(hits: int, rows: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927, eq. 4): keeps to 0-1, holds for shares near 1."""
+    """Return the 95 % interval of a share (Wilson 1927, eq. 4), which also holds near 0 and 1."""
     from scipy.stats import binomtest
 
     interval = binomtest(hits, rows).proportion_ci(0.95, method="wilson")

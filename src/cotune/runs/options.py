@@ -32,7 +32,7 @@ class Options:
     Attributes:
         space: What is searched.
         sampler, pruner: A name, or an Optuna object.
-        metric: One of ``cotune.records.DIRECTIONS`` on the validation part.
+        metric: One of ``cotune.metrics.METRICS`` on the validation part.
         n_trials: Trials to run; None for as many as the time allows.
         timeout: Seconds for everything; None for no limit.
         seed: Decides the split, the sampler, the weights and the order of the rows.

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cotune.exceptions import StorageError
-from cotune.records import COSTS, DIRECTIONS, Report, TrialResult
+from cotune.metrics import METRICS
+from cotune.records import COSTS, Report, TrialResult
 from cotune.runs.files import append_text, describe_error, write_file
 from cotune.runs.paths import RunPaths
 
@@ -37,6 +38,11 @@ _CURVE_COLUMNS = (
 T = TypeVar("T")
 
 
+def _curve_columns() -> tuple[str, ...]:
+    """Return the columns of ``curves.csv``; metrics that are added come last."""
+    return (*_CURVE_COLUMNS, *(name for name in METRICS if name not in _CURVE_COLUMNS))
+
+
 class Tables:
     """Readers and writers of the CSV files of one run."""
 
@@ -54,7 +60,7 @@ class Tables:
         """
         self._trial_columns = tuple(map(_column, hyperparameters))
         _write_header(self._paths.trials_path, (*_TRIAL_COLUMNS, *self._trial_columns))
-        _write_header(self._paths.curves_path, _CURVE_COLUMNS)
+        _write_header(self._paths.curves_path, _curve_columns())
 
     def start_objective(self) -> None:
         """Write the headers of an objective's tables where they are missing."""
@@ -102,7 +108,7 @@ class Tables:
     def append_report(self, report: Report) -> None:
         """Add one epoch of one trial to ``curves.csv``."""
         cells = {**report.to_json(), **report.scores}
-        row = [cells.get(name, "") for name in _CURVE_COLUMNS]
+        row = [cells.get(name, "") for name in _curve_columns()]
         append_text(self._paths.curves_path, _line(row))
 
     def append_step(self, number: int, step: int, value: float) -> None:
@@ -249,7 +255,7 @@ def _report_of(row: Mapping[str, str]) -> Report:
         epoch=int(row["epoch"]),
         train_loss=float(row["train_loss"]),
         train_accuracy=float(row["train_accuracy"]),
-        scores={name: float(row[name]) for name in DIRECTIONS if row.get(name)},
+        scores={name: float(row[name]) for name in METRICS if row.get(name)},
         seconds=float(row["seconds"]),
         steps=0,
     )

@@ -24,6 +24,7 @@ class Known:
         low, high: Smallest and largest value that makes sense (numbers).
         choices: The values there are (otherwise).
         fusible: May differ between lanes that are trained together.
+        per_layer: May also be named for a single layer, as ``width_3``.
     """
 
     type: type[bool | int | float | str]
@@ -32,11 +33,12 @@ class Known:
     high: float = math.inf
     choices: tuple[Value, ...] = ()
     fusible: bool = True
+    per_layer: bool = False
 
 
 _COMMON: Final = {
     "batch_norm": Known(bool, True, choices=(True, False), fusible=False),
-    "dropout": Known(float, 0.2, 0.0, 0.95),
+    "dropout": Known(float, 0.2, 0.0, 0.95, per_layer=True),
     "lr": Known(float, 1e-3, 1e-12, 100.0),
     "optimizer": Known(str, "adamw", choices=("adam", "adamw", "sgd", "rmsprop")),
     "momentum": Known(float, 0.9, 0.0, 0.9999),
@@ -44,20 +46,24 @@ _COMMON: Final = {
     "batch_size": Known(int, 128, 2, 1_048_576, fusible=False),
     "epochs": Known(int, 20, 1, 100_000),
 }
-_OF_FAMILY: Final = {
+OF_FAMILY: Final[dict[str, Mapping[str, Known]]] = {
     "mlp": {
         "n_layers": Known(int, 2, 1, MAX_LAYERS),
-        "width": Known(int, 256, 1, 65_536),
+        "width": Known(int, 256, 1, 65_536, per_layer=True),
     },
     "cnn": {
         "n_blocks": Known(int, 2, 1, MAX_LAYERS),
-        "filters": Known(int, 32, 1, 4_096),
+        "filters": Known(int, 32, 1, 4_096, per_layer=True),
         "kernel_size": Known(int, 3, choices=(1, 3, 5, 7)),
         "dense_width": Known(int, 128, 0, 65_536),
     },
 }
+"""Hyperparameters of each model family alone; :func:`add_family` adds to them.
+
+Those of the built-in families stand here, as spaces are read where no engine is loaded.
+"""
+
 _EXTRA: Final = {
-    "model": Known(str, "mlp", choices=tuple(_OF_FAMILY), fusible=False),
     "schedule": Known(
         str, "constant", choices=("constant", "cooldown", "cosine", "one-cycle", "plateau")
     ),
@@ -77,37 +83,59 @@ _EXTRA: Final = {
 }
 
 
-def _known() -> dict[str, Known]:
-    known = {**_COMMON, **_EXTRA, **_OF_FAMILY["mlp"], **_OF_FAMILY["cnn"]}
-    for layer in range(MAX_LAYERS):
-        for name in ("width", "dropout", "filters"):
-            known[f"{name}_{layer}"] = known[name]
-    return known
-
-
-NAMES: Final = tuple(_COMMON | _EXTRA | _OF_FAMILY["mlp"] | _OF_FAMILY["cnn"])
-"""Their names, those of single layers left out."""
-
-KNOWN: Final[dict[str, Known]] = _known()
+KNOWN: Final[dict[str, Known]] = {}
 """Every hyperparameter that a space can name: ``width_3`` is the width of one layer."""
 
+NAMES: Final[list[str]] = []
+"""Their names, those of single layers left out."""
+
+SHARED: Final[list[str]] = []
+"""Hyperparameters that lanes trained together have in common."""
+
 OF_TRAINING: Final = tuple(
-    name for name in (*_COMMON, *_EXTRA) if name not in ("batch_norm", "dropout", "model")
+    name for name in (*_COMMON, *_EXTRA) if name not in ("batch_norm", "dropout")
 )
 """Those that every network is trained with, whatever it is made of."""
 
 OF_IMAGES: Final = ("shift", "flip", "erase")
 """Hyperparameters that make no sense for rows that are no images."""
 
-SHARED: Final = tuple(name for name, known in KNOWN.items() if not known.fusible)
-"""Hyperparameters that lanes trained together have in common."""
+
+def add_family(name: str, hyperparameters: Mapping[str, Known]) -> None:
+    """Let spaces name a model family, and hyperparameters of its own."""
+    if OF_FAMILY.get(name) is not hyperparameters:
+        OF_FAMILY[name] = hyperparameters
+        _collect()
+
+
+def remove_family(name: str) -> None:
+    """Take a model family out again."""
+    del OF_FAMILY[name]
+    _collect()
+
+
+def _collect() -> None:
+    """Fill ``KNOWN``, ``NAMES`` and ``SHARED``, in place: other modules have imported them."""
+    model = Known(str, "mlp", choices=tuple(OF_FAMILY), fusible=False)
+    known = {**_COMMON, "model": model, **_EXTRA}
+    for hyperparameters in OF_FAMILY.values():
+        known |= hyperparameters
+    NAMES[:] = known
+    layered = [name for name in known if known[name].per_layer]
+    known |= {f"{n}_{layer}": known[n] for layer in range(MAX_LAYERS) for n in layered}
+    KNOWN.clear()
+    KNOWN.update(known)
+    SHARED[:] = [name for name in known if not known[name].fusible]
+
+
+_collect()
 
 
 def defaults(family: str) -> dict[str, Value]:
-    """Return the default configuration of a family; of another network, of its training."""
-    if family not in _OF_FAMILY:
+    """Return a family's default configuration; of users' own networks, that of the training."""
+    if family not in OF_FAMILY:
         return {name: known.default for name, known in _COMMON.items() if name in OF_TRAINING}
-    known = {**_OF_FAMILY[family], **_COMMON}
+    known = {**OF_FAMILY[family], **_COMMON}
     return {name: hyperparameter.default for name, hyperparameter in known.items()}
 
 
@@ -120,11 +148,10 @@ def is_averaged(params: Mapping[str, Value]) -> bool:
     return params.get("schedule", "constant") == "constant"
 
 
-def family_of_name(name: str) -> str | None:
-    """Return the only family that knows a hyperparameter, or None where both do."""
+def families_of_name(name: str) -> tuple[str, ...]:
+    """Return the families that know a hyperparameter, which are all but for a family's own."""
     plain = name.rstrip("0123456789").rstrip("_")
-    families = [family for family, known in _OF_FAMILY.items() if plain in known]
-    return families[0] if families else None
+    return tuple(f for f, known in OF_FAMILY.items() if plain in known) or tuple(OF_FAMILY)
 
 
 def known_value(

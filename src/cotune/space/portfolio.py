@@ -55,7 +55,10 @@ def portfolio(space: Space) -> list[dict[str, Value]]:
     their defaults are tried.
     """
     first, *others = space.families
-    changes: list[dict[str, Value]] = [{}, *({"model": first, **good} for good in _GOOD[first])]
+    changes: list[dict[str, Value]] = [
+        {},
+        *({"model": first, **good} for good in _GOOD.get(first, ())),
+    ]
     changes += [{"model": family} for family in others]
     if "class_weight" in space.searched:
         changes.insert(1, {"class_weight": 1.0})

@@ -18,7 +18,7 @@ from optuna.distributions import (
 
 from cotune.exceptions import SpaceError
 from cotune.records import Value
-from cotune.space.hyperparameters import KNOWN, SHARED, Known, defaults, family_of_name
+from cotune.space.hyperparameters import KNOWN, SHARED, Known, defaults, families_of_name
 from cotune.text import close_name, shown, shown_key, shown_value
 
 _KEPT = 5  # a grid keeps all values of a range that has no more
@@ -75,7 +75,7 @@ class Space:
         constants = {
             name: value
             for name, value in self.constants.items()
-            if family_of_name(name) in (family, None)
+            if family in families_of_name(name)
         }
         full = {**defaults(family), **constants, **params}
         if full["optimizer"] != "sgd" and "momentum" not in params:

@@ -12,7 +12,7 @@ their default. A hyperparameter is a constant or a mapping::
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from cotune.space.hyperparameters import (
     NAMES,
     OF_TRAINING,
     Known,
-    family_of_name,
+    families_of_name,
     known_value,
     read_integer,
     read_number,
@@ -75,10 +75,14 @@ def space_from_dict(
             constants[name] = known_value(name, entry, name, known)
     families = _families(data) if own is None else []
     for name in data if own is None else ():
-        if (other := family_of_name(name)) is not None and other not in families:
-            raise SpaceError(f"{name}: is for model {other}, this space is for model {families[0]}")
+        others = families_of_name(name)
+        if not set(others) & set(families):
+            listed = " or ".join(others)
+            raise SpaceError(
+                f"{name}: is for model {listed}, this space is for model {families[0]}"
+            )
     if len(families) > 1:
-        data = {name: _of_its_family(name, entry) for name, entry in data.items()}
+        data = {name: _of_its_family(name, entry, families) for name, entry in data.items()}
     waiting = {name: entry for name, entry in data.items() if isinstance(entry, dict)}
     while waiting:
         # Parents come before their children, whatever the order in the file.
@@ -165,13 +169,14 @@ def _families(data: Mapping[str, Any]) -> list[str]:
     return [str(choice) for choice in hyperparameter.distribution.choices]
 
 
-def _of_its_family(name: str, entry: Any) -> Any:
-    """Return entries in which a hyperparameter of one family exists only for that family."""
-    family = family_of_name(name)
-    if family is None or not isinstance(entry, dict):
+def _of_its_family(name: str, entry: Any, families: Sequence[str]) -> Any:
+    """Return an entry that exists only for the searched families that know it."""
+    knowing = [family for family in families if family in families_of_name(name)]
+    if len(knowing) == len(families) or not isinstance(entry, dict):
         return entry
+    model = knowing[0] if len(knowing) == 1 else knowing
     when = entry.get("when", {})
-    return {**entry, "when": {"model": family, **when}} if isinstance(when, dict) else entry
+    return {**entry, "when": {"model": model, **when}} if isinstance(when, dict) else entry
 
 
 def read_space(path: Path) -> Space:

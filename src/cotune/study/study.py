@@ -15,7 +15,8 @@ from optuna.samplers import BruteForceSampler, PartialFixedSampler
 from optuna.trial import TrialState
 
 from cotune.exceptions import StorageError, UsageError
-from cotune.records import DIRECTIONS, State, TrialResult, TrialSpec, Value
+from cotune.metrics import METRICS
+from cotune.records import State, TrialResult, TrialSpec, Value
 from cotune.space.hyperparameters import is_averaged
 from cotune.space.quiet_optuna import quiet_optuna
 from cotune.space.space import Space
@@ -47,7 +48,7 @@ class Study:
         space: What is searched; finite for a grid.
         sampler: One of :data:`SAMPLERS`, or an Optuna sampler.
         pruner: One of :data:`PRUNERS`, or an Optuna pruner.
-        metric: One of :data:`DIRECTIONS`.
+        metric: One of :data:`cotune.metrics.METRICS`.
         costs: Of :data:`COSTS`: further objectives, all to be small. Pruning is by the metric.
         seed: Seeds the sampler and the trials. What the sampler draws depends on it, the trial's
             number and the trials before, not on what the process drew; of an Optuna sampler that
@@ -82,8 +83,8 @@ class Study:
         self._space = space
         self._running: dict[int, optuna.Trial] = {}
         self._enqueued: deque[dict[str, Value]] = deque()
-        self._rungs, optuna_pruner = make_pruner(pruner, DIRECTIONS[metric] == "maximize")
-        directions = [DIRECTIONS[metric]]
+        self._rungs, optuna_pruner = make_pruner(pruner, METRICS[metric].direction == "maximize")
+        directions = [METRICS[metric].direction]
         directions += ["minimize" for _ in costs]
         with self._timed():
             self._journal = Journal(journal_path)

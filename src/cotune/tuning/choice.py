@@ -8,8 +8,8 @@ import numpy as np
 
 from cotune.data.dataset import TrainingData
 from cotune.inference.baseline import mean_warning, validation_baseline
-from cotune.metrics import CHANCE
-from cotune.records import DIRECTIONS, Finalist, TrialResult
+from cotune.metrics import CHANCE, METRICS
+from cotune.records import Finalist, TrialResult
 from cotune.standard_error import SURE, standard_error
 from cotune.tuning.ledger import Ledger
 from cotune.tuning.play_off import prefer, prefer_learned
@@ -37,7 +37,7 @@ class Choice:
         self, metric: str, training: TrainingData, ledger: Ledger, doubt: Callable[[int], int]
     ) -> None:
         self._metric = metric
-        self._maximize = DIRECTIONS[metric] == "maximize"
+        self._maximize = METRICS[metric].direction == "maximize"
         self._ledger = ledger
         self._doubt = doubt
         self._held_out = held_out_counts(training)

@@ -11,7 +11,7 @@ from typing import Final
 
 from cotune.data import Dataset
 from cotune.exceptions import NoUsableTrialError
-from cotune.records import DIRECTIONS
+from cotune.metrics import METRICS
 from cotune.runs.config import read_plain_config
 from cotune.runs.directory import RunDirectory
 from cotune.runs.files import write_file
@@ -77,7 +77,7 @@ def search_all(
     for sampler in chosen:
         _ = replace(options, sampler=sampler).searched  # a grid of a function raises here
     path = Path(out or default_path(f"compare-{dataset.name}")).absolute()
-    maximize = DIRECTIONS[options.metric] == "maximize"
+    maximize = METRICS[options.metric].direction == "maximize"
     comparison = Comparison(path, {}, tuple(chosen), seeds, maximize)
     with stop_request() as stop:
         turns = [(seed, sampler) for seed in range(seeds) for sampler in chosen]

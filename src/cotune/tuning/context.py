@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from cotune.data.dataset import Dataset, TrainingData
 from cotune.data.preprocessing.preprocess import Preprocessing
-from cotune.records import DIRECTIONS, Direction
+from cotune.metrics import METRICS
+from cotune.records import Direction
 from cotune.runs.directory import RunDirectory
 from cotune.runs.options import Options
 from cotune.tuning.clock import Clock
@@ -48,4 +49,4 @@ class RunContext:
     @property
     def direction(self) -> Direction:
         """Of the run's metric."""
-        return DIRECTIONS[self.options.metric]
+        return METRICS[self.options.metric].direction

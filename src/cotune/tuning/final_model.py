@@ -71,7 +71,7 @@ class TestReading:
         mistakes: The surest misclassifications, worst first; see ``FinalResult.mistakes``.
         images: The inputs of those rows.
         right: ``[rows]``: whether each was classified right.
-        scores: By :data:`cotune.records.DIRECTIONS`; without ``auc`` where there is one class only.
+        scores: By :data:`cotune.metrics.METRICS`; without ``auc`` where there is one class only.
         baseline: The same of always predicting the most frequent class of the training rows;
             empty where that is not known.
         warning: A line where the model is not better than that, or "".

@@ -11,6 +11,7 @@ from cotune.data import Dataset
 from cotune.data.preprocessing.preprocess import is_series
 from cotune.data.preprocessing.treatment import Treatment
 from cotune.data.uneven import is_uneven
+from cotune.engine.families import FAMILIES
 from cotune.engine.networks.custom.given import ModelLike
 from cotune.exceptions import UsageError
 from cotune.space.given import SpaceLike, read_entries, read_space
@@ -70,8 +71,9 @@ def fit_space(
     if dataset.has_images:
         return fitted
     shape = f"the rows of {dataset.name} are no images: their shape is {dataset.input_shape}"
-    if "cnn" in fitted.families:
-        raise UsageError(f"model: a CNN needs images; {shape}; use mlp")
+    for name in fitted.families:
+        if name in FAMILIES and FAMILIES[name].needs_images:
+            raise UsageError(f"model: a {name.upper()} needs images; {shape}; use mlp")
     for name in (*fitted.searched, *fitted.constants):
         if name in OF_IMAGES:
             raise UsageError(f"space: {name} is of images; {shape}; leave it out")

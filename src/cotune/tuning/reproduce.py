@@ -39,7 +39,7 @@ class Replay:
 
     Attributes:
         number: The trial's.
-        metric: The run's, one of ``cotune.records.DIRECTIONS``, on the validation part.
+        metric: The run's, one of ``cotune.metrics.METRICS``, on the validation part.
         recorded, replayed: ``[epochs]``: that score after each epoch.
         remark: What may have made a difference, or "".
     """

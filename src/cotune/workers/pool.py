@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cotune.engine.families import FAMILIES
 from cotune.exceptions import StorageError
 from cotune.records import Report, TrialSpec, Verdict
 from cotune.workers.base import EngineJob, Executor, worth_filling
@@ -130,8 +131,9 @@ class ProcessExecutor(Executor):
         return self._lanes
 
     def alone(self, spec: TrialSpec) -> bool:
-        # Lanes of a CNN are stepped one after another: together, each would only take longer.
-        return spec.params.get("model") == "cnn"
+        # Lanes that are stepped one after another would each only take longer together.
+        family = FAMILIES.get(str(spec.params.get("model", "mlp")))
+        return family is not None and not family.is_fused
 
     def openings(self) -> list[int]:
         return worth_filling([self._lanes - self._taken(w) for w in self._workers], self._lanes)

@@ -1,1 +1,1 @@
-"""Networks that are trained together, a module for each model family."""
+"""Cohorts: lanes that are trained together, a module for each way to compute them."""

@@ -1,4 +1,4 @@
-"""What every family's cohort does, and making the right one."""
+"""The interface of every family's cohort."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from cotune.engine.lane import Lane
-
 if TYPE_CHECKING:
     from cotune.engine.cuda_graph import CapturedStep
+    from cotune.engine.lane import Lane
 
 
 class Cohort(ABC):
@@ -19,8 +18,8 @@ class Cohort(ABC):
 
     Attributes:
         lanes: Results are in this order.
-        evaluation_rows: Rows that are evaluated at a time.
-        captured: On a GPU, its step as a graph.
+        evaluation_rows: Number of rows to evaluate at a time.
+        captured: The step as a CUDA graph, on a GPU.
     """
 
     lanes: list[Lane]
@@ -31,18 +30,18 @@ class Cohort(ABC):
     def step(
         self, rows: Tensor, labels: Tensor, lr_factors: Sequence[float] | Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """One optimizer step of every lane.
+        """Make one optimizer step in every lane.
 
         Args:
             rows: ``[batch, features]``.
             labels: ``[batch]``.
-            lr_factors: What the schedules multiply the rates by, one a lane; tensors
-                where a graph has to find them.
+            lr_factors: Factors of the learning rates by the schedules, one a lane; tensors where
+                a graph has to find them.
 
         Returns:
-            Loss ``[lanes]`` and number of rows classified right ``[lanes]``, before the step.
+            Loss ``[lanes]`` and number of correctly classified rows ``[lanes]``, before the step.
         """
 
     @abstractmethod
     def logits(self, rows: Tensor) -> Tensor:
-        """Outputs of every lane without dropout: ``[rows, lanes, classes]``."""
+        """Return the logits of every lane without dropout: ``[rows, lanes, classes]``."""

@@ -1,36 +1,39 @@
 """Convolutional networks trained on the same minibatches, one after another.
 
 On a CPU a convolution fills the core by itself: one product for several lanes' filters (grouped
-convolution) took 3.8 times as long for 4 lanes as for one. What lanes share here is the minibatch,
-the memory format (channels last) and the lean step.
+convolution) took 3.8 times as long for 4 lanes as for one. Lanes share the minibatch, the memory
+format (channels last) and the lean step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cotune.engine.cohorts.base import Cohort
-from cotune.engine.lane import Lane
 from cotune.engine.losses import weights_of_each
-from cotune.engine.networks.cnn import CNNShape, forward
+from cotune.engine.networks.cnn import CNNArchitecture, dropout_rates, forward
 from cotune.engine.optim import update
+
+if TYPE_CHECKING:
+    from cotune.engine.lane import Lane
 
 
 class CNNCohort(Cohort):
-    """A cohort of convolutional networks of any shapes.
+    """A cohort of convolutional networks of any architecture.
 
     Args:
         lanes: With the same key.
         bfloat16: Train with convolutions and products in 16 bits; weights keep their own type.
-        balance: Of :func:`cotune.engine.losses.balance`, where a lane weighs its classes.
+        balance: From :func:`cotune.engine.losses.balance`, where a lane has class weights.
 
     Attributes:
-        lanes: Those that need the most memory first, so that if it runs out, it does before any
-            lane was updated; results are in this order.
+        lanes: By falling need of memory, so that it runs out before any lane was updated; results
+            are in this order.
     """
 
     evaluation_rows = 256
@@ -93,12 +96,12 @@ def _step(
 
 
 def _logits(lane: Lane, parameters: dict[str, Tensor], rows: Tensor, training: bool) -> Tensor:
-    shape = lane.shape
-    assert isinstance(shape, CNNShape)
-    hidden = forward(shape, {**parameters, **lane.buffers}, rows, training)
-    if shape.dense:
+    architecture = lane.architecture
+    assert isinstance(architecture, CNNArchitecture)
+    hidden = forward(architecture, {**parameters, **lane.buffers}, rows, training)
+    if architecture.dense:
         hidden = F.relu(F.linear(hidden, parameters["dense.weight"], parameters["dense.bias"]))
-    rate = float(lane.spec.params.get("dropout", 0.0))
+    (rate,) = dropout_rates(lane.spec.params)
     if training and rate > 0.0:
         noise = torch.empty_like(hidden).uniform_(generator=lane.generator)
         hidden = hidden * (noise >= rate) / (1.0 - rate)
@@ -106,8 +109,8 @@ def _logits(lane: Lane, parameters: dict[str, Tensor], rows: Tensor, training: b
 
 
 def _pixels(lane: Lane) -> int:
-    assert isinstance(lane.shape, CNNShape)
-    return lane.shape.pixels
+    assert isinstance(lane.architecture, CNNArchitecture)
+    return lane.architecture.pixels
 
 
 def _format(tensor: Tensor) -> torch.memory_format:

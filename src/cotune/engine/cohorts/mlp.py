@@ -1,27 +1,30 @@
 """Perceptrons of different widths and depths trained as one network.
 
 The lanes' neurons of one layer stand side by side in one matrix ``[batch, neurons]``, deep lanes
-first, so a layer's matrix holds a leading part of the lanes. What works neuron by neuron (batch
-norm, ReLU, dropout) is one operation for all lanes; the first layer is one matrix product, because
+first, so a layer's matrix holds a leading part of the lanes. Operations on single neurons (batch
+norm, ReLU, dropout) are done once for all lanes; the first layer is one matrix product, because
 lanes share their rows; later layers are a product for each lane, on its columns. The backward pass
-is written out: it needs no graph, writes into tensors that are there already, and updates a lane's
-first layer while its gradient is still in the cache.
+is written out: it needs no graph, reuses its tensors, and updates a lane's first layer while its
+gradient is still in the cache.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cotune.engine.cohorts.base import Cohort
-from cotune.engine.lane import Lane
 from cotune.engine.losses import class_weights
-from cotune.engine.networks import MLPShape, dropout_rates
 from cotune.engine.networks.common import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, Tensors
+from cotune.engine.networks.mlp import MLPArchitecture, dropout_rates
 from cotune.engine.optim import update
+
+if TYPE_CHECKING:
+    from cotune.engine.lane import Lane
 
 _NOISE_LEVELS = 1 << 16
 
@@ -30,14 +33,14 @@ class MLPCohort(Cohort):
     """A cohort of perceptrons.
 
     Making one moves the lanes' parameters into tensors that the cohort shares; the lanes keep
-    views of them, so each lane's state stays readable, and can be moved on to another cohort.
+    views of them, so each lane's state stays readable and can move to another cohort.
 
     Args:
         lanes: With the same key.
         batch_size: Rows of a minibatch.
         bfloat16: Train with the first layer's products, which are most of the work, in 16 bits;
             weights keep their own type.
-        balance: Of :func:`cotune.engine.losses.balance`, where a lane weighs its classes.
+        balance: From :func:`cotune.engine.losses.balance`, where a lane has class weights.
 
     Attributes:
         lanes: Deep ones first; results are in this order.
@@ -71,7 +74,7 @@ class MLPCohort(Cohort):
             self._variance = [self._share(f"norm.{i}.running_var", i) for i in layers]
         self._before = [self._empty(batch_size, n) for n in neurons]
         self._slope = [self._empty(batch_size, n) for n in neurons]
-        n_classes = self.lanes[0].shape.n_classes
+        n_classes = self.lanes[0].architecture.n_classes
         self._logits = self._empty(batch_size, len(self.lanes), n_classes)
         self._smoothing = torch.tensor(
             [float(lane.spec.params.get("label_smoothing", 0.0)) for lane in self.lanes],
@@ -170,7 +173,7 @@ class MLPCohort(Cohort):
             torch.addmm(bias, last, weight.t(), out=out[:, i])
 
     def _loss(self, hidden: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Cross-entropy ``[lanes]``, hits ``[lanes]`` and the slope at the logits."""
+        """Return cross-entropy ``[lanes]``, hits ``[lanes]`` and the slope at the logits."""
         self._heads(hidden, self._logits)
         correct = (self._logits.argmax(2) == labels[:, None]).sum(0)
         log_shares = torch.log_softmax(self._logits, 2)
@@ -193,11 +196,13 @@ class MLPCohort(Cohort):
     def _weighted_loss(
         self, log_shares: Tensor, of_truth: Tensor, index: Tensor, weights: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """As ``CrossEntropyLoss(weight, label_smoothing)``: a mean weighted by the true classes.
+        """Return loss and slope of ``CrossEntropyLoss(weight, label_smoothing)``.
+
+        The mean over the rows is weighted by their true classes.
 
         Args:
-            log_shares: ``[batch, lanes, classes]``, used up.
-            of_truth: ``[batch, lanes]``: those of the true classes.
+            log_shares: ``[batch, lanes, classes]``, overwritten.
+            of_truth: ``[batch, lanes]``: log shares of the true classes.
             index: ``[batch, lanes, 1]``: the true classes.
             weights: ``[lanes, classes]``.
         """
@@ -206,7 +211,7 @@ class MLPCohort(Cohort):
         total = of_rows.sum(0)
         of_rows = of_rows / total
         losses = -(of_truth * of_rows).sum(0)
-        # The target of a row: what the truth has of its weight, and what all classes have.
+        # The target of a row: the part of its weight for the truth, and that for all classes.
         truth = of_rows * (1.0 - self._smoothing)
         even = weights * (self._smoothing / total / n_classes)[:, None]
         if self._smooths:
@@ -224,7 +229,7 @@ class MLPCohort(Cohort):
         masks: Sequence[Tensor | None],
         slope: Tensor,
     ) -> None:
-        """Fill the gradients of all but the first layer's weights; their slope is left ready."""
+        """Fill all gradients but that of the first layer's weights, whose slope is kept."""
         for i, (lane, depth) in enumerate(zip(self.lanes, self._depths, strict=True)):
             columns, gradients = self._columns[depth - 1][i], self._gradients[i]
             lane_slope = slope[:, i]
@@ -276,7 +281,7 @@ class MLPCohort(Cohort):
             update(lane.rates, lr_factors[i], weights, gradients, moments, lane.steps)
 
     def _share(self, name: str, layer: int) -> Tensor:
-        """One tensor of all lanes' tensors of that name; the lanes get views of it."""
+        """Concatenate all lanes' tensors of that name; the lanes get views of the result."""
         columns = self._columns[layer]
         owners = [
             lane.parameters if name in lane.parameters else lane.buffers
@@ -315,8 +320,8 @@ class MLPCohort(Cohort):
 class _Dropout:
     """The dropout masks of one layer.
 
-    Noise is 16 bits a neuron and row, which costs a third of a 32-bit float; the rate is rounded
-    to a multiple of 1/65,536, and what is kept is scaled by the rounded rate.
+    Noise is 16 bits a neuron and row, which costs a third of a 32-bit float. The rate is rounded
+    to a multiple of 1/65,536, and the values kept are scaled by the rounded rate.
     """
 
     def __init__(self, lanes: Sequence[Lane], layer: int, columns: Sequence[slice], mask: Tensor):
@@ -332,7 +337,7 @@ class _Dropout:
         self._mask = mask if any(self._levels) else None
 
     def draw(self, batch: int, columns: Sequence[slice]) -> Tensor | None:
-        """A mask ``[batch, neurons]`` of zeros and scales; None where no lane drops anything."""
+        """Return a mask ``[batch, neurons]`` of zeros and scales; None where no rate is above 0."""
         if self._mask is None:
             return None
         for lane, level, part in zip(self._lanes, self._levels, columns, strict=False):
@@ -349,7 +354,7 @@ class _Dropout:
 
 
 def _product(left: Tensor, right: Tensor, out: Tensor) -> None:
-    """In 16 bits where one of the factors is."""
+    """Multiply matrices, in 16 bits where one of the factors is."""
     if torch.bfloat16 in (left.dtype, right.dtype):
         out.copy_(torch.mm(left.bfloat16(), right.bfloat16()))
     else:
@@ -370,5 +375,5 @@ def _side_by_side(lanes: Sequence[Lane], layer: int) -> list[slice]:
 
 
 def _widths(lane: Lane) -> tuple[int, ...]:
-    assert isinstance(lane.shape, MLPShape)
-    return lane.shape.widths
+    assert isinstance(lane.architecture, MLPArchitecture)
+    return lane.architecture.widths

@@ -1,11 +1,11 @@
-"""Networks of the user's own: lanes of one structure as one by ``torch.func``, others alone."""
+"""Users' own networks: lanes of one structure computed as one by ``torch.func``, others alone."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 import torch.nn.functional as F
@@ -13,11 +13,15 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from cotune.engine.cohorts.base import Cohort
-from cotune.engine.lane import Lane
 from cotune.engine.losses import weights_of_each
-from cotune.engine.networks import OwnShape, Tensors
+from cotune.engine.networks.common import Tensors
+from cotune.engine.networks.custom.architecture import CustomArchitecture
 from cotune.engine.networks.custom.lane_dropout import dropout_rates_of, with_lane_dropout
+from cotune.engine.networks.custom.module import CustomModule
 from cotune.engine.optim import update
+
+if TYPE_CHECKING:
+    from cotune.engine.lane import Lane
 
 _CLOSE: Final = 1e-3
 _SHOWN: Final = 160  # characters of PyTorch's error
@@ -33,8 +37,8 @@ class ModuleCohort(Cohort):
     Args:
         lanes: With the same key.
         bfloat16: Train under autocast to 16 bits.
-        balanced: Weights of the classes, of which lanes take more or less, see
-            :func:`cotune.engine.losses.balance`; None where no lane does.
+        balanced: Class weights by :func:`cotune.engine.losses.balance`; None where no lane has
+            any.
     """
 
     def __init__(
@@ -87,7 +91,7 @@ class ModuleCohort(Cohort):
 
 
 class SoloCohort(Cohort):
-    """One lane, by its module as it is.
+    """One lane, computed by its module as it is.
 
     Args:
         lanes: One, whose parameters and buffers become the module's own.
@@ -101,10 +105,9 @@ class SoloCohort(Cohort):
         self._bfloat16 = bfloat16
         (self._class_weights,) = weights_of_each(balanced, [lane.class_weight], lane.steps.dtype)
         self._module = _module(lane)
-        assert isinstance(lane.shape, OwnShape)
-        lane.shape.load({**lane.parameters, **lane.buffers})
-        lane.parameters.update(lane.shape.parameters())
-        lane.buffers.update(lane.shape.buffers())
+        self._module.load_tensors({**lane.parameters, **lane.buffers})
+        lane.parameters.update(self._module.trained())
+        lane.buffers.update(self._module.buffers_of_floats())
 
     def step(
         self, rows: Tensor, labels: Tensor, lr_factors: Sequence[float] | Sequence[Tensor]
@@ -136,16 +139,16 @@ class SoloCohort(Cohort):
         return out[:, None]
 
 
-def why_alone(shape: OwnShape, other: OwnShape, rows: Tensor) -> str:
-    """Why networks of this structure cannot be computed as one, or "".
+def why_alone(one: CustomArchitecture, other: CustomArchitecture, rows: Tensor) -> str:
+    """Return why networks of this structure cannot be computed as one, or "".
 
     Args:
-        shape, other: Networks of one configuration from two seeds.
+        one, other: Networks of one configuration from two seeds.
         rows: A few, ``[rows, features]``.
     """
-    modules = [shape.live, other.live]
-    parameters = _stack([shape.parameters(), other.parameters()])
-    buffers = _stack([shape.buffers(), other.buffers()])
+    modules = [one.live, other.live]
+    parameters = _stack([module.trained() for module in modules])
+    buffers = _stack([module.buffers_of_floats() for module in modules])
     if not parameters:
         return "PyTorch finds no parameters in it"
     try:
@@ -164,9 +167,9 @@ def why_alone(shape: OwnShape, other: OwnShape, rows: Tensor) -> str:
     scale = apart.abs().max().clamp_min(1.0)
     if not torch.allclose(together / scale, apart / scale, atol=_CLOSE):
         return "its outputs differ when PyTorch gives it other parameters"
-    if shape.structure.opaque:
-        return f"{shape.structure.opaque} cannot be compared from network to network"
-    if shape.structure != other.structure:
+    if one.compared.opaque:
+        return f"{one.compared.opaque} cannot be compared from network to network"
+    if one.compared != other.compared:
         return "two networks of the same hyperparameters are not the same"
     return ""
 
@@ -187,7 +190,7 @@ class _Mapped:
     def __call__(
         self, parameters: Tensors, buffers: Tensors, rows: Tensor, seeds: Tensor | None = None
     ) -> Tensor:
-        """Logits ``[lanes, batch, classes]``; with ``seeds [lanes]`` as in training."""
+        """Return logits ``[lanes, batch, classes]``; with ``seeds [lanes]`` as in training."""
         noise = {f"{name}.seed": seeds for name in self._dropouts} if seeds is not None else {}
         rates = self._rates if seeds is not None else {}
         self._skeleton.train(seeds is not None)
@@ -202,7 +205,7 @@ class _Mapped:
 
 @contextlib.contextmanager
 def _mappable() -> Iterator[None]:
-    """Within it, attention and group norm are made of operations that ``vmap`` knows.
+    """Replace attention and group norm by operations that ``vmap`` knows, within the block.
 
     Fused kernels of attention have no rule for it, so they would be called lane by lane; that of
     group norm refuses some orders in memory.
@@ -225,7 +228,7 @@ def _group_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Wu and He 2018, eq. 1 to 3, with the arguments of PyTorch's."""
+    """Normalize groups (Wu and He 2018, eq. 1 to 3), with the arguments of PyTorch's."""
     groups = input.reshape(len(input), num_groups, -1)
     variance, mean = torch.var_mean(groups, -1, correction=0, keepdim=True)
     normed = ((groups - mean) * (variance + eps).rsqrt()).view(input.shape)
@@ -244,7 +247,7 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """softmax(Q K^T / sqrt(d)) V (Vaswani et al. 2017, eq. 1), with the arguments of PyTorch's."""
+    """Return softmax(Q K^T / sqrt(d)) V (Vaswani et al. 2017, eq. 1), called as PyTorch's."""
     if enable_gqa:
         repeats = query.shape[-3] // key.shape[-3]
         key, value = key.repeat_interleave(repeats, -3), value.repeat_interleave(repeats, -3)
@@ -262,13 +265,13 @@ def _attention(
 
 
 def _dtype_of(lane: Lane) -> torch.dtype:
-    """Of its weights; rows may be whole numbers, and products of 16 bits."""
+    """Return the dtype of its weights; rows may be whole numbers, and products of 16 bits."""
     return next(iter(lane.parameters.values())).dtype
 
 
-def _module(lane: Lane) -> nn.Module:
-    assert isinstance(lane.shape, OwnShape)
-    return lane.shape.live
+def _module(lane: Lane) -> CustomModule:
+    assert isinstance(lane.architecture, CustomArchitecture)
+    return lane.architecture.live
 
 
 def _stack(tensors: Sequence[Tensors]) -> Tensors:
@@ -276,13 +279,13 @@ def _stack(tensors: Sequence[Tensors]) -> Tensors:
 
 
 def _draw(lane: Lane) -> Tensor:
-    """The seed of a lane's noise in this step, on the CPU."""
+    """Draw the seed of a lane's noise in this step, on the CPU."""
     return torch.randint(-(2**31), 2**31, (), dtype=torch.int32, generator=lane.generator)
 
 
 @contextlib.contextmanager
 def _noise(seed: Tensor, rows: Tensor) -> Iterator[None]:
-    """PyTorch's own random numbers from this seed, and as they were afterwards."""
+    """Seed PyTorch's own random numbers within the block, and restore them after it."""
     devices = [rows.device] if rows.is_cuda else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(int(seed))
@@ -299,7 +302,7 @@ def _loss(lane: Lane, logits: Tensor, labels: Tensor, weight: Tensor | None) -> 
 
 
 def _fill_unused(slopes: Sequence[Tensor | None], weights: Any) -> list[Tensor]:
-    """Gradients; zeros for weights that the loss does not depend on."""
+    """Return gradients, with zeros for weights that the loss does not depend on."""
     return [
         torch.zeros_like(weight) if slope is None else slope.to_dense().contiguous()
         for slope, weight in zip(slopes, weights, strict=True)

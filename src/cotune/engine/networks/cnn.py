@@ -1,10 +1,11 @@
-"""The convolutional network: what a lane of it consists of, and its plain module twin."""
+"""The convolutional network: its architecture, its blocks, and one network as a module."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from cotune.engine.networks.common import (
     BATCH_NORM_EPS,
     BATCH_NORM_MOMENTUM,
     OVERHEAD,
+    Architecture,
+    Network,
     Tensors,
     norm_buffer_shapes,
     per_layer,
@@ -21,16 +24,16 @@ from cotune.records import Value
 
 
 @dataclass(frozen=True)
-class CNNShape:
+class CNNArchitecture(Architecture):
     """Blocks of convolution, optional batch norm, ReLU and max pooling; a dense layer; a head.
 
     Convolutions keep height and width; pooling halves them as long as both are at least 2.
 
     Attributes:
         image: Height, width and channels of a row.
-        filters: Of each block's convolution.
+        filters: Filters of each block's convolution.
         kernel: Side of the convolutions' kernels, odd.
-        batch_norm: Whether each convolution is normalised before its ReLU.
+        batch_norm: Each convolution is normalised before its ReLU.
         dense: Neurons of the layer before the head; 0 for none.
         n_classes: Outputs.
     """
@@ -45,8 +48,8 @@ class CNNShape:
     @classmethod
     def from_params(
         cls, params: Mapping[str, Value], image: tuple[int, int, int], n_classes: int
-    ) -> CNNShape:
-        """The shape that ``n_blocks``, ``filters`` (or ``filters_0``..) and the like ask for."""
+    ) -> CNNArchitecture:
+        """Return the architecture for ``n_blocks``, ``filters`` (or ``filters_0``..) and so on."""
         blocks = range(int(params["n_blocks"]))
         return cls(
             image=image,
@@ -58,14 +61,13 @@ class CNNShape:
         )
 
     @property
-    def n_inputs(self) -> int:
-        """Values in one row."""
+    def n_inputs(self) -> int:  # type: ignore[override]
         height, width, channels = self.image
         return height * width * channels
 
     @property
     def pools(self) -> tuple[bool, ...]:
-        """Whether each block pools."""
+        """For each block, True where it pools."""
         height, width, _ = self.image
         pools = []
         for _ in self.filters:
@@ -94,7 +96,6 @@ class CNNShape:
         return pixels
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each parameter, in the order of the layers."""
         shapes: dict[str, tuple[int, ...]] = {}
         channels = self.image[2]
         for i, filters in enumerate(self.filters):
@@ -113,12 +114,10 @@ class CNNShape:
         return shapes
 
     def buffer_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each batch norm's running statistics."""
         return norm_buffer_shapes(self.filters) if self.batch_norm else {}
 
     @property
     def work(self) -> int:
-        """Multiplications a row, and what a step costs besides: to compare networks by."""
         height, width, _ = self.image
         work, blocks = OVERHEAD, iter(self.pools)
         for size in self.parameter_shapes().values():
@@ -131,27 +130,28 @@ class CNNShape:
         return work
 
     def module(self, dropout: Sequence[float]) -> CNN:
-        """The module twin."""
         return CNN(self, dropout)
 
 
-def forward(shape: CNNShape, tensors: Tensors, rows: Tensor, training: bool) -> Tensor:
-    """What the blocks give to the dense layer: ``[batch, features]``.
+def forward(
+    architecture: CNNArchitecture, tensors: Tensors, rows: Tensor, training: bool
+) -> Tensor:
+    """Return the outputs of the blocks, ``[batch, features]``.
 
     Args:
         tensors: Parameters and buffers; the buffers are updated in place while training.
         rows: ``[batch, height * width * channels]``, channels last.
     """
     # Rows lie in memory as PyTorch's channels-last format, in which convolutions are faster.
-    images = rows.view(-1, *shape.image).permute(0, 3, 1, 2)
-    for i, pools in enumerate(shape.pools):
+    images = rows.view(-1, *architecture.image).permute(0, 3, 1, 2)
+    for i, pools in enumerate(architecture.pools):
         images = F.conv2d(
             images,
             tensors[f"conv.{i}.weight"],
             tensors.get(f"conv.{i}.bias"),
-            padding=shape.kernel // 2,
+            padding=architecture.kernel // 2,
         )
-        if shape.batch_norm:
+        if architecture.batch_norm:
             images = F.batch_norm(
                 images,
                 tensors[f"norm.{i}.running_mean"],
@@ -169,52 +169,61 @@ def forward(shape: CNNShape, tensors: Tensors, rows: Tensor, training: bool) -> 
     return images.permute(0, 2, 3, 1).flatten(1)
 
 
-class CNN(nn.Module):
-    """One network as an ordinary module; a lane's tensors are its ``state_dict``.
+def dropout_rates(params: Mapping[str, Value]) -> list[float]:
+    """Return the one rate of dropout, before the head, 0-1."""
+    return [float(params.get("dropout", 0.0))]
+
+
+class CNN(Network):
+    """One convolutional network as an ordinary module.
 
     Args:
-        shape: The tensors' shapes.
+        architecture: All but the weights and rates.
         dropout: One rate, 0-1: that before the head.
     """
 
-    def __init__(self, shape: CNNShape, dropout: Sequence[float]) -> None:
+    def __init__(self, architecture: CNNArchitecture, dropout: Sequence[float]) -> None:
         super().__init__()
-        self.shape = shape
+        self.architecture = architecture
         self.conv = nn.ModuleList()
         self.norm = nn.ModuleList()
-        channels = shape.image[2]
-        for filters in shape.filters:
+        channels = architecture.image[2]
+        for filters in architecture.filters:
             self.conv.append(
                 nn.Conv2d(
                     channels,
                     filters,
-                    shape.kernel,
-                    padding=shape.kernel // 2,
-                    bias=not shape.batch_norm,
+                    architecture.kernel,
+                    padding=architecture.kernel // 2,
+                    bias=not architecture.batch_norm,
                 )
             )
-            if shape.batch_norm:
+            if architecture.batch_norm:
                 self.norm.append(
                     nn.BatchNorm2d(filters, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM)
                 )
             channels = filters
-        fan_in = shape.features
-        self.dense = nn.Linear(fan_in, shape.dense) if shape.dense else nn.Identity()
+        fan_in = architecture.features
+        self.dense = nn.Linear(fan_in, architecture.dense) if architecture.dense else nn.Identity()
         self.dropout = nn.ModuleList(nn.Dropout(rate) for rate in dropout)
-        self.head = nn.Linear(shape.dense or fan_in, shape.n_classes)
+        self.head = nn.Linear(architecture.dense or fan_in, architecture.n_classes)
+
+    def describe(self) -> dict[str, Any]:
+        rates = [layer.p for layer in self.dropout]
+        return {"family": "cnn", **asdict(self.architecture), "dropout": rates}
 
     def forward(self, rows: Tensor) -> Tensor:
         """``[batch, height * width * channels]`` -> logits ``[batch, n_classes]``."""
-        images = rows.view(-1, *self.shape.image).permute(0, 3, 1, 2)
-        for i, pools in enumerate(self.shape.pools):
+        images = rows.view(-1, *self.architecture.image).permute(0, 3, 1, 2)
+        for i, pools in enumerate(self.architecture.pools):
             images = self.conv[i](images)
-            if self.shape.batch_norm:
+            if self.architecture.batch_norm:
                 images = self.norm[i](images)
             images = F.relu(images)
             if pools:
                 images = F.max_pool2d(images, 2)
         hidden = images.permute(0, 2, 3, 1).flatten(1)
-        if self.shape.dense:
+        if self.architecture.dense:
             hidden = F.relu(self.dense(hidden))
         for layer in self.dropout:
             hidden = layer(hidden)

@@ -1,10 +1,10 @@
-"""The multilayer perceptron: what a lane of it consists of, and its plain module twin."""
+"""The multilayer perceptron: its architecture, and one network as a module."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from cotune.engine.networks.common import (
     BATCH_NORM_EPS,
     BATCH_NORM_MOMENTUM,
-    OVERHEAD,
+    Architecture,
+    Network,
     norm_buffer_shapes,
     per_layer,
 )
@@ -20,13 +21,13 @@ from cotune.records import Value
 
 
 @dataclass(frozen=True)
-class MLPShape:
-    """What decides the shapes of the tensors: linear layer, optional batch norm, ReLU, dropout.
+class MLPArchitecture(Architecture):
+    """Hidden layers, each linear, optional batch norm, ReLU, dropout; then a linear head.
 
     Attributes:
         n_inputs: Features of a row.
         widths: Neurons of each hidden layer.
-        batch_norm: Whether each hidden layer is normalised before its ReLU.
+        batch_norm: Each hidden layer is normalised before its ReLU.
         n_classes: Outputs.
     """
 
@@ -36,14 +37,15 @@ class MLPShape:
     n_classes: int
 
     @classmethod
-    def from_params(cls, params: Mapping[str, Value], n_inputs: int, n_classes: int) -> MLPShape:
-        """The shape that ``n_layers``, ``width`` (or ``width_0``..) and ``batch_norm`` ask for."""
+    def from_params(
+        cls, params: Mapping[str, Value], n_inputs: int, n_classes: int
+    ) -> MLPArchitecture:
+        """Return the architecture for ``n_layers``, ``width`` (``width_0``..), ``batch_norm``."""
         layers = range(int(params["n_layers"]))
         widths = tuple(int(per_layer(params, "width", i)) for i in layers)
         return cls(n_inputs, widths, bool(params["batch_norm"]), n_classes)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each parameter of one network, in the order of the layers."""
         shapes: dict[str, tuple[int, ...]] = {}
         fan_in = self.n_inputs
         for i, width in enumerate(self.widths):
@@ -58,48 +60,50 @@ class MLPShape:
         return shapes
 
     def buffer_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each batch norm's running statistics."""
         return norm_buffer_shapes(self.widths) if self.batch_norm else {}
 
-    @property
-    def work(self) -> int:
-        """Multiplications a row, and what a step costs besides: to compare networks by."""
-        return OVERHEAD + sum(math.prod(size) for size in self.parameter_shapes().values())
-
     def module(self, dropout: Sequence[float]) -> MLP:
-        """The module twin."""
         return MLP(self, dropout)
 
 
-class MLP(nn.Module):
-    """One perceptron as an ordinary module; a lane's parameters are its ``state_dict``.
+def dropout_rates(params: Mapping[str, Value]) -> list[float]:
+    """Return the dropout rate after each hidden layer, 0-1."""
+    return [float(per_layer(params, "dropout", i)) for i in range(int(params["n_layers"]))]
+
+
+class MLP(Network):
+    """One perceptron as an ordinary module.
 
     Args:
-        shape: The tensors' shapes.
+        architecture: All but the weights and rates.
         dropout: Rate after each hidden layer, 0-1.
     """
 
-    def __init__(self, shape: MLPShape, dropout: Sequence[float]) -> None:
+    def __init__(self, architecture: MLPArchitecture, dropout: Sequence[float]) -> None:
         super().__init__()
-        self.shape = shape
+        self.architecture = architecture
         self.hidden = nn.ModuleList()
         self.norm = nn.ModuleList()
         self.dropout = nn.ModuleList(nn.Dropout(rate) for rate in dropout)
-        fan_in = shape.n_inputs
-        for width in shape.widths:
-            self.hidden.append(nn.Linear(fan_in, width, bias=not shape.batch_norm))
-            if shape.batch_norm:
+        fan_in = architecture.n_inputs
+        for width in architecture.widths:
+            self.hidden.append(nn.Linear(fan_in, width, bias=not architecture.batch_norm))
+            if architecture.batch_norm:
                 self.norm.append(
                     nn.BatchNorm1d(width, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM)
                 )
             fan_in = width
-        self.head = nn.Linear(fan_in, shape.n_classes)
+        self.head = nn.Linear(fan_in, architecture.n_classes)
+
+    def describe(self) -> dict[str, Any]:
+        rates = [layer.p for layer in self.dropout]
+        return {"family": "mlp", **asdict(self.architecture), "dropout": rates}
 
     def forward(self, rows: Tensor) -> Tensor:
         """``[batch, n_inputs]`` -> logits ``[batch, n_classes]``."""
         for i, layer in enumerate(self.hidden):
             rows = layer(rows)
-            if self.shape.batch_norm:
+            if self.architecture.batch_norm:
                 rows = self.norm[i](rows)
             rows = self.dropout[i](F.relu(rows))
         logits: Tensor = self.head(rows)

@@ -7,7 +7,7 @@ from typing import Any
 
 from cotune.report.html import text
 from cotune.report.html.chart import BLUE, GREY, ORANGE, RED, Chart, missing, plain, rounded
-from cotune.report.html.contents import METRICS
+from cotune.report.html.contents import label_of
 from cotune.report.html.html_file import render_page
 from cotune.runs.files import write_file
 from cotune.tuning.best_so_far import Band
@@ -37,7 +37,7 @@ def build_comparison(comparison: Comparison) -> Path:
         brand="Cotune comparison",
         title=f"{name}: {', '.join(comparison.samplers)}",
         banner=_banner(comparison),
-        metric=METRICS[comparison.settings["metric"]],
+        metric=label_of(comparison.settings["metric"]),
         target=comparison.target,
         headings=HEADINGS,
         rows=[cells(row) for row in comparison.table],
@@ -70,7 +70,7 @@ def band_chart(comparison: Comparison, by: str) -> Chart:
     figure.update_layout(
         xaxis={"title": {"text": label}, "rangemode": "tozero"},
         yaxis={
-            "title": {"text": f"best {METRICS[comparison.settings['metric']]}"},
+            "title": {"text": f"best {label_of(comparison.settings['metric'])}"},
             "range": list(limits),
         },
     )
@@ -117,7 +117,7 @@ def _settings(comparison: Comparison) -> list[tuple[str, str]]:
         ("Dataset", dataset["name"]),
         ("Fingerprint of the data", dataset["fingerprint"]),
         ("Rows", ", ".join(f"{count:,} {part}" for part, count in dataset["rows"].items())),
-        ("Metric", METRICS[settings["metric"]]),
+        ("Metric", label_of(settings["metric"])),
         ("Pruner", settings["pruner"]),
         ("Trials of each search", settings["n_trials"]),
         ("Time limit of each search", None if timeout is None else text.duration(timeout)),

@@ -9,6 +9,7 @@ from math import nan
 from typing import TYPE_CHECKING
 
 from cotune.exceptions import StorageError
+from cotune.metrics import METRICS
 from cotune.records import FinalResult, Report
 from cotune.runs.config import ObjectiveConfig, RunConfig
 from cotune.runs.directory import RunDirectory
@@ -17,18 +18,13 @@ from cotune.runs.summary import Summary
 if TYPE_CHECKING:
     import optuna
 
-METRICS = {
-    "accuracy": "validation accuracy",
-    "balanced-accuracy": "validation balanced accuracy",
-    "f1": "validation F1",
-    "auc": "validation AUC",
-    "loss": "validation loss",
-    "value": "value of the objective",
-}
-"""What a trial's value is, by the configuration's ``metric``."""
-
 _FIXED = 6
 """The columns of ``trials.csv`` before the hyperparameters."""
+
+
+def label_of(metric: str) -> str:
+    """Return what a trial's value is called; ``value`` is that of an objective."""
+    return METRICS[metric].label if metric in METRICS else "value of the objective"
 
 
 @dataclass(frozen=True)
@@ -64,8 +60,9 @@ class Contents:
 
     @property
     def metric(self) -> str:
-        """Return one of :data:`METRICS`; ``value`` for a run of an objective."""
-        return self.config.metric if self.config.metric in METRICS else "accuracy"
+        """Return one of :data:`cotune.metrics.METRICS`; ``value`` for a run of an objective."""
+        known = self.config.metric in METRICS or self.config.metric == "value"
+        return self.config.metric if known else "accuracy"
 
     @property
     def maximize(self) -> bool:

@@ -20,7 +20,7 @@ from cotune.report.html.chart import (
     rounded,
     whole_ticks,
 )
-from cotune.report.html.contents import METRICS, Contents
+from cotune.report.html.contents import Contents, label_of
 
 MOST_POINTS = 20_000
 """Points in one chart; beyond that a browser's hover gets slow, so epochs are left out."""
@@ -47,7 +47,7 @@ def step_chart(contents: Contents) -> Chart:
 
 
 def _trial_curves(contents: Contents, score: str, unit: str = "epoch") -> Chart:
-    label = "reported values" if score == "value" else METRICS[score]
+    label = "reported values" if score == "value" else label_of(score)
     name, title = f"curves-{score}", label[0].upper() + label[1:]
     curves = {
         number: [report for report in reports if math.isfinite(report.scores.get(score, math.nan))]

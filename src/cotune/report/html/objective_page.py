@@ -7,7 +7,7 @@ from typing import Any
 
 from cotune.report.html import text
 from cotune.report.html.chart import Chart, plural
-from cotune.report.html.contents import METRICS, Contents, gather
+from cotune.report.html.contents import Contents, gather, label_of
 from cotune.report.html.curve_charts import step_chart
 from cotune.report.html.html_file import render_page
 from cotune.report.html.page import MOST_ROWS, Tile, columns_of, hover_labels, run_tiles
@@ -49,7 +49,7 @@ def render(contents: Contents) -> str:
         banner=_banner(contents),
         tiles=_tiles(contents),
         best=contents.summary.best,
-        metric=METRICS["value"],
+        metric=label_of("value"),
         samples=None,
         history=history,
         pareto=pareto_chart(contents),

@@ -13,7 +13,7 @@ from cotune.records import SIGNIFICANT, FinalResult
 from cotune.report.html import text
 from cotune.report.html.chart import Chart, plural
 from cotune.report.html.confusion_chart import confusion_chart
-from cotune.report.html.contents import METRICS, Contents, Row, gather
+from cotune.report.html.contents import Contents, Row, gather, label_of
 from cotune.report.html.curve_charts import final_curve_charts, trial_curve_charts
 from cotune.report.html.html_file import render_page
 from cotune.report.html.study_charts import (
@@ -92,7 +92,7 @@ def render(contents: Contents, samples: Picture | None, mistakes: Picture | None
         banner=_banner(contents),
         tiles=_tiles(contents),
         best=contents.summary.best,
-        metric=METRICS[contents.metric],
+        metric=label_of(contents.metric),
         final=contents.final,
         samples=samples,
         mistakes_picture=mistakes,
@@ -187,7 +187,7 @@ def _tiles(contents: Contents) -> list[Tile]:
         if final.baseline_test_scores:
             tiles.append(_baseline_tile(contents, "Baseline’s test", final.baseline_test_scores))
         if contents.metric != "accuracy" and contents.metric in final.test_scores:
-            label = METRICS[contents.metric].replace("validation", "Test")
+            label = label_of(contents.metric).replace("validation", "Test")
             note = "the metric of the search, in the same reading"
             if contents.metric in final.default_test_scores:
                 note += f"; the default’s: {final.default_test_scores[contents.metric]:.4f}"
@@ -310,7 +310,7 @@ def _settings(contents: Contents) -> list[tuple[str, str]]:
         ("Shape of an input", text.value(dataset.input_shape or "")),
         ("Kinds of columns", _counts(dataset.columns)),
         (f"Classes ({len(names)})", listed),
-        ("Metric", METRICS[contents.metric]),
+        ("Metric", label_of(contents.metric)),
         ("Sampler", config.sampler),
         ("Pruner", config.pruner),
         ("Seed", config.seed),

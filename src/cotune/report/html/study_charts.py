@@ -20,7 +20,7 @@ from cotune.report.html.chart import (
     tick,
     whole_ticks,
 )
-from cotune.report.html.contents import METRICS, Contents, Row
+from cotune.report.html.contents import Contents, Row, label_of
 from cotune.runs.config import RunConfig
 from cotune.space.quiet_optuna import quiet_optuna
 
@@ -44,7 +44,7 @@ def history_chart(contents: Contents) -> Chart:
     import plotly.graph_objects as go
     from optuna.visualization import plot_optimization_history
 
-    label = METRICS[contents.metric]
+    label = label_of(contents.metric)
     try:
         with quiet_optuna():
             figure = plot_optimization_history(contents.study, target_name=label)
@@ -181,7 +181,7 @@ def slice_charts(contents: Contents) -> tuple[list[Chart], str]:
         charts.append(Chart(name, param, plain(figure), height=230))
     note = (
         f"A point is a {kind}, darker the later it was asked for; the vertical axis is "
-        f"{METRICS[contents.metric]}.{outside(hidden)}"
+        f"{label_of(contents.metric)}.{outside(hidden)}"
     )
     return charts, note
 
@@ -224,7 +224,7 @@ def parallel_chart(contents: Contents) -> Chart:
         xaxis={"ticktext": [tick(str(axis), 14) for axis in axes], "fixedrange": True},
     )
     note = (
-        f"A line is a {kind}, stronger the better its value ({METRICS[contents.metric]}); "
+        f"A line is a {kind}, stronger the better its value ({label_of(contents.metric)}); "
         "the best is orange."
     )
     if len(trials) > MOST_LINES:
@@ -312,7 +312,7 @@ def pareto_chart(contents: Contents) -> Chart:
     costs = contents.config.costs if isinstance(contents.config, RunConfig) else []
     if not costs:
         return missing("pareto", title, "")
-    cost, label = costs[0], METRICS[contents.metric]
+    cost, label = costs[0], label_of(contents.metric)
     complete = [
         row
         for row in contents.trials

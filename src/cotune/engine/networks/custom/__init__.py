@@ -1,1 +1,1 @@
-"""A user's own networks, and what the engine must know of them."""
+"""Users' own networks: their makers, spaces, rows and structure."""

@@ -13,15 +13,15 @@ _FIRST, _SECOND = 0x7FEB352D, -2_073_254_261  # 0x846ca68b, as a signed number
 class LaneDropout(nn.Module):
     """Dropout (Srivastava et al. 2014) by a hash of a seed and the place of each value.
 
-    The noise does not depend on what is computed beside it, and needs no generator inside of
-    ``vmap``. The hash is that of 32 bits by Wellons (2018), "lowbias32".
+    The noise does not depend on other lanes, and needs no generator inside ``vmap``.
+    The hash is that of 32 bits by Wellons (2018), "lowbias32".
 
     Attributes:
         rate: Scalar, 0-1.
-        seed: ``int32`` scalar; another one each step.
+        seed: ``int32`` scalar, new at each step.
 
     Args:
-        layer: Its place among the network's dropout layers, so that no two have the same noise.
+        layer: Its place among the network's dropout layers: no two have the same noise.
     """
 
     rate: Tensor
@@ -34,7 +34,7 @@ class LaneDropout(nn.Module):
         self.register_buffer("seed", torch.zeros((), dtype=torch.int32), persistent=False)
 
     def forward(self, values: Tensor) -> Tensor:
-        """Values of any shape, some of them 0 and the others scaled up while training."""
+        """Set values to 0 at random and scale up the others, while training."""
         if not self.training:
             return values
         place = torch.arange(values.numel(), dtype=torch.int32, device=values.device)
@@ -63,5 +63,5 @@ def with_lane_dropout(module: nn.Module) -> list[str]:
 
 
 def dropout_rates_of(module: nn.Module) -> list[float]:
-    """The rates of the ``nn.Dropout`` layers, in the order of :func:`with_lane_dropout`."""
+    """Return the rates of the ``nn.Dropout`` layers, in the order of :func:`with_lane_dropout`."""
     return [float(part.p) for part in module.modules() if type(part) is nn.Dropout]

@@ -1,4 +1,4 @@
-"""The form in which a user's own network gets its rows: the first that it takes."""
+"""The treatment of rows for a user's own network: the first that the network takes."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def fit_own_space(
     split: tuple[float, int],
     asked: Treatment,
 ) -> OwnSpace:
-    """The space of a user's network, with what is to be done to the rows for it.
+    """Return the space of a user's network, with the treatment of its rows.
 
-    The network is tried with rows of the dataset. One that takes rows which were scaled, and makes
-    whole numbers of them, wants them as they were.
+    The network is tried with rows of the dataset. One that converts its rows to whole numbers gets
+    them unscaled.
 
     Args:
         added, given: As for :class:`OwnSpace`.
         split: Share of the validation part, and the seed.
-        asked: What the user wants done to the rows.
+        asked: The treatment that the user asks for.
 
     Raises:
-        UsageError: The network cannot be made, or takes the rows in no form.
+        UsageError: The network cannot be made, or takes the rows under no treatment.
         SpaceError: As for :class:`OwnSpace`.
     """
     treatments = treatments_for_own(dataset, asked)
@@ -70,5 +70,9 @@ def fit_own_space(
 
 
 def with_rows(own: OwnNetwork, rows: NDArray[Any]) -> OwnNetwork:
-    """The same network, tried with the first of these rows, ``[rows, features]``."""
+    """Return the same maker, which tries networks with the first of these rows.
+
+    Args:
+        rows: ``[rows, features]``.
+    """
     return own.tried_with(torch.from_numpy(rows[:_TRIED]))

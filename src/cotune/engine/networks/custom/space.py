@@ -1,4 +1,4 @@
-"""The space of a user's own network: what it asks a trial for, or its arguments; its training."""
+"""The space of a user's own network: its own hyperparameters, and those of its training."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from optuna.distributions import (
 from optuna.samplers import RandomSampler
 
 from cotune.data.preprocessing.treatment import Treatment
-from cotune.engine.networks import OWN, OwnNetwork, OwnShape
-from cotune.engine.networks.custom.network import GIVEN, Given, where_it_failed
+from cotune.engine.networks.common import CUSTOM
+from cotune.engine.networks.custom.architecture import CustomArchitecture
+from cotune.engine.networks.custom.network import GIVEN, OwnNetwork
+from cotune.engine.networks.custom.trial import DecidedTrial
 from cotune.exceptions import CotuneError, SpaceError, UsageError
 from cotune.records import Value
 from cotune.space.hyperparameters import KNOWN, OF_TRAINING, SHARED, Known, defaults
@@ -30,30 +32,31 @@ from cotune.space.quiet_optuna import quiet_optuna
 from cotune.space.space import Hyperparameter, Space, contains, describe, entry_of, suggest
 from cotune.space.yaml import space_from_dict
 from cotune.text import shown
+from cotune.user_code import locate_error
 
-_PROBES: Final = 16  # random configurations that show what is asked for only sometimes
+_PROBES: Final = 16  # random configurations, to find conditional hyperparameters
 
 
 class OwnSpace(Space):
     """Hyperparameters of a user's network and of its training.
 
     Args:
-        own: What makes the network, and a few rows that it is tried with. A function is asked,
-            with a trial, for its hyperparameters; what it asks for only sometimes is found by
-            trying some configurations. Those of a class are the arguments that there are entries
-            for.
-        added: The training's hyperparameters, as YAML writes them, for those that nobody names.
-        given: The user's entries, likewise. A constant for what the function asks for holds it.
+        own: Maker of the network. A function is called with trials to find its hyperparameters,
+            several times to find conditional ones. Those of a class are the arguments that have
+            entries.
+        added: Entries, as YAML writes them, of the training's hyperparameters that the user does
+            not name.
+        given: The user's entries. A constant for a hyperparameter of the function fixes it.
         input_shape: Of one row.
         n_classes: Outputs.
 
     Attributes:
-        treatment: What is done to the rows before the network gets them.
+        treatment: Preprocessing of the network's rows.
 
     Raises:
         RowsRefusedError: The network takes no such rows.
         UsageError: It cannot be made, or used otherwise.
-        SpaceError: A hyperparameter is out of its range, or not for the user to give.
+        SpaceError: A hyperparameter is out of its range, or defined by the function.
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class OwnSpace(Space):
         for name in [name for name in found if name in given]:
             self._held[name] = _hold(name, given[name], found.pop(name))
         if self._held:
-            again = self._discover()  # what is asked for may depend on what is held
+            again = self._discover()  # fixed values may change the other hyperparameters
             found = {name: one for name, one in again.items() if name not in self._held}
         arguments: dict[str, Value | None] = dict.fromkeys([*found, *self._held])
         for name, default in own.arguments.items() if own.is_class else ():
@@ -86,7 +89,7 @@ class OwnSpace(Space):
         space = space_from_dict(entries, arguments, may_be_fixed=True)
         searched = {**space.searched, **{n: Hyperparameter(d, {}) for n, d in found.items()}}
         known = {**space.known, **{n: _known(n, d) for n, d in found.items()}}
-        super().__init__(searched, {**space.constants, "model": OWN}, known)
+        super().__init__(searched, {**space.constants, "model": CUSTOM}, known)
         self._of_training = {n: one for n, one in space.searched.items() if n not in found}
         self._asked_for = tuple(found) or tuple(arguments)
         self._try()
@@ -96,7 +99,7 @@ class OwnSpace(Space):
     def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Value]:
         if self._own.is_class:
             return super().suggest(trial)
-        # What is wrong with this configuration comes up again where it is trained.
+        # An error of this configuration is reported when it is trained.
         with contextlib.suppress(Exception, SystemExit):
             self._own.ask(_Holding(trial, self._held), *self._data)
         params: dict[str, Value] = dict(trial.params)
@@ -106,7 +109,7 @@ class OwnSpace(Space):
         return params
 
     def complete(self, params: Mapping[str, Value]) -> dict[str, Value]:
-        full = _plain({**defaults(OWN), **self.constants, **params})
+        full = _plain({**defaults(CUSTOM), **self.constants, **params})
         if full["optimizer"] != "sgd" and "momentum" not in params:
             del full["momentum"]
         return full
@@ -129,7 +132,7 @@ class OwnSpace(Space):
 
     @cached_property
     def shared(self) -> Collection[str]:
-        """Found by changing one hyperparameter at a time: does the network's structure change?"""
+        """Common ones, and those that change the network's structure when they alone change."""
         base = self.complete(self.default())
         kept = self._structure(base)
         own = [n for n in (*self._asked_for, *self.searched) if n not in OF_TRAINING]
@@ -148,7 +151,7 @@ class OwnSpace(Space):
 
     @property
     def looks_up(self) -> bool:
-        """Whether the network makes whole numbers of its rows, which were scaled in vain then."""
+        """True if the network converts its rows to whole numbers, so that scaling them is wrong."""
         shape, n_classes = self._data
         module = self._own.build(self.complete(self.default()), shape, n_classes, seed=0)
         rows = self._own.rows_to_try(math.prod(shape))
@@ -158,25 +161,25 @@ class OwnSpace(Space):
 
     def _structure(self, params: Mapping[str, Value]) -> str | None:
         with contextlib.suppress(Exception):
-            shape = OwnShape(self._own.build(params, *self._data, seed=0), self._data[1])
-            return shape.structure.key
+            return CustomArchitecture(self._own.build(params, *self._data, seed=0)).structure
         return None
 
     def _try(self) -> None:
-        """Make the network of the default configuration, and see that it can be trained."""
+        """Make the network of the default configuration, and check that it can be trained."""
         try:
             params = self.complete(self.default())
-            shape = OwnShape(self._own.build(params, *self._data, seed=0), self._data[1])
-            shape.check_trainable(self._own.rows_to_try(math.prod(self._data[0])))
+            architecture = CustomArchitecture(self._own.build(params, *self._data, seed=0))
+            architecture.check_trainable(self._own.rows_to_try(math.prod(self._data[0])))
         except CotuneError:
             raise
         except (Exception, SystemExit) as error:
-            raise UsageError(f"model: {where_it_failed(error)}") from error
+            raise UsageError(f"model: {locate_error(error)}") from error
 
     def _discover(self) -> dict[str, BaseDistribution]:
-        """What the function asks for: in the middle of all ranges, and at random.
+        """Return the function's hyperparameters: in the middle of all ranges, and at random.
 
-        Where it refuses the middle, the first configuration that it takes is the default.
+        Where the function fails in the middle, the first random configuration without an error is
+        the default.
         """
         middle, refused = _Middle({}, self._held), None
         try:
@@ -196,18 +199,18 @@ class OwnSpace(Space):
         if isinstance(refused, CotuneError):
             raise refused
         if refused is not None:
-            raise UsageError(f"model: {where_it_failed(refused)}") from refused
+            raise UsageError(f"model: {locate_error(refused)}") from refused
         if "model" in found:
             raise UsageError("model: asks for a hyperparameter named model; name it otherwise")
         return found
 
 
 class _Holding:
-    """A trial that is not asked for what is held at a value.
+    """A trial in which some hyperparameters are fixed.
 
     Args:
-        trial: Asked for all else.
-        held: Values by name.
+        trial: Suggests all others.
+        held: Fixed values by name.
     """
 
     def __init__(self, trial: Any, held: Mapping[str, Value]) -> None:
@@ -226,12 +229,12 @@ class _Holding:
         return suggest_or_hold
 
 
-class _Middle(Given):
+class _Middle(DecidedTrial):
     """A trial in the middle of every range, and with the first of every choice.
 
     Args:
-        wanted: Values that are preferred to those.
-        held: Values that are not asked for.
+        wanted: Values to prefer.
+        held: Fixed values.
     """
 
     def __init__(self, wanted: Mapping[str, Value], held: Mapping[str, Value]) -> None:
@@ -293,7 +296,7 @@ def _nearest(name: str, distribution: BaseDistribution, value: Value | None) -> 
 
 
 def _known(name: str, distribution: BaseDistribution) -> Known:
-    """What a hyperparameter is, by its distribution; its default is in the middle.
+    """Return a hyperparameter's type and range by its distribution, with the middle as default.
 
     Raises:
         SpaceError: It has choices that are no texts, numbers or switches.
@@ -318,7 +321,7 @@ def _known(name: str, distribution: BaseDistribution) -> Known:
 
 
 def _entry(name: str, distribution: BaseDistribution) -> dict[str, Any]:
-    """As YAML writes it; of the trainer's hyperparameters, as the trainer calls the choices."""
+    """Return a distribution as YAML writes it, with choices of the trainer in lower case."""
     _known(name, distribution)
     entry = entry_of(distribution)
     if name in OF_TRAINING and "choices" in entry:
@@ -327,7 +330,7 @@ def _entry(name: str, distribution: BaseDistribution) -> dict[str, Any]:
 
 
 def _hold(name: str, value: Any, distribution: BaseDistribution) -> Value:
-    """The value at which what a function asks for is held."""
+    """Return the fixed value of a function's hyperparameter."""
     if isinstance(value, (Mapping, BaseDistribution)):
         raise SpaceError(f"{name}: the function asks for it itself; change its range there")
     if not contains(distribution, value):
@@ -337,7 +340,7 @@ def _hold(name: str, value: Any, distribution: BaseDistribution) -> Value:
 
 
 def _that_can_be(added: Mapping[str, Any], entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the entries that nobody named, those whose conditions can hold beside the others."""
+    """Return the added entries whose conditions can hold beside the other entries."""
     kept: dict[str, Any] = {}
     for name, entry in added.items():
         when: dict[str, list[Any]] | None = {}
@@ -363,7 +366,7 @@ def _that_can_be(added: Mapping[str, Any], entries: Mapping[str, Any]) -> dict[s
 
 
 def _plain(params: Mapping[str, Value]) -> dict[str, Value]:
-    """Choices of the trainer's hyperparameters as the trainer calls them: Adam is adam."""
+    """Return a configuration with choices of the trainer in lower case: Adam is adam."""
     return {
         name: value.lower() if name in OF_TRAINING and isinstance(value, str) else value
         for name, value in params.items()

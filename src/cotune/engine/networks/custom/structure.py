@@ -1,4 +1,4 @@
-"""What two modules must have in common to be computed as one: everything but their tensors."""
+"""Comparison of modules: those that differ only in their tensors can be computed as one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Structure:
 
     Attributes:
         key: Equal for modules that compute the same with the same tensors.
-        opaque: An attribute that cannot be compared, or "".
+        opaque: Name of an attribute that cannot be compared, or "".
         alive: Classes and functions that the key names by their identity.
     """
 
@@ -34,7 +34,7 @@ class Structure:
 
 
 def structure_of(module: nn.Module) -> Structure:
-    """The structure of a module: its classes, attributes and the shapes of its tensors.
+    """Return the structure of a module: classes, attributes and shapes of its tensors.
 
     Rates of ``nn.Dropout`` are left out, as each lane can have its own.
     """
@@ -48,7 +48,7 @@ def structure_of(module: nn.Module) -> Structure:
         return f"@{id(value)}"
 
     def kind(value: type, where: str, depth: int) -> str:
-        """A class; one that a function defines anew at each call is what its methods are."""
+        """Describe a class; one that is defined inside a function is compared by its members."""
         if "<locals>" not in value.__qualname__:
             return identity(value)
         if value in described:
@@ -115,9 +115,9 @@ def structure_of(module: nn.Module) -> Structure:
 
 
 def is_constant(buffer: Tensor) -> bool:
-    """Whether a buffer is left to the network: whole numbers, as counters, and masks of -inf.
+    """Return whether a buffer is not of a lane: whole numbers, as counters, and masks of -inf.
 
-    Lanes that are trained together have it in common.
+    Lanes that are trained together share it.
     """
     return not buffer.is_floating_point() or not bool(buffer.isfinite().all())
 
