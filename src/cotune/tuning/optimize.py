@@ -27,8 +27,8 @@ from cotune.tuning.clock import Clock
 from cotune.tuning.objective import ObjectiveTuner
 from cotune.tuning.objective_settings import ObjectiveOptions, read_arguments, read_options
 from cotune.tuning.observer import Observer
+from cotune.tuning.report_writer import Report, write_report
 from cotune.tuning.resumption import Limits, Resumption, recorded_part
-from cotune.tuning.run import Report, write_report
 from cotune.tuning.signals import Stopped, stop_request
 from cotune.version import VERSION
 from cotune.workers.objective.given import GivenObjective, ObjectiveLike, read_objective

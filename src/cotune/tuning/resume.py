@@ -27,8 +27,9 @@ from cotune.study.study import DISTURBED
 from cotune.text import parse_duration
 from cotune.tuning.observer import Observer
 from cotune.tuning.optimize import resume_objective
+from cotune.tuning.report_writer import Report
 from cotune.tuning.resumption import Limits, Resumption, recorded_part
-from cotune.tuning.run import Before, Report, Session, carry_out, executor_for
+from cotune.tuning.run import Before, Session, carry_out, executor_for
 from cotune.tuning.settings import ENSEMBLES
 
 

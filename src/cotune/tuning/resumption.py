@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cotune.data.reading import Data
-from cotune.engine.networks.custom.given import ModelLike
 from cotune.exceptions import UsageError
 from cotune.study.pruners import PrunerLike
 from cotune.study.samplers import SamplerLike
 from cotune.workers.objective.given import ObjectiveLike
+
+if TYPE_CHECKING:  # it imports PyTorch, which runs of objectives do without
+    from cotune.engine.networks.custom.given import ModelLike
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from cotune.data.preprocessing.told import remarks_of
 from cotune.data.splits import parts_of_rows
 from cotune.engine.networks import OwnNetwork
 from cotune.engine.networks.custom.rows import with_rows
-from cotune.exceptions import StorageError
 from cotune.inference.baseline import validation_baseline
 from cotune.runs.checkpoint_store import Generation
 from cotune.runs.config import RunConfig
@@ -26,15 +25,13 @@ from cotune.runs.options import Options, Resources, describe_run
 from cotune.tuning.clock import Clock
 from cotune.tuning.context import RunContext
 from cotune.tuning.observer import Observer
+from cotune.tuning.report_writer import Report, write_report
 from cotune.tuning.signals import Stopped, StopRequest, stop_request
 from cotune.tuning.tuner import Tuner
 from cotune.workers.base import EngineJob, Executor
 from cotune.workers.executors import make_executor
 
 _CLOSING_SECONDS = 2.5  # test, report and exit after the final model
-
-Report = Callable[[RunDirectory], object]
-"""Writes the report of a run."""
 
 
 def executor_for(resources: Resources, options: Options) -> Executor:
@@ -174,9 +171,3 @@ def _advice(directory: RunDirectory, own: OwnNetwork | None) -> str:
         return f"to go on, from Python: cotune.resume({path!r}, model={own.name})"
     model = f" --model {shlex.quote(own.reference)}" if own and own.reference else ""
     return f"to go on: cotune resume {shlex.quote(path)}{model}"
-
-
-def write_report(report: Report, directory: RunDirectory) -> None:
-    """Write the report of a run, whichever way it ends; what ended it is the error to tell."""
-    with contextlib.suppress(StorageError):
-        report(directory)
