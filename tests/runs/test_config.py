@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -102,6 +103,14 @@ def test_a_damaged_option(run, name, value):
         run.config()
     with pytest.raises(StorageError, match=rf"config.yaml: is damaged, .* \({name}"):
         run.options()
+
+
+def test_a_lone_surrogate_in_place_of_a_number(run):
+    config = yaml.safe_load(run.config_path.read_text())
+    # JSON is YAML.
+    run.config_path.write_text(json.dumps({**config, "n_trials": "\ud800"}))
+    with pytest.raises(StorageError, match=r"config.yaml: is damaged, or not what a run writes"):
+        run.config()
 
 
 def test_keys_of_another_version(run):

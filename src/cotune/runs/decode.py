@@ -30,7 +30,7 @@ def decode(data: Any, kind: type[T], path: Path, key: str = "") -> T:
     """
     try:
         return msgspec.convert(data, kind, str_keys=True)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter: a lone surrogate
         found = _KEY.search(str(error))
         inner = found[1].replace("[", ".").replace("]", "") if found else ""
         keys = ".".join(part for part in (key, inner) if part)
