@@ -97,6 +97,7 @@ class Build:
 def build(tmp_path: Path) -> Iterator[Build]:
     build = Build(tmp_path)
     yield build
+    build.executor.close()
     build.run.close()
 
 
