@@ -201,10 +201,10 @@ def resume(
     observer: Observer | None = None,
     began: float | None = None,
 ) -> RunResult:
-    """Go on with a run from what is in its directory.
+    """Resume a run from what is in its directory.
 
     Trials that ended stay as they are. Those in training go on from the last checkpoint, or begin
-    anew where there was none yet. The sampler goes on as it would have. Without ``timeout``,
+    anew where there was none yet. The sampler draws what it would have drawn. Without ``timeout``,
     ``n_trials`` or ``more`` the run does what is left of what it was asked for, which for a
     complete one is nothing; it has the rest of its timeout for it, a third at least.
 
@@ -306,7 +306,7 @@ def optimize(
             directory exists.
         StorageError: The run directory cannot be written.
         NoUsableTrialError: Every trial failed.
-        KeyboardInterrupt: A signal stopped the run; :func:`resume` goes on with it.
+        KeyboardInterrupt: A signal stopped the run; :func:`resume` continues it.
     """
     began = time.monotonic() if began is None else began
     options = read_options(

@@ -67,7 +67,7 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             :func:`cotune.run`.
         space: A preset, a YAML file or a mapping, instead of that of ``mlp``; or what a network of
             your own is searched in.
-        metric: What is tuned for on rows held out of ``X``: ``accuracy``, ``balanced-accuracy``,
+        metric: The metric on rows held out of ``X``: ``accuracy``, ``balanced-accuracy``,
             ``f1``, ``auc`` or ``loss``.
         sampler, pruner: Names, or Optuna objects, as for :func:`cotune.run`.
         inputs: What is done to the rows: ``standardize``, ``raw``, or ``auto``: raw where they are

@@ -60,7 +60,7 @@ class NoUsableTrialError(CotuneError, RuntimeError):
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Within it, an OSError becomes a StorageError that names the file or folder."""
+    """Turn an OSError into a StorageError that names the file or folder."""
     try:
         yield
     except StorageError:

@@ -19,7 +19,7 @@ from cotune.study.journal import OptunaStudy, load_study
 
 
 class RunResult:
-    """A run that has ended, or one that is read while it goes on.
+    """A run that has ended, or one that is still running.
 
     Attributes:
         path: The run directory.
@@ -109,7 +109,7 @@ def open_run(path: str | Path) -> RunResult:
 
 
 def load(path: str | Path, model: str | Callable[..., Any] | None = None) -> Classifier:
-    """A run's final model, ready to predict (``eval`` mode), on the CPU.
+    """Load a run's final model, ready to predict (``eval`` mode), on the CPU.
 
     Args:
         path: The run directory, or a folder that holds ``model.json``.
@@ -123,5 +123,5 @@ def load(path: str | Path, model: str | Callable[..., Any] | None = None) -> Cla
 
 
 def load_ensemble(path: str | Path, model: str | Callable[..., Any] | None = None) -> Ensemble:
-    """The ensemble of a run that was asked for one; as :func:`load`."""
+    """Load the ensemble of a run that was asked for one; as :func:`load`."""
     return read_ensemble(path, read_own(model))

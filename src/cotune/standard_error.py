@@ -34,7 +34,7 @@ def standard_error(metric: str, value: float, counts: Sequence[int]) -> float:
 
 
 def _of_area(area: float, counts: Sequence[int]) -> float:
-    """Of the mean of areas under ROC curves, each class against the rest.
+    """Return that of the mean of areas under ROC curves, each class against the rest.
 
     Each as in Hanley and McNeil (1982), eq. 1 and 2, and as if they varied apart; of two classes
     there is one area.

@@ -106,7 +106,7 @@ def test_a_signal_saves_and_says_how_to_go_on(number, code, tmp_path):
     assert time.monotonic() - began < 10
     assert process.returncode == code
     cause = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
-    assert errors.strip() == f"cotune: stopped by {cause}; to go on: cotune resume '{out}'"
+    assert errors.strip() == f"cotune: stopped by {cause}; to resume: cotune resume '{out}'"
     before = table(out)
     assert len(before) >= 3
     assert all("stopped" not in row["reason"] for row in before)

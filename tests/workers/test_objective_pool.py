@@ -549,7 +549,7 @@ return x
         assert time.monotonic() - began < 10
         assert driver.returncode == 130
         advice = f"cotune resume {out} --objective {objective}"
-        assert errors.strip() == f"cotune: stopped by Ctrl-C; to go on: {advice}"
+        assert errors.strip() == f"cotune: stopped by Ctrl-C; to resume: {advice}"
         child = int((tmp_path / "child").read_text())
         assert not any(lives(pid) for pid in [*workers, child])
         assert cotune.open_run(out).summary.state == "interrupted"

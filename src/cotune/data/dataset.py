@@ -53,7 +53,7 @@ class ColumnNote:
 
 @dataclass(frozen=True)
 class Reading:
-    """How data are read, where the owner differs from what Cotune would infer.
+    """The owner's word on how data are read, where it differs from what is inferred.
 
     Attributes:
         columns: The kind of a table's column, one of :data:`COLUMN_KINDS`, by its name.
@@ -71,7 +71,7 @@ order; ``skip`` leaves the column out."""
 
 @dataclass(frozen=True)
 class Source:
-    """Where a dataset was read from, so that it can be read again.
+    """The place a dataset was read from, so that it can be read again.
 
     Attributes:
         path: A file or folder, absolute.

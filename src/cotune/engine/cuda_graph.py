@@ -90,7 +90,7 @@ class CapturedStep:
         return cohort.step(rows, labels, self._factors.unbind())
 
     def _step_aside(self, cohort: Cohort) -> tuple[Tensor, Tensor]:
-        """On another stream, as capturing will be."""
+        """Work on another stream, as capturing will."""
         stream = torch.cuda.Stream(self._inputs.device)
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):

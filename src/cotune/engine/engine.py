@@ -44,8 +44,8 @@ _BROKEN_OFF = "memory ran out in mid-epoch, when its weights had changed already
 class Engine:
     """Trains lanes on one device.
 
-    A lane trains an epoch, is reported, and waits for its verdict; a verdict to go on puts it back
-    in the queue, one to stop drops it. A lane that fails has no verdict to wait for: it is dropped
+    A lane trains an epoch, is reported, and waits for its verdict; a verdict to continue puts it
+    back in the queue, one to stop drops it. A lane that fails has no verdict to wait for: it is dropped
     with its report.
 
     Where memory runs out, fewer lanes are trained together from then on; what does not fit alone
@@ -106,7 +106,7 @@ class Engine:
     def resume(self, specs: Sequence[TrialSpec], paths: Sequence[Path]) -> None:
         """Resume trials that were saved, and start the others; all can train at once.
 
-        A file that is damaged is passed over.
+        A damaged file is skipped.
 
         Args:
             paths: Written by :meth:`save`.

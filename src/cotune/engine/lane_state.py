@@ -1,4 +1,4 @@
-"""Lanes in training, in one file: what is needed to go on with them to the last bit.
+"""Lanes in training, in one file: what is needed to resume them bit for bit.
 
 Tensors are in safetensors, the rest in its metadata as JSON: nothing that is read can run code.
 """
@@ -79,7 +79,7 @@ def load_lanes(
     """Return the lanes of these trials, in the order of the file.
 
     Args:
-        wanted: Trials; those that are not in the file are passed over.
+        wanted: Trials; those that are not in the file are skipped.
 
     Raises:
         StorageError: The file is damaged, or not of lanes as they are here.

@@ -55,7 +55,7 @@ class Scheduler:
         self._waiting = [*tickets, *self._waiting]
 
     def discard(self, numbers: Collection[int]) -> None:
-        """Forget lanes that are gone; those that do not wait are passed over."""
+        """Forget lanes that are gone; those that do not wait are ignored."""
         self._waiting = [ticket for ticket in self._waiting if ticket.number not in numbers]
 
     def next_cohort(self) -> list[int]:

@@ -81,7 +81,7 @@ class RunDirectory(RunPaths):
         super().__init__(path)
         self.tables = Tables(self)
         self._lock = RunLock(path)
-        # Lines are added to these while the run goes on, and never changed.
+        # Lines are added to these while the run continues, and never changed.
         self._growing = (
             self.journal_path,
             self.trials_path,

@@ -28,7 +28,7 @@ def recorded_dataset(run: RunDirectory) -> Dataset:
             if path is not None and not os.path.exists(path):
                 option = "--data" if path == source.path else "--test"
                 raise UsageError(
-                    f"{path}: the run's data is no longer there; put it back, or go on with "
+                    f"{path}: the run's data is no longer there; put it back, or resume with "
                     f"cotune resume {shlex.quote(str(run.path))} {option} NEW_PATH"
                 )
         dataset = read_data(

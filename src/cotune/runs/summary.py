@@ -117,7 +117,7 @@ class FinalSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Lanes:
-    """How trials were trained together.
+    """Counts of trials that were trained together.
 
     Attributes:
         mean: Lanes of a cohort over all epochs of all trials; 0 where nothing was trained.
@@ -151,7 +151,7 @@ class ParetoTrial:
 
 @dataclass(frozen=True)
 class Summary:
-    """Where a run stands, or how it ended: what ``cotune show`` prints.
+    """The state of a run, or its end, as ``cotune show`` prints it.
 
     Attributes:
         best: None before the first report.

@@ -132,7 +132,7 @@ class ObjectiveStudy:
     def reopen(self) -> list[int]:
         """Return trials that were asked for and not told before the journal was opened again.
 
-        They begin anew: they draw what they drew, and what they report again is passed over.
+        They restart with the values they drew; what they report again is ignored.
         """
         with self._timed():
             for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):

@@ -53,7 +53,7 @@ class Study:
         seed: Seeds the sampler and the trials. What the sampler draws depends on it, the trial's
             number and the trials before, not on what the process drew; of an Optuna sampler that
             was passed as an object, on what it says.
-        identity: What must be the same when a journal that is there already is gone on with.
+        identity: What must not change when an existing journal is resumed.
 
     Raises:
         UsageError: It is not the same.

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: hooks that do nothing by default."""
+"""Hooks that a run calls as it proceeds; they do nothing by default."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def _run(
         if options.arguments:
             remarks.append(f"its arguments: {shlex.join(options.arguments)}")
         config["remarks"] = [f"{objective.name}: {line}" for line in remarks]
-        # A script that makes them is to go on where it is resumed.
+        # A script that makes them is to use them again when it is resumed.
         config["directories"] = sorted({*objective.source.made, *facts.made})
         if before:
             config["command"] = before[0].command
@@ -164,8 +164,8 @@ def _advice(directory: RunDirectory, objective: GivenObjective) -> str:
     path = str(directory.path)
     if objective.source.path:
         name = shlex.quote(objective.name)
-        return f"to go on: cotune resume {shlex.quote(path)} --objective {name}"
-    return f"to go on, from Python: cotune.resume({path!r}, objective={objective.name})"
+        return f"to resume: cotune resume {shlex.quote(path)} --objective {name}"
+    return f"to resume, from Python: cotune.resume({path!r}, objective={objective.name})"
 
 
 def _describe(objective: GivenObjective, options: ObjectiveOptions) -> dict[str, Any]:

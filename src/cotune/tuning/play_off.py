@@ -2,7 +2,7 @@
 
 The best value of a search is the luckiest of many. A finalist's values are of new trainings, judged
 by rows that did not help to choose it, so their mean is nearly free of that luck. In each round all
-are trained on the same fold; the better half by the mean so far goes on to the next.
+are trained on the same fold; the better half by the mean so far reaches the next.
 """
 
 from __future__ import annotations

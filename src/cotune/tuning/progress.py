@@ -53,7 +53,7 @@ class Progress:
         self._finalists_ended = self._clock.now()
 
     def tick(self) -> None:
-        """Show that time goes on; called about ten times a second."""
+        """Show that time passes; called about ten times a second."""
         self._observer.tick()
         if self._clock.now() - self._written > _SUMMARY_SECONDS:
             self.write("running", "")

@@ -168,6 +168,6 @@ def carry_out(
 def _advice(directory: RunDirectory, own: OwnNetwork | None) -> str:
     path = str(directory.path)
     if own is not None and own.reference is None:
-        return f"to go on, from Python: cotune.resume({path!r}, model={own.name})"
+        return f"to resume, from Python: cotune.resume({path!r}, model={own.name})"
     model = f" --model {shlex.quote(own.reference)}" if own and own.reference else ""
-    return f"to go on: cotune resume {shlex.quote(path)}{model}"
+    return f"to resume: cotune resume {shlex.quote(path)}{model}"

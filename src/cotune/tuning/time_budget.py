@@ -47,7 +47,7 @@ class Budget:
         self._space = space
         self._test_share = n_test / training.n_train
         self._default = lineup.default
-        # It is trained for good only to stand beside the final model in the test.
+        # It is retrained on all rows only to be compared with the final model in the test.
         self._compared = lineup.default if n_test else None
         self._enqueued = len(lineup)
         self._ensemble = ensemble

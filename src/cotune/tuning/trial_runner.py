@@ -47,7 +47,7 @@ class TrialRunner(ABC):
 
     @abstractmethod
     def fill(self, most: float) -> list[TrialSpec]:
-        """Start trials where there is room: those that wait to go on, then ``most`` new ones.
+        """Start trials where there is room: those that wait to resume, then ``most`` new ones.
 
         Returns:
             The new ones.

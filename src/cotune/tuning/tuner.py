@@ -241,7 +241,7 @@ class Tuner:
             default = more[0] if more else default
             if chosen.weights:
                 return self._test(trial, (chosen, default), finalists, by_number, failures)
-            failures.append(f"trial {number} was passed over: {chosen.error} of its final model")
+            failures.append(f"trial {number} was skipped: {chosen.error} of its final model")
         raise NoUsableTrialError("; ".join(failures))
 
     def _train_final(

@@ -277,7 +277,7 @@ class ProcessExecutor(Executor):
                 self._send(worker, "limit", self._lanes)
 
     def _replace(self, worker: _Worker, reason: str) -> None:
-        """Let a new process go on with a lost worker's trials."""
+        """Resume a lost worker's trials in a new process."""
         # What it told before its end stands; its lanes train on from further back.
         with contextlib.suppress(_WorkerLostError, OSError):
             while worker.pipe.poll():

@@ -29,7 +29,7 @@ _PLAIN = ("test", "testing")  # a test set of this name needs no remark
 
 @dataclass
 class Layout:
-    """Where the images of each class are.
+    """The folders of the images of each class.
 
     Attributes:
         train: The classes' folders.
