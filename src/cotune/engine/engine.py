@@ -45,8 +45,8 @@ class Engine:
     """Trains lanes on one device.
 
     A lane trains an epoch, is reported, and waits for its verdict; a verdict to continue puts it
-    back in the queue, one to stop drops it. A lane that fails has no verdict to wait for: it is dropped
-    with its report.
+    back in the queue, one to stop drops it. A lane that fails has no verdict to wait for: it is
+    dropped with its report.
 
     Where memory runs out, fewer lanes are trained together from then on; what does not fit alone
     fails.
