@@ -19,7 +19,7 @@ from cotune.workers.base import Executor
 
 
 @dataclass
-class Companies:
+class LaneCounts:
     """The counts of trials that were trained together with others, or alone.
 
     Attributes:
@@ -99,7 +99,7 @@ class EngineRunner(TrialRunner):
             idle: a short run is better spent on what is likely to be good.
         policy: How trials are treated.
         checkpoints: Saves the lanes.
-        companies: Counts how trials were trained.
+        lane_counts: Counts how trials were trained.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class EngineRunner(TrialRunner):
         lineup: Lineup,
         policy: TrialPolicy,
         checkpoints: Checkpoints | None = None,
-        companies: Companies | None = None,
+        lane_counts: LaneCounts | None = None,
     ) -> None:
         self._study = study
         self._executor = executor
@@ -121,7 +121,7 @@ class EngineRunner(TrialRunner):
         self._backlog: list[TrialSpec] = []  # to be trained on, or again, when there is room
         self._verdicts: list[Verdict] = []
         self._losses = 0  # engines that were lost
-        self._companies = companies or Companies()
+        self._lane_counts = lane_counts or LaneCounts()
 
     @property
     def asked(self) -> int:
@@ -179,7 +179,7 @@ class EngineRunner(TrialRunner):
                 self._verdicts.append(Verdict(report.number, False, report.epoch))
                 continue
             self._record(running, report)
-            self._companies.take(report)
+            self._lane_counts.take(report)
             if report.error:
                 reason = f"epoch {report.epoch}: {report.error}"
                 failed.append(self._end(running, "failed", reason))
@@ -298,7 +298,7 @@ class EngineRunner(TrialRunner):
             if running.pop(trial.number, None):  # killed before the study was told
                 untold.append(ended[-1])
         ledger.weights = dict(weights)
-        self._companies.restore(state)
+        self._lane_counts.restore(state)
         for number, spec in running.items():
             ledger.running[number] = RunningTrial(spec, params[number])
             for report in curves.get(number, []):

@@ -18,7 +18,7 @@ from cotune.study.study import Study
 from cotune.tuning.checkpointer import Checkpoints, Weights, kept_weights, lane_files
 from cotune.tuning.choice import Choice, held_out_counts
 from cotune.tuning.context import RunContext
-from cotune.tuning.engine_runner import Companies, EngineRunner, TrialPolicy
+from cotune.tuning.engine_runner import EngineRunner, LaneCounts, TrialPolicy
 from cotune.tuning.ensembles import save_candidates, save_members, train_members
 from cotune.tuning.final_model import final_spec, summarize_final
 from cotune.tuning.final_test import score_final_model
@@ -50,7 +50,7 @@ class Tuner:
         options, clock, run = context.options, context.clock, context.directory
         self._lineup = make_lineup(options, context.training)
         self._ledger = Ledger(context.direction)
-        self._companies = Companies()
+        self._lane_counts = LaneCounts()
         self._final_weights: Weights = {}
         self._log = TrainingLog(run.trainings_path)
         of_finalists = options.ensemble_of == "finalists"
@@ -77,7 +77,7 @@ class Tuner:
         self._checkpoints = Checkpoints(
             context,
             exact=lambda: context.is_lockstep and not self._study.is_disturbed,
-            state=lambda: {"search": self._companies.state()},
+            state=lambda: {"search": self._lane_counts.state()},
             kept=lambda: {**self._ledger.weights, **self._final_weights},
         )
         self._choice = Choice(
@@ -106,7 +106,7 @@ class Tuner:
                 self._measure_costs,
             ),
             self._checkpoints,
-            self._companies,
+            self._lane_counts,
         )
         self._rules = StopRules(options.n_trials, options.patience, noise=self._noise)
         self._search = Search(
@@ -311,15 +311,15 @@ class Tuner:
 
     def _details(self, state: RunState) -> dict[str, Any]:
         """Return further fields of the summary."""
-        ranked, companies = self._ledger.ranked(), self._companies
+        ranked, lane_counts = self._ledger.ranked(), self._lane_counts
         return {
             "best": self._best(ranked[0]) if ranked else None,
             "lanes": Lanes(
-                mean=round(companies.mean_lanes, 2),
-                together=len(companies.together),
-                alone=len(companies.alone),
+                mean=round(lane_counts.mean_lanes, 2),
+                together=len(lane_counts.together),
+                alone=len(lane_counts.alone),
             ),
-            "why_alone": sorted(companies.why_alone),
+            "why_alone": sorted(lane_counts.why_alone),
             "pareto": self._pareto() if state != "running" else [],
         }
 
