@@ -9,7 +9,7 @@ READY  := .venv/.installed
 PIP    := .venv/bin/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format torture fuzz bench-peers clean
+.PHONY: help setup demo test test-slow lint format torture fuzz bench-peers clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -21,8 +21,11 @@ demo: $(READY) ## tune a network on Fashion-MNIST for two and a half minutes
 	@scripts/get-fashion-mnist
 	$(DEMO)
 
-test: lint ## check format, style and types, then run the tests
-	.venv/bin/python -m pytest -q
+test: lint ## check format, style and types, then run the tests, a process a core
+	.venv/bin/python -m pytest -q -m "not slow" -n auto --dist loadfile
+
+test-slow: $(READY) ## run the tests that kill processes, run for long or repeat whole runs
+	.venv/bin/python -m pytest -q -m slow
 
 lint: $(READY) ## check format, style and types
 	.venv/bin/ruff format --check .

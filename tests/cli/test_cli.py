@@ -177,6 +177,7 @@ class TestOut:
         assert outcome.error == f"{tmp_path / 'run'}: is a file; choose another --out DIR"
         assert outcome.code == 2
 
+    @pytest.mark.slow
     def test_a_place_that_cannot_be_written(self):
         outcome = cotune("run", "digits", "--out", "/proc/cotune/run", "--workers", "1")
         assert outcome.error == "/proc/cotune/run: cannot be written: No such file or directory"

@@ -200,6 +200,7 @@ class TestWholeNumbers:
                 ours = cotune.load(tmp_path / "run", model=plain)(torch.tensor(TOKENS))
             torch.testing.assert_close(logits, ours)
 
+    @pytest.mark.slow
     def test_resumed_compared_and_by_processes(self, tmp_path):
         tune((TOKENS, LABELS), plain, tmp_path / "run", ensemble=2)
         again: Any = cotune.resume(tmp_path / "run", data=(TOKENS, LABELS), model=plain, more=1)
@@ -295,6 +296,7 @@ class TestChannels:
 
 
 class TestRaw:
+    @pytest.mark.slow
     @pytest.mark.parametrize("model", ["mlp", "cnn"])
     def test_built_in_networks(self, tmp_path, model):
         dataset = load("digits")
@@ -354,6 +356,7 @@ class TestRaw:
             preprocessing_from_json(self.GOOD | change)
 
 
+@pytest.mark.slow
 class TestCommandLine:
     def test_dry_run_says_what_is_done(self, tmp_path, monkeypatch):
         np.savez(tmp_path / "series.npz", x=SERIES, y=LABELS)

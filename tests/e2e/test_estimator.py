@@ -50,6 +50,7 @@ def fitted() -> CotuneClassifier:
     return quick(n_trials=6).fit(X, NAMES[Y])
 
 
+@pytest.mark.slow
 def test_scikit_learns_own_checks():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of constant features in the checks' data
@@ -138,6 +139,7 @@ def test_a_run_directory_that_is_kept(tmp_path: Path):
         model.fit(X, Y)
 
 
+@pytest.mark.slow
 def test_with_scikit_learns_tools():
     pipeline = make_pipeline(PolynomialFeatures(), quick(n_trials=3))
     assert cross_val_score(pipeline, X, Y, cv=3).min() > 0.8

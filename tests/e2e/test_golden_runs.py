@@ -13,6 +13,8 @@ from click.testing import CliRunner, Result
 
 from cotune.cli.main import cotune as command
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 CLOCK = ("seconds",)  # columns that no two runs share
 

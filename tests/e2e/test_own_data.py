@@ -22,6 +22,8 @@ from cotune.tuning.reproduce import replay
 from cotune.tuning.retest import retest
 from tests.support.formats import digits, write_all
 
+pytestmark = pytest.mark.slow
+
 IMAGES, LABELS = digits(400)
 SPACE = {
     "width": {"type": "int", "low": 8, "high": 32},

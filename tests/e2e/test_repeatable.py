@@ -6,7 +6,11 @@ import csv
 import hashlib
 from pathlib import Path
 
+import pytest
+
 import cotune
+
+pytestmark = pytest.mark.slow
 
 
 def table(path: Path) -> list[dict[str, str]]:

@@ -29,6 +29,8 @@ from cotune.study.study import Study
 from tests.support.processes import lives, workers_of
 from tests.torture import Case, Torture
 
+pytestmark = pytest.mark.slow
+
 COTUNE = [sys.executable, "-m", "cotune"]
 SPACE = {
     "width": {"type": "int", "low": 8, "high": 64},

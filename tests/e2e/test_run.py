@@ -25,6 +25,8 @@ import cotune
 from cotune.data import load
 from cotune.data.dataset import Dataset
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "cotune"]
 SECONDS = 14
 

@@ -635,6 +635,7 @@ def test_its_files_hold_no_code(run):
     assert "nn.Linear" not in (run / "run" / "best" / "model.json").read_text()
 
 
+@pytest.mark.slow
 def test_it_is_gone_on_with_and_replayed(run):
     reference = f"{run / 'net.py'}:build"
     result = cotune.resume(run / "run", more=2, model=reference)
@@ -643,6 +644,7 @@ def test_it_is_gone_on_with_and_replayed(run):
     assert replayed.exit_code == 0, replayed.output
 
 
+@pytest.mark.slow
 def test_a_function_of_a_script_needs_no_guard(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
@@ -677,6 +679,7 @@ def build(trial):
 """
 
 
+@pytest.mark.slow
 def test_keras_models_train_alone_on_the_torch_backend(tmp_path):
     (tmp_path / "net.py").write_text(KERAS)
     script = tmp_path / "script.py"

@@ -271,6 +271,7 @@ def limited_specs(family: str, giant: bool) -> list[TrialSpec]:
     return [make(100 if i == 0 else i, **common | {name: w}) for i, w in enumerate(widths)]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no /proc")
 class TestLimited:
     @staticmethod

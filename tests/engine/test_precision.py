@@ -50,6 +50,7 @@ def test_with_all_options_of_the_training(family):
     assert losses[1] != losses[0]
 
 
+@pytest.mark.slow
 def test_a_run_with_workers_says_so(tmp_path: Path):
     command = [sys.executable, "-m", "cotune", "run", "digits", "--n-trials", "2", "--quiet"]
     out = tmp_path / "run"

@@ -180,6 +180,7 @@ def test_a_run_with_one(tmp_path: Path):
     assert "Ensemble’s test accuracy" in (result.path / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_one_of_finalists(tmp_path: Path):
     rows, labels = load_iris(return_X_y=True)
     result = cotune.run(

@@ -289,6 +289,7 @@ class TestErrors:
 
 
 class TestCommandLine:
+    @pytest.mark.slow
     def test_several_formats(self, runs, tmp_path):
         formats = ("onnx", "torchscript", "onnx")
         options = [text for name in formats for text in ("--format", name)]

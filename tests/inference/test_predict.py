@@ -245,6 +245,7 @@ class TestOutput:
         assert link.is_symlink()
         assert sorted(os.listdir(tmp_path)) == ["link.csv", "real.csv"]
 
+    @pytest.mark.slow
     def test_in_a_process(self, runs, tmp_path):
         done = in_a_process("predict", runs.table_run, runs.table, "-o", "/dev/stdout")
         assert (done.code, done.err) == (0, "")

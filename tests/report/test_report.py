@@ -374,6 +374,7 @@ def text_without_plotly(page: str) -> str:
     return page.replace(plotly.offline.get_plotlyjs(), "")
 
 
+@pytest.mark.slow
 def test_a_run_without_a_final_model(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", final=False, pictures=False)
     page = build_report(run).read_text(encoding="utf-8")

@@ -153,7 +153,7 @@ def check_against_reference(
         for report, epoch in zip(reports[n], reference, strict=True):
             assert report.train_loss == pytest.approx(epoch.train_loss, rel=10 * tolerance)
             # In 32 bits, a row whose classes tie may be counted either way.
-            either_way = 1e-12 if tolerance < 1e-6 else 1.01 / data.n_train
+            either_way = 1e-12 if tolerance < 1e-6 else 1.5 / data.n_train
             assert report.train_accuracy == pytest.approx(epoch.train_accuracy, abs=either_way)
             # beside them an AUC, where classes are uneven
             scores = {name: report.scores[name] for name in epoch.scores}

@@ -32,6 +32,8 @@ from cotune.space.presets import load_space
 from cotune.tuning.best_so_far import band, best_so_far, reached, sampled
 from cotune.tuning.comparison import Comparison, Ended, SearchRecord, cells
 
+pytestmark = pytest.mark.slow
+
 LINE = ["compare", "digits", "--workers", "1", "--lanes", "2"]
 SPACE = """
 lr: {type: float, low: 0.001, high: 0.01, log: true}

@@ -14,6 +14,8 @@ from cotune.cli.main import cotune as command
 from cotune.exceptions import ModelFileError, UsageError
 from cotune.tuning.retest import retest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -112,6 +112,7 @@ def result(file: Path, tmp_path_factory: pytest.TempPathFactory) -> cotune.RunRe
     return cotune.optimize(f"{file}:objective", direction="maximize", **options)
 
 
+@pytest.mark.slow
 class TestDigits:
     """A network on scikit-learn's digits, on two workers."""
 
@@ -124,8 +125,8 @@ class TestDigits:
         study = plain_study(result.path)
         assert [trial.number for trial in study.trials] == list(range(14))
         counts = result.summary.trials
-        assert counts["complete"] + counts["pruned"] == 14
-        assert counts["pruned"] >= 3
+        assert counts.complete + counts.pruned == 14
+        assert counts.pruned >= 3
         assert len({trial.user_attrs["pid"] for trial in study.trials}) == 2
         assert os.getpid() not in {trial.user_attrs["pid"] for trial in study.trials}
         for trial in study.trials:
@@ -492,6 +493,7 @@ return x
             assert pool.idle == 1
             assert not lives(pid)
 
+    @pytest.mark.slow
     def test_time(self, tmp_path):
         body = """
 x = trial.suggest_float("x", 0, 1)

@@ -206,6 +206,7 @@ class TestProcesses:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
+    @pytest.mark.slow
     def test_the_dataset_is_shared(self):
         """Workers map its 100 MB and own no copy of it."""
         rows, features = 25_000, 1024
@@ -239,6 +240,7 @@ class TestProcesses:
             assert much["Anonymous"] - little["Anonymous"] < more / 4
 
 
+@pytest.mark.slow
 @needs_proc
 class TestLostWorkers:
     def test_its_trial_goes_on_in_another(self):
@@ -359,6 +361,7 @@ DRIVER = """
     import signal, time
     import numpy as np
     from cotune.data.dataset import TrainingData
+    from cotune.workers.base import EngineJob
     from cotune.workers.pool import ProcessExecutor
     from cotune.records import TrialSpec
 
@@ -393,6 +396,7 @@ DRIVER = """
 """
 
 
+@pytest.mark.slow
 @needs_proc
 class TestDriver:
     """A driver of its own, as signals are sent to it."""
