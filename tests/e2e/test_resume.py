@@ -215,7 +215,7 @@ class TestCommand:
 
 
 class TestKilled:
-    @pytest.mark.parametrize("limit", [["--timeout", "8s"], ["--n-trials", "6"]])
+    @pytest.mark.parametrize("limit", [["--timeout", "12s"], ["--n-trials", "6"]])
     def test_just_after_it_was_given_more(self, limit, tmp_path):
         """What was complete stays, whether or not it would come again bit for bit."""
         out = tmp_path / "run"
