@@ -41,10 +41,6 @@ class Metric:
         """1 where larger is better, else -1."""
         return 1.0 if self.direction == "maximize" else -1.0
 
-    def better(self, one: float, other: float) -> bool:
-        """Return whether one score is better than another."""
-        return self.sign * (one - other) > 0.0
-
 
 def accuracy(confusion: Tensor) -> Tensor:
     """Return the share of the rows that are classified right, ``float64 [lanes]``.

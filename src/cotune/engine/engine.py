@@ -273,7 +273,7 @@ class Engine:
             )
             if scores and not reports[-1].error:
                 score = lane_scores[self._metric]
-                lane.keep_best(score if METRICS[self._metric].direction == "maximize" else -score)
+                lane.keep_best(METRICS[self._metric].sign * score)
             lane.watch(lane_scores.get("loss", losses[i]))
         self._unjudged.update(report.number for report in reports)
         self._drop({report.number for report in reports if report.error})

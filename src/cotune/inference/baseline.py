@@ -105,7 +105,7 @@ def mean_warning(
         classes: Names.
         auc: The model's on these rows, where it was computed.
     """
-    sign = 1.0 if METRICS[metric].direction == "maximize" else -1.0
+    sign = METRICS[metric].sign
     at = baseline["auc"] if metric == "auc" else value
     margin = SURE * standard_error(metric, at, held_out)
     if sign * (value - baseline[metric]) > margin:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,11 +14,10 @@ from optuna.samplers import BaseSampler
 from optuna.trial import BaseTrial, FixedTrial, TrialState
 
 from cotune.records import Direction, TrialResult
-from cotune.study.journal import STUDY_NAME, Journal, open_storage
+from cotune.study.journal_study import STATES, JournalStudy
 from cotune.study.pruners import PrunerLike, make_pruner
 from cotune.study.remote_storage import READS, WRITES, waiting_trial
 from cotune.study.samplers import SamplerLike, make_sampler
-from cotune.study.study import STATES, in_optuna
 
 _METHODS: Final = (
     "suggest_float",
@@ -48,7 +46,7 @@ class _Running:
     is_weak: bool = False  # by halving
 
 
-class ObjectiveStudy:
+class ObjectiveStudy(JournalStudy):
     """Asks for trials, answers what objectives ask of them, prunes, and tells how they end.
 
     Args:
@@ -61,7 +59,6 @@ class ObjectiveStudy:
             before. Of an Optuna sampler that was passed as an object, on what it says.
 
     Attributes:
-        seconds: Wall clock spent in Optuna and in the journal.
         exhausted: A grid has no configuration left, or the objective has stopped the study.
         stopped: The objective has stopped the study.
     """
@@ -74,7 +71,7 @@ class ObjectiveStudy:
         pruner: PrunerLike = "asha",
         seed: int = 0,
     ) -> None:
-        self.seconds = 0.0
+        super().__init__()
         self.exhausted = self.stopped = False
         self._sampler = sampler
         self._seed = seed
@@ -83,15 +80,7 @@ class ObjectiveStudy:
         self._maximize = direction == "maximize"
         self._rungs, optuna_pruner = make_pruner(pruner, self._maximize)
         with self._timed():
-            self._journal = Journal(journal_path)
-            self._study = optuna.create_study(
-                study_name=STUDY_NAME,
-                storage=open_storage(self._journal),
-                direction=direction,
-                sampler=None if isinstance(sampler, str) else sampler,
-                pruner=optuna_pruner,
-                load_if_exists=True,
-            )
+            self._open(journal_path, [direction], sampler, optuna_pruner)
             for frozen in self._study.get_trials(deepcopy=False):
                 self._judge_again(frozen.number, frozen.intermediate_values)
         # BruteForceSampler ends a search by study.stop(), which Optuna allows in optimize() only.
@@ -240,11 +229,6 @@ class ObjectiveStudy:
         """Return the exception that ends a trial when it is raised in the objective."""
         return optuna.TrialPruned(reason)
 
-    def sync(self) -> None:
-        """Make what was recorded survive a power loss."""
-        with self._timed():
-            self._journal.sync()
-
     def _make_sampler(self, number: int) -> BaseSampler | None:
         """Make a sampler for each trial: calls of trials side by side come in no fixed order."""
         if isinstance(self._sampler, str):
@@ -259,12 +243,3 @@ class ObjectiveStudy:
             yield
         finally:
             self._study.sampler = before
-
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
-        began = time.perf_counter()
-        try:
-            with in_optuna():
-                yield
-        finally:
-            self.seconds += time.perf_counter() - began

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,17 +9,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BruteForceSampler, PartialFixedSampler
 from optuna.trial import TrialState
 
-from cotune.exceptions import StorageError, UsageError
+from cotune.exceptions import UsageError
 from cotune.metrics import METRICS
-from cotune.records import State, TrialResult, TrialSpec, Value
+from cotune.records import TrialResult, TrialSpec, Value
 from cotune.space.hyperparameters import is_averaged
-from cotune.space.quiet_optuna import quiet_optuna
 from cotune.space.space import Space
-from cotune.study.journal import STUDY_NAME, Journal, open_storage
+from cotune.study.journal_study import STATES, JournalStudy
 from cotune.study.pruners import PrunerLike, make_pruner
 from cotune.study.samplers import SamplerLike, make_sampler
 from cotune.text import shown_value
@@ -32,15 +29,8 @@ _EXHAUSTED: Final = "exhausted"
 DISTURBED: Final = "disturbed"
 """The user attribute of a study of which trials would not come again bit for bit."""
 
-STATES: Final[dict[State, TrialState]] = {
-    "complete": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
-}
-"""What a trial's end is called in a study."""
 
-
-class Study:
+class Study(JournalStudy):
     """The search's memory: an Optuna study in the run's journal.
 
     Args:
@@ -59,7 +49,6 @@ class Study:
         UsageError: It is not the same.
 
     Attributes:
-        seconds: Wall clock spent in Optuna and in the journal.
         exhausted: A grid has no configuration left.
         asked: Trials that were asked for.
         is_disturbed: Trials would not come again bit for bit.
@@ -76,7 +65,7 @@ class Study:
         seed: int = 0,
         identity: Mapping[str, Any] | None = None,
     ) -> None:
-        self.seconds = 0.0
+        super().__init__()
         self._sampler = sampler
         self._costs = tuple(costs)
         self._seed = seed
@@ -87,15 +76,7 @@ class Study:
         directions = [METRICS[metric].direction]
         directions += ["minimize" for _ in costs]
         with self._timed():
-            self._journal = Journal(journal_path)
-            self._study = optuna.create_study(
-                study_name=STUDY_NAME,
-                storage=open_storage(self._journal),
-                directions=directions,
-                sampler=None if isinstance(sampler, str) else sampler,
-                pruner=optuna_pruner,
-                load_if_exists=True,
-            )
+            self._open(journal_path, directions, sampler, optuna_pruner)
             if _IDENTITY not in self._study.user_attrs:
                 self._study.set_metric_names([metric, *costs])
                 self._study.set_user_attr(_IDENTITY, dict(identity or {}))
@@ -254,11 +235,6 @@ class Study:
                 values = [trial.value, *trial.costs.values()]
             self._study.tell(running, values, state=STATES[trial.state])
 
-    def sync(self) -> None:
-        """Make what was recorded survive a power loss."""
-        with self._timed():
-            self._journal.sync()
-
     def mark_disturbed(self) -> None:
         """Record that trials no longer come again bit for bit."""
         if not self.is_disturbed:
@@ -276,29 +252,6 @@ class Study:
         if not self.exhausted:
             self.exhausted = True
             self._study.set_user_attr(_EXHAUSTED, True)
-
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
-        began = time.perf_counter()
-        try:
-            with in_optuna():
-                yield
-        finally:
-            self.seconds += time.perf_counter() - began
-
-
-@contextmanager
-def in_optuna() -> Iterator[None]:
-    """Call Optuna quietly, with errors of the journal as ours.
-
-    Raises:
-        StorageError: The journal cannot be written.
-    """
-    try:
-        with quiet_optuna(optuna.logging.WARNING, ExperimentalWarning):
-            yield
-    except OSError as error:
-        raise StorageError(f"the study's journal cannot be written: {error}") from error
 
 
 def _point(params: Mapping[str, Value]) -> frozenset[tuple[str, Value]]:

@@ -169,7 +169,7 @@ class EngineRunner(TrialRunner):
         """Sort out reports; those of epochs that are trained again only let their trials go on."""
         lost = self._executor.lost[self._losses :]
         self._losses = len(self._executor.lost)
-        for _ in lost:
+        if lost:
             self._study.mark_disturbed()
         reported, failed = list[tuple[Report, float]](), list[TrialResult]()
         for report in reports:

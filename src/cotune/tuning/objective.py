@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from cotune.exceptions import CotuneError, NoUsableTrialError, StorageError
+from cotune.exceptions import NoUsableTrialError
 from cotune.records import ObjectiveFinalist
 from cotune.runs.directory import RunDirectory
 from cotune.runs.summary import BestTrial, RunState, Summary
@@ -90,7 +89,7 @@ class ObjectiveTuner:
             NoUsableTrialError: No trial has a value; the run directory says why.
             UsageError: The objective cannot be loaded.
         """
-        try:
+        with self._progress.ends_by_errors():
             self._run.tables.start_objective()
             if self._is_resumed:
                 self._restore()
@@ -107,13 +106,6 @@ class ObjectiveTuner:
                 return self._progress.write("interrupted", "stopped by the user")
             self._finalists = finalists
             return self._progress.write("complete", self._remark())
-        except CotuneError as error:
-            with contextlib.suppress(StorageError):  # the first error is the one to tell
-                self._progress.write("failed", str(error))
-            raise
-        except KeyboardInterrupt:
-            self._progress.write("interrupted", "stopped by the user at once")
-            raise
 
     def _restore(self) -> None:
         self._search.restore(*self._runner.restore(self._run.tables.trials()))

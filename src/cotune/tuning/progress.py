@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
+from cotune.exceptions import CotuneError, StorageError
 from cotune.runs.directory import RunDirectory
 from cotune.runs.summary import RunState, Seconds, Summary, TrialCounts
 from cotune.tuning.clock import Clock
@@ -58,6 +60,19 @@ class Progress:
         if self._clock.now() - self._written > _SUMMARY_SECONDS:
             self.write("running", "")
             self._written = self._clock.now()
+
+    @contextmanager
+    def ends_by_errors(self) -> Iterator[None]:
+        """Write the summary of a run that an error or the user ends at once."""
+        try:
+            yield
+        except CotuneError as error:
+            with suppress(StorageError):  # the first error is the one to tell
+                self.write("failed", str(error))
+            raise
+        except KeyboardInterrupt:
+            self.write("interrupted", "stopped by the user at once")
+            raise
 
     def write(self, state: RunState, message: str, **further: Any) -> Summary:
         """Write ``summary.json``.

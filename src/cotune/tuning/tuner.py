@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -158,7 +157,7 @@ class Tuner:
         if self._context.dataset.can_be_drawn:
             draw_samples(self._context.dataset, run.samples_path)
         self._study.enqueue(self._lineup.configurations)
-        try:
+        with self._progress.ends_by_errors():
             if self._is_resumed:
                 self._restore(generation, exact, extended)
             self._progress.tick()
@@ -170,13 +169,6 @@ class Tuner:
             if options.search_only:
                 return self._progress.write("complete", "search only")
             return self._finish()
-        except CotuneError as error:
-            with contextlib.suppress(StorageError):  # the first error is the one to tell
-                self._progress.write("failed", str(error))
-            raise
-        except KeyboardInterrupt:
-            self._progress.write("interrupted", "stopped by the user at once")
-            raise
 
     def _restore(self, generation: Generation | None, exact: bool, extended: bool) -> None:
         if not exact:

@@ -12,6 +12,7 @@ that it was training one at a time: one that ends its worker again is the one to
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ from cotune.engine.families import FAMILIES
 from cotune.exceptions import StorageError
 from cotune.records import Report, TrialSpec, Verdict
 from cotune.workers.base import EngineJob, Executor, worth_filling
-from cotune.workers.process import Losses, WorkerProcess, how_it_ended, launch
+from cotune.workers.process import EXIT_SECONDS, Losses, WorkerProcess, how_it_ended, launch
 
 _HANG_SECONDS = 120.0  # without a sign of life; a worker gives one a second
 _STARTS = 3  # of a worker, before that is an error
@@ -306,7 +307,8 @@ class ProcessExecutor(Executor):
 
 class _Worker(WorkerProcess):
     def __init__(self, data_fd: int) -> None:
-        super().__init__(*launch("cotune.workers.training", data_fd))
+        pipe, self._command = launch("cotune.workers.training", data_fd)
+        super().__init__(pipe, self._command)
         self.specs: dict[int, TrialSpec] = {}
         self.epochs: dict[int, int] = {}  # by trial, the last that was reported
         self.in_training: list[int] = []
@@ -367,3 +369,19 @@ class _Worker(WorkerProcess):
 
     def _lost(self) -> _WorkerLostError:
         return _WorkerLostError(how_it_ended(self.process))
+
+    def kill(self) -> None:
+        """End it at once."""
+        with contextlib.suppress(OSError):
+            self.pipe.close()
+        self._command.kill()
+        self._command.wait()
+
+    def end(self) -> None:
+        """Wait until it ends, as it does when its pipe is closed; kill it if it does not."""
+        self.pipe.close()
+        try:
+            self._command.wait(EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._command.kill()
+            self._command.wait()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -27,7 +26,8 @@ T = TypeVar("T")
 CHANCES: Final = 2
 """Workers that a trial may end before it fails."""
 
-_EXIT_SECONDS = 2.0
+EXIT_SECONDS: Final = 2.0
+"""What a worker may take to end once its pipe is closed."""
 
 
 def launch(
@@ -74,8 +74,6 @@ class Process(Protocol):
 
     def wait(self, timeout: float | None = None) -> int: ...
 
-    def kill(self) -> None: ...
-
 
 class WorkerProcess:
     """A worker process at the end of a pipe.
@@ -96,22 +94,6 @@ class WorkerProcess:
     def is_silent(self, seconds: float) -> bool:
         """Return whether it gave no sign of life for so long, and none waits to be read."""
         return time.monotonic() - self.last_sign > seconds and not self.pipe.poll()
-
-    def kill(self) -> None:
-        """End it at once."""
-        with contextlib.suppress(OSError):
-            self.pipe.close()
-        self.process.kill()
-        self.process.wait()
-
-    def end(self) -> None:
-        """Wait until it ends, as it does when its pipe is closed; kill it if it does not."""
-        self.pipe.close()
-        try:
-            self.process.wait(_EXIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
 
 
 class Losses:
@@ -158,7 +140,7 @@ class Losses:
 def how_it_ended(process: Process) -> str:
     """Say how a worker ended, as in ``signal 9; too little memory is one cause``."""
     try:
-        code = process.wait(_EXIT_SECONDS)
+        code = process.wait(EXIT_SECONDS)
     except subprocess.TimeoutExpired:
         code = None
     cause = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"

@@ -196,7 +196,7 @@ class Standardize:
 
 
 Preprocessing = Standardize | TablePreprocessing | RawRows
-"""What is done to the rows: of a table with named columns, of other arrays, or nothing."""
+"""Preprocessing of a table with named columns, of other arrays, or none."""
 
 
 def preprocessing_from_json(data: Mapping[str, Any]) -> Preprocessing:

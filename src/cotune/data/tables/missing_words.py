@@ -22,7 +22,7 @@ MISSING_WORDS: Final = (
     *("NA", "N/A", "n/a", "#N/A", "#N/A N/A", "#NA", "<NA>", "NaN", "nan", "-NaN", "-nan"),
     *("NULL", "Null", "null", "None", "?"),
 )
-"""What a missing cell of a text file may hold, besides nothing."""
+"""Words that mean a missing cell of a text file, beside an empty one."""
 
 
 def drop_words(raw: RawTable, kept: Mapping[str, Collection[str]]) -> RawTable:

@@ -38,7 +38,7 @@ from cotune.exceptions import DataError, UsageError
 from cotune.text import listed, shorten
 
 TARGETS: Final = ("label", "target", "class", "y")
-"""What the column of the labels is called where nobody says; else it is the last one."""
+"""Names of the label column where none is given; without one of them it is the last column."""
 
 _AS_IT_IS: Final = Reading()
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d([ T][\d:.]+Z?)?", re.A)

@@ -346,11 +346,6 @@ class _Fork:
             return -signal.SIGKILL
         return None
 
-    def kill(self) -> None:
-        """End it."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-
     def wait(self, timeout: float | None = None) -> int:
         """Wait until it has ended.
 
