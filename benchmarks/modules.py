@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from cotune.engine.cohorts.base import Cohort
 from cotune.engine.cohorts.module import ModuleCohort, SoloCohort
 from cotune.engine.lane import Lane, start
-from cotune.engine.networks import CUSTOM, OwnNetwork
+from cotune.engine.networks import CUSTOM, CustomNetwork
 from cotune.records import TrialSpec
 from cotune.space.hyperparameters import defaults
 from cotune.workers.process import ENVIRONMENT
@@ -94,7 +94,7 @@ CASES: list[tuple[str, Callable[[], nn.Module], tuple[int, ...], int]] = [
 
 def make_lanes(make: Callable[[], nn.Module], shape: tuple[int, ...], count: int) -> list[Lane]:
     """Lanes of one network, learning rates spread over two decades."""
-    own = OwnNetwork(lambda trial: make())
+    custom = CustomNetwork(lambda trial: make())
     rates = np.geomspace(1e-4, 1e-2, count)
     params = {**defaults(CUSTOM), "model": CUSTOM}
     return [
@@ -103,7 +103,7 @@ def make_lanes(make: Callable[[], nn.Module], shape: tuple[int, ...], count: int
             shape,
             _CLASSES,
             torch.device("cpu"),
-            own=own,
+            custom=custom,
         )
         for i, rate in enumerate(rates)
     ]

@@ -181,7 +181,7 @@ def run(
             lambda: RunDirectory.create(out or default_path(dataset.name)),
             Session(observer or Observer(), build_report if report else None, began),
         )
-    return RunResult(directory, settings.options.own)
+    return RunResult(directory, settings.options.custom)
 
 
 def resume(
@@ -248,8 +248,8 @@ def resume(
         sampler=sampler,
         pruner=pruner,
     )
-    run, own = resume_run(path, asked, observer or Observer(), began, build_report)
-    return RunResult(run, own)
+    run, custom = resume_run(path, asked, observer or Observer(), began, build_report)
+    return RunResult(run, custom)
 
 
 def optimize(

@@ -83,7 +83,7 @@ class TrialSpec(_Json):
 
 
 @dataclass(frozen=True)
-class Report(_Json):
+class EpochReport(_Json):
     """One epoch of one lane.
 
     Attributes:

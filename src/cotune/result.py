@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cotune.engine.networks import OwnNetwork
-from cotune.engine.networks.custom.given import read_own
+from cotune.engine.networks import CustomNetwork
+from cotune.engine.networks.custom.given import read_custom_network
 from cotune.inference.ensemble import Ensemble
 from cotune.inference.ensemble import load_ensemble as read_ensemble
 from cotune.inference.model_file import Classifier, load_model
@@ -26,9 +26,9 @@ class RunResult:
         summary: State, seconds, counts, best trial and final model.
     """
 
-    def __init__(self, run: RunDirectory, own: OwnNetwork | None = None) -> None:
+    def __init__(self, run: RunDirectory, custom: CustomNetwork | None = None) -> None:
         self._run = run
-        self._own = own
+        self._custom = custom
         self.path = run.path
         self.summary: Summary = run.summary()
 
@@ -86,7 +86,7 @@ class RunResult:
     @cached_property
     def model(self) -> Classifier:
         """The final model, an ``nn.Module`` that takes rows as they are in the data."""
-        return load_model(self._run.best_path, self._own)
+        return load_model(self._run.best_path, self._custom)
 
     def show(self) -> None:
         """Print what ``cotune show`` prints."""
@@ -119,9 +119,9 @@ def load(path: str | Path, model: str | Callable[..., Any] | None = None) -> Cla
         ModelFileError: There is none, or it is damaged, altered or of another version.
         UsageError: It is a network of your own, and ``model`` is not given.
     """
-    return load_model(path, read_own(model))
+    return load_model(path, read_custom_network(model))
 
 
 def load_ensemble(path: str | Path, model: str | Callable[..., Any] | None = None) -> Ensemble:
     """Load the ensemble of a run that was asked for one; as :func:`load`."""
-    return read_ensemble(path, read_own(model))
+    return read_ensemble(path, read_custom_network(model))

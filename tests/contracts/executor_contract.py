@@ -19,7 +19,7 @@ from sklearn.datasets import load_digits
 from cotune.data.dataset import TrainingData
 from cotune.engine.networks.mlp import MLPArchitecture
 from cotune.inference.model_file import module_from_weights
-from cotune.records import Report, TrialSpec, Value, Verdict
+from cotune.records import EpochReport, TrialSpec, Value, Verdict
 from cotune.workers.base import Executor
 
 RUN_SEED = 3
@@ -66,9 +66,9 @@ def long_spec() -> TrialSpec:
     return spec(n_layers=5, width=1024, batch_norm=False, batch_size=2)
 
 
-def collect(executor: Executor, count: int, seconds: float = SECONDS) -> list[Report]:
+def collect(executor: Executor, count: int, seconds: float = SECONDS) -> list[EpochReport]:
     """The next reports; fails when there are fewer in that time, or more."""
-    reports: list[Report] = []
+    reports: list[EpochReport] = []
     end = time.monotonic() + seconds
     while len(reports) < count:
         assert time.monotonic() < end, f"{len(reports)} of {count} reports in {seconds} s"
@@ -99,10 +99,10 @@ def numbers_of(submitted: list[list[TrialSpec]]) -> list[int]:
     return [trial.number for group in submitted for trial in group]
 
 
-def run(executor: Executor, trial: TrialSpec, epochs: int) -> list[Report]:
+def run(executor: Executor, trial: TrialSpec, epochs: int) -> list[EpochReport]:
     """Train a trial alone for so many epochs, and stop it."""
     executor.submit([trial])
-    reports: list[Report] = []
+    reports: list[EpochReport] = []
     for epoch in range(epochs):
         reports += collect(executor, 1)
         if epoch < epochs - 1:
@@ -111,7 +111,7 @@ def run(executor: Executor, trial: TrialSpec, epochs: int) -> list[Report]:
     return reports
 
 
-def told(report: Report) -> dict[str, Any]:
+def told(report: EpochReport) -> dict[str, Any]:
     """What does not depend on the clock or the trial's number."""
     return replace(report, number=0, seconds=0.0).to_json()
 

@@ -25,7 +25,7 @@ from cotune.exceptions import SpaceError
 from cotune.inference.export import FORMATS, Exporter
 from cotune.inference.export.base import Outputs
 from cotune.records import Value
-from cotune.space.hyperparameters import Known
+from cotune.space.hyperparameters import HyperparameterSpec
 
 
 class Linear(Network):
@@ -89,7 +89,7 @@ class LinearCohort(Cohort):
 
 class LinearFamily(Family):
     name = "linear"
-    hyperparameters: ClassVar = {"gain": Known(int, 1, 1, 9)}
+    hyperparameters: ClassVar = {"gain": HyperparameterSpec(int, 1, 1, 9)}
 
     def architecture(
         self,

@@ -22,7 +22,7 @@ from cotune.data.preprocessing.preprocess import preprocessing_from_json
 from cotune.data.preprocessing.raw_rows import RawRows
 from cotune.data.preprocessing.treatment import Treatment
 from cotune.engine.engine import Engine
-from cotune.engine.networks import CUSTOM, OwnNetwork
+from cotune.engine.networks import CUSTOM, CustomNetwork
 from cotune.exceptions import DataError, ModelFileError, UsageError
 from cotune.records import TrialSpec
 from cotune.space.hyperparameters import defaults
@@ -66,8 +66,8 @@ def floats(trial: Any) -> nn.Module:
 
 
 def tune(data: Any, model: Any, out: Path, **options: Any) -> Any:
-    own = not isinstance(model, str)
-    fixed = FAST if own else {"epochs": 12, "lr": 1e-2, "batch_size": 16}
+    custom = not isinstance(model, str)
+    fixed = FAST if custom else {"epochs": 12, "lr": 1e-2, "batch_size": 16}
     few: dict[str, Any] = {"n_trials": 2, "timeout": None, "workers": "in-process", "report": False}
     return cotune.run(data, model=model, out=out, **{"fixed": fixed, **few, **options})
 
@@ -108,7 +108,7 @@ class TestWholeNumbers:
         data, _ = prepare(from_arrays(TOKENS, LABELS), seed=0, treatment=Treatment("int64"))
         assert data.inputs.dtype == np.int64
         params = {**defaults(CUSTOM), **FAST, "model": CUSTOM, "width": 8}
-        engine = Engine(data, 0, max_lanes=4, own=OwnNetwork(plain))
+        engine = Engine(data, 0, max_lanes=4, custom=CustomNetwork(plain))
         engine.add([TrialSpec(number, params, number) for number in range(3)])
         reports = engine.step()
         assert [(report.lanes, report.alone, report.error) for report in reports] == [

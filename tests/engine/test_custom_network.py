@@ -20,13 +20,13 @@ import cotune
 from cotune.cli.main import cotune as command
 from cotune.data.dataset import TrainingData
 from cotune.engine.engine import Engine
-from cotune.engine.networks import CUSTOM, OwnNetwork, load_own
+from cotune.engine.networks import CUSTOM, CustomNetwork, load_custom_network
 from cotune.engine.networks.custom.lane_dropout import LaneDropout
-from cotune.engine.networks.custom.space import OwnSpace
+from cotune.engine.networks.custom.space import CustomSpace
 from cotune.engine.networks.custom.structure import structure_of
 from cotune.engine.step import row_order
 from cotune.exceptions import SpaceError, UsageError
-from cotune.records import Report, TrialSpec, Verdict
+from cotune.records import EpochReport, TrialSpec, Verdict
 from cotune.space.hyperparameters import defaults
 from cotune.space.presets import training_entries
 
@@ -140,9 +140,9 @@ def spec(number, lr=1e-2, **params):
     return TrialSpec(number, full, seed=100 + number)
 
 
-def train(engine: Engine, specs) -> dict[int, list[Report]]:
+def train(engine: Engine, specs) -> dict[int, list[EpochReport]]:
     engine.add(specs)
-    reports: dict[int, list[Report]] = {one.number: [] for one in specs}
+    reports: dict[int, list[EpochReport]] = {one.number: [] for one in specs}
     epochs = {one.number: one.epochs for one in specs}
     while engine.waiting:
         for report in engine.step():
@@ -155,7 +155,7 @@ def train(engine: Engine, specs) -> dict[int, list[Report]]:
 
 def by_hand(build, one: TrialSpec, data: TrainingData) -> nn.Module:
     """The same training by plain PyTorch; dropout 0."""
-    module = OwnNetwork(build).build(one.params, data.input_shape, CLASSES, one.seed)
+    module = CustomNetwork(build).build(one.params, data.input_shape, CLASSES, one.seed)
     rows, labels = torch.from_numpy(data.inputs), torch.from_numpy(data.labels)
     make = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[str(one.params["optimizer"])]
     more = {"momentum": one.params["momentum"]} if make is torch.optim.SGD else {}
@@ -179,19 +179,19 @@ def by_hand(build, one: TrialSpec, data: TrainingData) -> nn.Module:
 class TestTogether:
     @pytest.mark.parametrize("build", [attention, convolutions, encoder, causal])
     def test_lanes_are_trained_as_plain_pytorch_trains_them(self, build):
-        data, own = make_data(), OwnNetwork(build)
+        data, custom = make_data(), CustomNetwork(build)
         specs = [
             spec(0, 1e-2),
             spec(1, 1e-3, label_smoothing=0.2),
             spec(2, 3e-2, optimizer="sgd", weight_decay=0.01),
         ]
-        engine = Engine(data, 0, max_lanes=4, own=own)
+        engine = Engine(data, 0, max_lanes=4, custom=custom)
         reports = train(engine, specs)
-        assert {report.lanes for own in reports.values() for report in own} == {3}
+        assert {report.lanes for custom in reports.values() for report in custom} == {3}
         rows = torch.from_numpy(data.inputs)
         for one in specs:
             expected = by_hand(build, one, data)
-            again = OwnNetwork(build).build(one.params, data.input_shape, CLASSES, 0)
+            again = CustomNetwork(build).build(one.params, data.input_shape, CLASSES, 0)
             tensors = dict([*again.named_parameters(), *again.named_buffers()])
             with torch.no_grad():
                 for name, value in engine.weights(one.number).items():
@@ -199,48 +199,48 @@ class TestTogether:
                 torch.testing.assert_close(again.eval()(rows), expected(rows), rtol=2e-3, atol=2e-3)
 
     def test_a_lane_that_explodes_leaves_the_bits_of_the_others(self):
-        data, own = make_data(), OwnNetwork(attention)
+        data, custom = make_data(), CustomNetwork(attention)
         good = [spec(0, dropout=0.3), spec(1)]
-        alone = Engine(data, 0, max_lanes=4, own=own)
+        alone = Engine(data, 0, max_lanes=4, custom=custom)
         calm = train(alone, [*good, spec(2)])
-        beside = Engine(data, 0, max_lanes=4, own=own)
+        beside = Engine(data, 0, max_lanes=4, custom=custom)
         wild = train(beside, [*good, spec(2, 1e30, optimizer="sgd")])
         assert wild[2][0].error
         first = [(r.train_loss, r.scores) for n in (0, 1) for r in calm[n][:1]]
         assert first == [(r.train_loss, r.scores) for n in (0, 1) for r in wild[n][:1]]
 
     def test_dropout_rates_differ_and_widths_do_not_mix(self):
-        data, own = make_data(), OwnNetwork(perceptron)
+        data, custom = make_data(), CustomNetwork(perceptron)
         specs = [
             spec(0, width=4, dropout=0.0),
             spec(1, width=4, dropout=0.5),
             spec(2, width=8, dropout=0.5),
         ]
-        reports = train(Engine(data, 0, max_lanes=4, own=own), specs)
+        reports = train(Engine(data, 0, max_lanes=4, custom=custom), specs)
         assert [reports[number][0].lanes for number in range(3)] == [2, 2, 1]
-        assert not any(report.alone for own in reports.values() for report in own)
+        assert not any(report.alone for custom in reports.values() for report in custom)
 
     def test_the_noise_of_a_lane_is_its_own(self):
         """Alone or in company, up to rounding."""
-        data, own = make_data(), OwnNetwork(perceptron)
+        data, custom = make_data(), CustomNetwork(perceptron)
         one = spec(0, width=8, dropout=0.5)
         company = [one, spec(1, width=8, dropout=0.2), spec(2, width=8, dropout=0.4)]
-        together = train(Engine(data, 0, max_lanes=4, own=own), company)[0]
-        alone = train(Engine(data, 0, max_lanes=4, own=own), [one])[0]
+        together = train(Engine(data, 0, max_lanes=4, custom=custom), company)[0]
+        alone = train(Engine(data, 0, max_lanes=4, custom=custom), [one])[0]
         assert [r.train_loss for r in alone] == pytest.approx(
             [r.train_loss for r in together], rel=1e-4
         )
 
     def test_lanes_go_on_from_a_checkpoint_to_the_last_bit(self, tmp_path):
-        data, own = make_data(), OwnNetwork(attention)
+        data, custom = make_data(), CustomNetwork(attention)
         specs = [spec(0, dropout=0.3), spec(1, 1e-3)]
-        whole = train(Engine(data, 0, max_lanes=4, own=own), specs)
-        first = Engine(data, 0, max_lanes=4, own=own)
+        whole = train(Engine(data, 0, max_lanes=4, custom=custom), specs)
+        first = Engine(data, 0, max_lanes=4, custom=custom)
         first.add(specs)
         reports = first.step()
         first.apply([Verdict(report.number, False) for report in reports])
         first.save(tmp_path / "lanes.safetensors")
-        second = Engine(data, 0, max_lanes=4, own=own)
+        second = Engine(data, 0, max_lanes=4, custom=custom)
         second.resume(specs, [tmp_path / "lanes.safetensors"])
         rest = second.step()
         assert [(r.epoch, r.train_loss, r.scores) for r in rest] == [
@@ -275,10 +275,10 @@ def shuffled(trial):
 class TestConstants:
     @pytest.mark.parametrize(("build", "lanes"), [(masked, 2), (shuffled, 1)])
     def test_are_left_to_the_network(self, build, lanes):
-        data, own = make_data(), OwnNetwork(build)
-        reports = train(Engine(data, 0, max_lanes=4, own=own), [spec(0), spec(1)])
-        assert {r.lanes for own in reports.values() for r in own} == {lanes}
-        assert not any(r.error for own in reports.values() for r in own)
+        data, custom = make_data(), CustomNetwork(build)
+        reports = train(Engine(data, 0, max_lanes=4, custom=custom), [spec(0), spec(1)])
+        assert {r.lanes for custom in reports.values() for r in custom} == {lanes}
+        assert not any(r.error for custom in reports.values() for r in custom)
 
     def test_are_in_the_final_model_as_in_its_training(self, tmp_path):
         """A permutation of the inputs that another seed makes would turn it into a guesser."""
@@ -305,9 +305,9 @@ class TestConstants:
 
 class TestAlone:
     def test_what_vmap_refuses_trains_alone_and_says_why(self):
-        data, own = make_data(), OwnNetwork(recurrent)
+        data, custom = make_data(), CustomNetwork(recurrent)
         specs = [spec(0), spec(1, 3e-2)]
-        engine = Engine(data, 0, max_lanes=4, own=own)
+        engine = Engine(data, 0, max_lanes=4, custom=custom)
         reports = train(engine, specs)
         for one in specs:
             assert [report.lanes for report in reports[one.number]] == [1, 1, 1]
@@ -328,8 +328,8 @@ class TestAlone:
             def forward(self, rows):
                 return F.linear(rows.flatten(1), self.kept[0], self.head.bias)
 
-        data, own = make_data(), OwnNetwork(lambda trial: Hidden())
-        reports = train(Engine(data, 0, max_lanes=4, own=own), [spec(0), spec(1)])
+        data, custom = make_data(), CustomNetwork(lambda trial: Hidden())
+        reports = train(Engine(data, 0, max_lanes=4, custom=custom), [spec(0), spec(1)])
         assert "differ" in reports[0][0].alone
         assert reports[0][-1].train_loss < reports[0][0].train_loss
 
@@ -344,8 +344,8 @@ class TestAlone:
                     raise RuntimeError("sixteen is too many")
                 return self.head(rows.flatten(1))
 
-        data, own = make_data(), OwnNetwork(lambda trial: Fragile())
-        (report,) = train(Engine(data, 0, max_lanes=4, own=own), [spec(0)])[0]
+        data, custom = make_data(), CustomNetwork(lambda trial: Fragile())
+        (report,) = train(Engine(data, 0, max_lanes=4, custom=custom), [spec(0)])[0]
         assert "sixteen is too many" in str(report.error)
         assert Path(__file__).name in str(report.error)
 
@@ -436,7 +436,7 @@ def build_for_digits(trial, n_classes):
 
 class TestSpace:
     def test_what_is_asked_for_sometimes_is_found_too(self):
-        space = OwnSpace(OwnNetwork(build_for_digits), {}, {"lr": 0.1}, (8, 8), 10)
+        space = CustomSpace(CustomNetwork(build_for_digits), {}, {"lr": 0.1}, (8, 8), 10)
         assert list(space.searched) == ["width", "p"]
         assert space.default() == {"width": 8}
         assert "width" in space.shared
@@ -452,7 +452,7 @@ class TestSpace:
             "lr": {"type": "float", "low": 1e-5, "high": 1.0, "log": True},
             "weight_decay": {"type": "float", "low": 0.0, "high": 0.1},
         }
-        space = OwnSpace(OwnNetwork(build), entries, {}, (8, 8), 10)
+        space = CustomSpace(CustomNetwork(build), entries, {}, (8, 8), 10)
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
         params = space.suggest(study.ask())
         assert set(params) == {"lr", "optimizer", "weight_decay"}
@@ -465,7 +465,7 @@ class TestSpace:
             "dropout": {"type": "float", "low": 0.0, "high": 0.5},
             "lr": 0.01,
         }
-        space = OwnSpace(OwnNetwork(Attention), {}, entries, (TOKENS, WIDTH), CLASSES)
+        space = CustomSpace(CustomNetwork(Attention), {}, entries, (TOKENS, WIDTH), CLASSES)
         assert space.default() == {"width": 8, "dropout": 0.0}
         assert "width" in space.shared
         assert "dropout" not in space.shared
@@ -481,31 +481,31 @@ class TestSpace:
                 trial.suggest_loguniform("lr", 1e-3, 1e-1)
             return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 
-        space = OwnSpace(OwnNetwork(build), training_entries(images=True), {}, (8, 8), 10)
+        space = CustomSpace(CustomNetwork(build), training_entries(images=True), {}, (8, 8), 10)
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
         drawn = [space.complete(space.suggest(study.ask())) for _ in range(8)]
         assert {params["optimizer"] for params in drawn} == {"adam", "sgd"}
         assert all(("momentum" in params) == (params["optimizer"] == "sgd") for params in drawn)
 
     def test_what_is_given_goes_before_what_is_added(self):
-        own, added = OwnNetwork(perceptron), training_entries(images=False)
+        custom, added = CustomNetwork(perceptron), training_entries(images=False)
         choices = {"type": "categorical", "choices": ["adam", "adamw"]}
         for optimizer in ("adam", choices):
-            space = OwnSpace(own, added, {"optimizer": optimizer}, (TOKENS, WIDTH), CLASSES)
+            space = CustomSpace(custom, added, {"optimizer": optimizer}, (TOKENS, WIDTH), CLASSES)
             assert "momentum" not in space.searched
 
     def test_what_is_asked_for_can_be_held_at_a_value(self):
-        own = OwnNetwork(perceptron)
-        space = OwnSpace(own, {"lr": 0.1}, {"width": 8}, (TOKENS, WIDTH), CLASSES)
+        custom = CustomNetwork(perceptron)
+        space = CustomSpace(custom, {"lr": 0.1}, {"width": 8}, (TOKENS, WIDTH), CLASSES)
         assert list(space.searched) == ["dropout"]
         trial = optuna.create_study().ask()
         assert space.complete(space.suggest(trial))["width"] == 8
         assert list(trial.params) == ["dropout"]
         with pytest.raises(SpaceError, match="width: 9 is not in 4 to 8"):
-            OwnSpace(own, {"lr": 0.1}, {"width": 9}, (TOKENS, WIDTH), CLASSES)
+            CustomSpace(custom, {"lr": 0.1}, {"width": 9}, (TOKENS, WIDTH), CLASSES)
         wider = {"width": {"type": "int", "low": 1, "high": 64}}
         with pytest.raises(SpaceError, match="width: the function asks for it itself"):
-            OwnSpace(own, {"lr": 0.1}, wider, (TOKENS, WIDTH), CLASSES)
+            CustomSpace(custom, {"lr": 0.1}, wider, (TOKENS, WIDTH), CLASSES)
 
     def test_where_the_middle_is_refused_another_is_the_default(self):
         def build(trial):
@@ -514,7 +514,7 @@ class TestSpace:
                 raise ValueError("too wide")
             return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Linear(width, 10))
 
-        space = OwnSpace(OwnNetwork(build), {"lr": 0.1}, {}, (8, 8), 10)
+        space = CustomSpace(CustomNetwork(build), {"lr": 0.1}, {}, (8, 8), 10)
         assert int(space.default()["width"]) <= 8
 
     @pytest.mark.parametrize(
@@ -527,12 +527,12 @@ class TestSpace:
     )
     def test_errors_name_the_key(self, entries, message):
         with pytest.raises(SpaceError, match=message):
-            OwnSpace(OwnNetwork(Attention), {}, entries, (TOKENS, WIDTH), CLASSES)
+            CustomSpace(CustomNetwork(Attention), {}, entries, (TOKENS, WIDTH), CLASSES)
 
 
 class TestMistakes:
     def use(self, build, rows=(8, 8), classes=10):
-        OwnSpace(OwnNetwork(build), {}, {"lr": 0.1}, rows, classes)
+        CustomSpace(CustomNetwork(build), {}, {"lr": 0.1}, rows, classes)
 
     @pytest.mark.parametrize(
         ("build", "message"),
@@ -576,12 +576,12 @@ class TestMistakes:
         (tmp_path / "net.py").write_text("build = 3\n")
         reference = reference.replace("FILE", str(tmp_path / "net.py"))
         with pytest.raises(UsageError, match=message):
-            load_own(reference)
+            load_custom_network(reference)
 
     def test_a_file_with_a_mistake_is_named_with_its_line(self, tmp_path):
         (tmp_path / "bad.py").write_text("x = 1\ny = x +\n")
         with pytest.raises(UsageError, match=r"bad.py:2: SyntaxError"):
-            load_own(f"{tmp_path / 'bad.py'}:build")
+            load_custom_network(f"{tmp_path / 'bad.py'}:build")
 
     def test_a_grid_needs_a_space(self):
         with pytest.raises(UsageError, match="a grid needs a space"):

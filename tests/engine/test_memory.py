@@ -19,7 +19,7 @@ from cotune.engine import engine
 from cotune.engine import step as runner
 from cotune.engine.cohorts import mlp as cohort_mlp
 from cotune.engine.engine import Engine
-from cotune.records import Report, TrialSpec, Value
+from cotune.records import EpochReport, TrialSpec, Value
 from tests.support.parity import (
     RUN_SEED,
     SINGLE,
@@ -66,7 +66,7 @@ def fail_at(
     monkeypatch.setattr(place, name, failing)
 
 
-def summary(reports: Sequence[Report]) -> list[tuple[int, int, int, str | None]]:
+def summary(reports: Sequence[EpochReport]) -> list[tuple[int, int, int, str | None]]:
     return sorted((r.number, r.epoch, r.lanes, r.error) for r in reports)
 
 
@@ -142,7 +142,7 @@ class TestInTheFirstStep:
         monkeypatch.setattr(engine, "make_cohort", with_room_for_small_ones)
         ours = Engine(SINGLE, RUN_SEED, max_lanes=8)
         ours.add([spec(i, width=99 if i == 3 else 10 + i) for i in range(8)])
-        reports: list[Report] = []
+        reports: list[EpochReport] = []
         while ours.waiting:
             reports += ours.step()
         assert sorted(r.number for r in reports) == list(range(8))
@@ -314,7 +314,7 @@ class TestLimited:
             expected = {r.number: r.scores["loss"] for r in ours.step()}
             came = {n: loss for n, e, _, _, loss in reports if e == epoch}
             assert came == pytest.approx(expected, rel=1e-4)
-            go_on(ours, [Report(n, 1, 0.0, 0.0, {}, 0.0, 1) for n in expected])
+            go_on(ours, [EpochReport(n, 1, 0.0, 0.0, {}, 0.0, 1) for n in expected])
 
     @pytest.mark.parametrize("family", ["mlp", "cnn"])
     def test_a_giant_among_others(self, family):

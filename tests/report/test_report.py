@@ -26,7 +26,7 @@ from sklearn.metrics import f1_score, log_loss
 from sklearn.neural_network import MLPClassifier
 
 from cotune.exceptions import StorageError
-from cotune.records import FinalResult, Report, State, TrialResult, Value
+from cotune.records import EpochReport, FinalResult, State, TrialResult, Value
 from cotune.report import build_report
 from cotune.report.html.chart import focus
 from cotune.report.html.curve_charts import thinned
@@ -158,7 +158,7 @@ def make_run(
             guesses = chances.argmax(1)
             value = float((guesses == labels[validation]).mean())
             run.tables.append_report(
-                Report(
+                EpochReport(
                     number=trial.number,
                     epoch=epoch,
                     train_loss=float(model.loss_),
@@ -423,7 +423,7 @@ def test_infinite_and_missing_scores_are_left_out(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", trials=2, final=False)
     for epoch, loss in ((1, math.inf), (2, math.nan), (3, 0.5)):
         scores = {"loss": loss, "accuracy": 0.5, "f1": 0.5}
-        run.tables.append_report(Report(7, epoch, loss, 0.5, scores, 0.1, 1))
+        run.tables.append_report(EpochReport(7, epoch, loss, 0.5, scores, 0.1, 1))
     charts = figures(build_report(run).read_text(encoding="utf-8"))
     [points] = [
         trace["y"]
@@ -445,7 +445,7 @@ def test_the_worst_tenth_does_not_flatten_the_rest() -> None:
 
 
 def test_long_curves_are_thinned_with_their_ends() -> None:
-    reports = [Report(0, epoch, 0.0, 0.0, {}, 0.0, 1) for epoch in range(1, 51)]
+    reports = [EpochReport(0, epoch, 0.0, 0.0, {}, 0.0, 1) for epoch in range(1, 51)]
     kept = [report.epoch for report in thinned(reports, 20)]
     assert len(kept) == 20
     assert kept[0] == 1

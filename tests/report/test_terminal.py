@@ -15,10 +15,10 @@ from rich.console import Console
 
 from cotune.exceptions import CotuneError, StorageError
 from cotune.records import (
+    EpochReport,
     Finalist,
     FinalResult,
     ObjectiveFinalist,
-    Report,
     TrialResult,
     TrialSpec,
     Value,
@@ -123,9 +123,9 @@ def show(run: RunDirectory, width=100, tty=False) -> dict[str, str]:
     return rows
 
 
-def make_report(number, epoch, loss=0.5) -> Report:
+def make_report(number, epoch, loss=0.5) -> EpochReport:
     scores = {"loss": loss, "accuracy": 0.5, "f1": 0.5}
-    return Report(number, epoch, loss, 0.5, scores, 0.1, steps=3)
+    return EpochReport(number, epoch, loss, 0.5, scores, 0.1, steps=3)
 
 
 def tell_a_run(observer: Observer, run: RunDirectory, trials=3, timeout: float | None = 60.0):
@@ -539,7 +539,7 @@ def test_a_run_of_an_objective(kind, tmp_path):
     drawn: dict[str, Value] = {}
     observer.trial_started(TrialSpec(0, drawn, 1))
     drawn["lr"] = 0.25  # after it was started, as an objective draws it
-    observer.trial_reported(Report(0, 12, nan, nan, {}, 0.0, 0), 0.5)
+    observer.trial_reported(EpochReport(0, 12, nan, nan, {}, 0.0, 0), 0.5)
     live = isinstance(observer, LiveObserver)
     if live:
         assert re.search(r"0 +12 +0.5000 +lr 0.25", "\n".join(picture(observer, 100)))

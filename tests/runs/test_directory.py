@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from cotune.exceptions import CotuneError, StorageError, UsageError
 from cotune.metrics import METRICS
-from cotune.records import FinalResult, Report, TrialResult
+from cotune.records import EpochReport, FinalResult, TrialResult
 from cotune.runs.directory import RunDirectory
 from cotune.runs.paths import check_free, default_path
 from cotune.runs.summary import BestTrial, Seconds, Summary, TrialCounts
@@ -201,7 +201,7 @@ class TestTables:
     def test_curves_come_back(self, run):
         scores = {"loss": 1 / 3, "accuracy": 0.5, "f1": 0.25}
         reports = [
-            Report(number, epoch, 2 / 3, 0.1, scores, 0.125, steps=0)
+            EpochReport(number, epoch, 2 / 3, 0.1, scores, 0.125, steps=0)
             for epoch in (1, 2)
             for number in (0, 7)
         ]
@@ -215,7 +215,7 @@ class TestTables:
     def test_a_line_that_was_cut_off_is_left_out(self, run):
         run.tables.start(["lr"])
         for epoch in (1, 2):
-            run.tables.append_report(Report(0, epoch, 0.5, 0.5, {"loss": 1.0}, 0.1, steps=0))
+            run.tables.append_report(EpochReport(0, epoch, 0.5, 0.5, {"loss": 1.0}, 0.1, steps=0))
         whole = run.curves_path.read_bytes()
         for cut in range(1, len(whole.splitlines(keepends=True)[-1])):
             run.curves_path.write_bytes(whole[:-cut])
@@ -226,10 +226,10 @@ class TestTables:
     )
     def test_damage_in_the_middle(self, run, line):
         run.tables.start(["lr"])
-        run.tables.append_report(Report(0, 1, 0.5, 0.5, {"loss": 1.0}, 0.1, steps=0))
+        run.tables.append_report(EpochReport(0, 1, 0.5, 0.5, {"loss": 1.0}, 0.1, steps=0))
         with open(run.curves_path, "ab") as file:
             file.write(line)
-        run.tables.append_report(Report(0, 2, 0.5, 0.5, {"loss": 1.0}, 0.1, steps=0))
+        run.tables.append_report(EpochReport(0, 2, 0.5, 0.5, {"loss": 1.0}, 0.1, steps=0))
         message = storage_error(run.tables.curves)
         assert message.startswith(f"{run.curves_path}:")
         assert message.endswith(": is damaged")

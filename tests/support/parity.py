@@ -25,7 +25,7 @@ from cotune.data.dataset import TrainingData
 from cotune.engine.engine import Engine
 from cotune.engine.lane import Lane, start
 from cotune.engine.step import DeviceData
-from cotune.records import Report, TrialSpec, Value, Verdict
+from cotune.records import EpochReport, TrialSpec, Value, Verdict
 from tests.support.reference import train_reference
 
 FLOAT32_TOLERANCE = 1e-5
@@ -97,18 +97,18 @@ def start_lanes(specs: Sequence[TrialSpec], data: TrainingData) -> tuple[list[La
     return [start(s, data.input_shape, data.n_classes, CPU, dtype) for s in specs], on_device
 
 
-def go_on(engine: Engine, reports: Sequence[Report]) -> None:
+def go_on(engine: Engine, reports: Sequence[EpochReport]) -> None:
     engine.apply([Verdict(report.number, stop=False) for report in reports if not report.error])
 
 
 def train(
     specs: Sequence[TrialSpec], data: TrainingData, epochs: int = EPOCHS
-) -> tuple[dict[int, Weights], dict[int, list[Report]], dict[int, Weights]]:
+) -> tuple[dict[int, Weights], dict[int, list[EpochReport]], dict[int, Weights]]:
     """All as one cohort: weights at the start, reports and weights at the end, by trial."""
     engine = Engine(data, RUN_SEED, max_lanes=len(specs))
     engine.add(specs)
     at_start = {s.number: engine.weights(s.number) for s in specs}
-    reports: dict[int, list[Report]] = {s.number: [] for s in specs}
+    reports: dict[int, list[EpochReport]] = {s.number: [] for s in specs}
     for epoch in range(epochs):
         came = engine.step()
         assert len(came) == len(specs), "not one cohort"

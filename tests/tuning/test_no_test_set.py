@@ -14,7 +14,7 @@ import cotune
 from cotune.cli.main import cotune as command
 from cotune.data import from_arrays
 from cotune.exceptions import DataError, UsageError
-from cotune.records import Report, TrialResult, TrialSpec
+from cotune.records import EpochReport, TrialResult, TrialSpec
 from cotune.tuning.observer import Observer
 from cotune.tuning.retest import retest
 from tests.report.test_report import text_of
@@ -31,7 +31,7 @@ class Finals(Observer):
     def final_started(self, trial: TrialResult, spec: TrialSpec) -> None:
         self.reported.add(spec.number)
 
-    def final_reported(self, report: Report) -> None:
+    def final_reported(self, report: EpochReport) -> None:
         self.reported.add(report.number)
 
 

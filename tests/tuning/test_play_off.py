@@ -11,7 +11,7 @@ import pytest
 
 from cotune.data import load, prepare
 from cotune.metrics import METRICS
-from cotune.records import Finalist, Report, TrialResult, TrialSpec, Value
+from cotune.records import EpochReport, Finalist, TrialResult, TrialSpec, Value
 from cotune.space.yaml import space_from_dict
 from cotune.tuning.clock import Clock
 from cotune.tuning.full_training import FullTraining, Training
@@ -55,7 +55,7 @@ def run(executor, specs, deadline=math.inf, stopped=lambda: False, reported=lamb
 
 class TestRetrain:
     def test_all_are_trained_to_the_end(self, executor):
-        reports: list[Report] = []
+        reports: list[EpochReport] = []
         trials = [trial(0), trial(1, width=64), trial(2, epochs=1)]
         trainings = run(executor, specs_of(trials), reported=reports.append)
         assert trainings is not None

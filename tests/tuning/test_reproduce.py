@@ -17,7 +17,7 @@ import yaml
 import cotune
 from cotune.cli.main import main
 from cotune.exceptions import CotuneError, UsageError
-from cotune.records import Report
+from cotune.records import EpochReport
 from cotune.runs.directory import RunDirectory
 from cotune.space.yaml import space_from_dict
 from cotune.study.study import trial_spec
@@ -169,7 +169,7 @@ def test_a_gpu_that_is_not_here(copy: Path, monkeypatch) -> None:
 
 
 def test_a_training_that_fails_now(alone: Path, monkeypatch) -> None:
-    failed = Report(3, 1, 1.0, 0.5, {"accuracy": 0.5}, 0.1, 8, error="it became NaN")
+    failed = EpochReport(3, 1, 1.0, 0.5, {"accuracy": 0.5}, 0.1, 8, error="it became NaN")
     monkeypatch.setattr(
         "cotune.tuning.reproduce._executor", lambda *arguments: contextlib.nullcontext()
     )

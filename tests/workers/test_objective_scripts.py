@@ -41,12 +41,12 @@ def script(folder: Path, text: str, name: str = "user.py") -> str:
 
 def optimize(*arguments: str, n_trials: int = 3, workers: int = 2) -> cotune.RunResult:
     """Run it by the command line, into ``out``."""
-    own, script_arguments = list(arguments), []
-    if "--" in own:
-        place = own.index("--")
-        own, script_arguments = own[:place], own[place:]
+    custom, script_arguments = list(arguments), []
+    if "--" in custom:
+        place = custom.index("--")
+        custom, script_arguments = custom[:place], custom[place:]
     options = ["--n-trials", str(n_trials), "--workers", str(workers), "--out", "out", *QUIET]
-    main(["optimize", *own, *options, *script_arguments])
+    main(["optimize", *custom, *options, *script_arguments])
     return cotune.open_run("out")
 
 
@@ -191,10 +191,10 @@ class TestOwnStudy:
         result = optimize(script(here, text) + ":objective")
         assert sorted(os.listdir(here)) == ["out", "user.py"]
         assert "ran" not in (here / "out" / "output.log").read_text()
-        own = plain_study(here / "out")
-        assert own.trials[0].params == {"x": 0.25}
-        assert own.user_attrs == {"data": "rows"}
-        assert own.direction == optuna.study.StudyDirection.MAXIMIZE
+        custom = plain_study(here / "out")
+        assert custom.trials[0].params == {"x": 0.25}
+        assert custom.user_attrs == {"data": "rows"}
+        assert custom.direction == optuna.study.StudyDirection.MAXIMIZE
         assert result.best_value == max(values())
         assert "the script's own study is not run" in remarks()
         assert "database is left alone" in remarks()

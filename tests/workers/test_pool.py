@@ -17,7 +17,7 @@ import pytest
 
 from cotune.data.dataset import TrainingData
 from cotune.exceptions import StorageError
-from cotune.records import Report
+from cotune.records import EpochReport
 from cotune.workers.base import EngineJob, Executor, worth_filling
 from cotune.workers.in_process import InProcessExecutor
 from cotune.workers.pool import ProcessExecutor
@@ -294,7 +294,7 @@ class TestLostWorkers:
         with ProcessExecutor(1) as executor:
             executor.load(EngineJob(DATA, RUN_SEED, 2))
             executor.submit(trials)
-            reports: list[Report] = []
+            reports: list[EpochReport] = []
             for _ in range(2):
                 (pid,) = workers_of(os.getpid())
                 time.sleep(2.5)  # the long one is in training, after an epoch of the other at most

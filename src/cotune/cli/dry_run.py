@@ -80,7 +80,7 @@ def _parts(dataset: Dataset, options: Options, resources: Resources) -> Iterator
         seed=options.seed,
         treatment=options.treatment,
     )
-    told = remarks_of(dataset, options.asked, preprocessing, options.own is not None)
+    told = remarks_of(dataset, options.asked, preprocessing, options.custom is not None)
     dataset = replace(dataset, remarks=(*dataset.remarks, *told))
     yield _facts([*_data_facts(dataset, training), ("scaled", describe_rows(preprocessing))])
     if isinstance(preprocessing, TablePreprocessing):

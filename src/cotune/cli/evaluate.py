@@ -18,7 +18,7 @@ from cotune.cli.checks import check_model_use
 @click.option("--target", metavar="COLUMN", help="The labels.  [default: as in training]")
 @options.as_json
 @options.of_ensemble
-@options.own_model
+@options.custom_model
 @options.device("cpu")
 def evaluate(run_directory: Path, data: Path, as_json: bool, device: str, **asked: Any) -> None:
     """Score a run's final model on labelled DATA.

@@ -28,7 +28,7 @@ from cotune.exceptions import writing
     help="File to write, or a folder; with several formats a folder.  [default: DIR/export]",
 )
 @options.of_ensemble
-@options.own_model
+@options.custom_model
 def export(
     run_directory: Path,
     formats: tuple[str, ...],

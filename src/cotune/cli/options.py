@@ -97,7 +97,7 @@ pruner = click.option(
     help="asha, top-k, median, hyperband or none.",
 )
 
-own_model = click.option(
+custom_model = click.option(
     "--model",
     metavar="FILE.py:NAME",
     help="The function or class of your own network; required if the run has one.",

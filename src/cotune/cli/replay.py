@@ -12,7 +12,7 @@ from cotune.cli import options
 @click.command()
 @options.run_directory
 @click.argument("number", type=click.IntRange(min=0))
-@options.own_model
+@options.custom_model
 def replay(run_directory: Path, number: int, model: str | None) -> None:
     """Retrain trial NUMBER alone and compare its scores with the recorded ones.
 

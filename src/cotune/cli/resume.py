@@ -16,7 +16,7 @@ from cotune.cli.script_arguments import WithScriptArguments
 @click.option("--timeout", metavar="TIME", help="Search for this much longer: 90s, 5m, 2h.")
 @options.n_trials("Total number of trials.")
 @click.option("--more", type=click.IntRange(min=1), metavar="N", help="Number of further trials.")
-@options.own_model
+@options.custom_model
 @click.option("--data", metavar="PATH", help="The run's data, if they were moved.")
 @click.option("--test", metavar="PATH", help="The run's test set, if it was moved.")
 @click.option(

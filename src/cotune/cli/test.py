@@ -12,7 +12,7 @@ from cotune.cli import options
 @click.command()
 @options.run_directory
 @click.option("--again", is_flag=True, help="Read the test set even if it was read before.")
-@options.own_model
+@options.custom_model
 def test(run_directory: Path, again: bool, model: str | None) -> None:
     """Score a run's final model on the sealed test set again.
 

@@ -24,14 +24,14 @@ from cotune.engine.cohorts.module import why_alone
 from cotune.engine.lane import Lane, Mark, averages, start
 from cotune.engine.lane_count import Attempt, is_out_of_memory, measure_lanes
 from cotune.engine.lane_state import load_lanes, save_lanes
-from cotune.engine.networks import OwnNetwork
+from cotune.engine.networks import CustomNetwork
 from cotune.engine.networks.custom.architecture import CustomArchitecture
 from cotune.engine.networks.custom.structure import Structure
 from cotune.engine.queue import Scheduler, Ticket
 from cotune.engine.step import DeviceData, evaluate, make_cohort, train_epoch
 from cotune.exceptions import StorageError
 from cotune.metrics import METRICS
-from cotune.records import Report, TrialSpec, Verdict
+from cotune.records import EpochReport, TrialSpec, Verdict
 from cotune.user_code import locate_error
 
 _DIVERGED = "its loss or weights became NaN or infinite"
@@ -62,7 +62,7 @@ class Engine:
             than all other scores, is computed where it is the metric, and where that is accuracy
             and classes are uneven: then accuracy may not tell what has learned.
 
-        own: What makes the networks, where they are the user's own.
+        custom: What makes the networks, where they are the user's own.
 
     Attributes:
         max_lanes: Likewise; what memory has no room for is left to the engine.
@@ -76,19 +76,19 @@ class Engine:
         max_lanes: int | None = None,
         precision: str = "float32",
         metric: str = "accuracy",
-        own: OwnNetwork | None = None,
+        custom: CustomNetwork | None = None,
     ) -> None:
         self._metric = metric
         self._with_auc = metric == "auc" or (metric == "accuracy" and _needs_auc(data))
         self._bfloat16 = precision == "bfloat16"
         self._device = torch.device(device)
-        self._data = DeviceData.load(data, self._device, own=own)
+        self._data = DeviceData.load(data, self._device, custom=custom)
         self._seed = seed
         self.max_lanes = max_lanes or measure_lanes(self._data)
         self._scheduler = Scheduler(self.max_lanes)
         self._lanes: dict[int, Lane] = {}
         self._cohorts: dict[tuple[int, ...], Cohort] = {}
-        self._unreported: list[Report] = []
+        self._unreported: list[EpochReport] = []
         self._unjudged: set[int] = set()  # lanes that were reported and have no verdict yet
         self._why_alone: dict[str, str] = {}  # by the structure of a user's network
         self._structures: list[Structure] = []
@@ -122,7 +122,7 @@ class Engine:
                     data.n_classes,
                     self._device,
                     data.dtype,
-                    data.own,
+                    data.custom,
                 )
             for lane in lanes:
                 self._take(lane)
@@ -138,7 +138,7 @@ class Engine:
                 try:
                     self._take(self._start(spec))
                 except Exception as error:
-                    if data.own is None or is_out_of_memory(error):
+                    if data.custom is None or is_out_of_memory(error):
                         raise
                     reason, attempt.failed = locate_error(error), True
             if attempt.failed:
@@ -146,7 +146,7 @@ class Engine:
 
     def _start(self, spec: TrialSpec) -> Lane:
         data = self._data
-        return start(spec, data.input_shape, data.n_classes, self._device, data.dtype, data.own)
+        return start(spec, data.input_shape, data.n_classes, self._device, data.dtype, data.custom)
 
     def _take(self, lane: Lane) -> None:
         """Let a lane wait for its first epoch here; one that cannot be fused, by itself."""
@@ -181,7 +181,7 @@ class Engine:
         self,
         cancelled: Callable[[], bool] = lambda: False,
         began: Callable[[Sequence[int]], None] = lambda numbers: None,
-    ) -> list[Report]:
+    ) -> list[EpochReport]:
         """Train the next cohort for an epoch; nothing to report when none waits.
 
         Args:
@@ -197,7 +197,7 @@ class Engine:
                 try:
                     return self._train(self._gather(numbers), cancelled)
                 except Exception as error:
-                    if self._data.own is None or is_out_of_memory(error):
+                    if self._data.custom is None or is_out_of_memory(error):
                         raise
                     reports = self._take_apart(marks, locate_error(error))
                     continue
@@ -235,7 +235,7 @@ class Engine:
         tensors = self._lane(number).state_dict(best)
         return {name: value.numpy() for name, value in tensors.items()}
 
-    def _train(self, cohort: Cohort, cancelled: Callable[[], bool]) -> list[Report]:
+    def _train(self, cohort: Cohort, cancelled: Callable[[], bool]) -> list[EpochReport]:
         began = time.perf_counter()
         trained = train_epoch(cohort, self._data, self._seed, cancelled)
         if trained is None:
@@ -253,7 +253,7 @@ class Engine:
             lane_scores = {name: values[i] for name, values in scores.items()}
             watched = [losses[i], *lane_scores.values()]
             reports.append(
-                Report(
+                EpochReport(
                     number=lane.spec.number,
                     epoch=lane.epoch,
                     train_loss=losses[i],
@@ -287,7 +287,7 @@ class Engine:
                 cohort.evaluation_rows //= 2
             return evaluate(cohort, self._data, self._with_auc)
 
-    def _make_room(self, marks: Mapping[int, Mark]) -> list[Report]:
+    def _make_room(self, marks: Mapping[int, Mark]) -> list[EpochReport]:
         """Let the lanes wait again, fewer at a time, after memory ran out.
 
         Returns:
@@ -313,7 +313,7 @@ class Engine:
         self._drop({failure.number for failure in failures})
         return failures
 
-    def _take_apart(self, marks: Mapping[int, Mark], reason: str) -> list[Report]:
+    def _take_apart(self, marks: Mapping[int, Mark], reason: str) -> list[EpochReport]:
         """Let each lane train alone from now on, after a user's network raised an error.
 
         Returns:
@@ -371,8 +371,8 @@ class Engine:
         }
 
 
-def _failure(number: int, epoch: int, reason: str) -> Report:
-    return Report(number, epoch, math.nan, math.nan, {}, seconds=0.0, steps=0, error=reason)
+def _failure(number: int, epoch: int, reason: str) -> EpochReport:
+    return EpochReport(number, epoch, math.nan, math.nan, {}, seconds=0.0, steps=0, error=reason)
 
 
 def _needs_auc(data: TrainingData) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cotune.engine.augment import Augmentation
 from cotune.engine.families import family_of
-from cotune.engine.networks import Architecture, OwnNetwork, Tensors
+from cotune.engine.networks import Architecture, CustomNetwork, Tensors
 from cotune.engine.optim import MOMENTS, Rates
 from cotune.engine.schedules import Plateau, factor, warm_up
 from cotune.records import TrialSpec
@@ -203,17 +203,17 @@ def start(
     n_classes: int,
     device: torch.device,
     dtype: torch.dtype = torch.float32,
-    own: OwnNetwork | None = None,
+    custom: CustomNetwork | None = None,
 ) -> Lane:
     """Return a fresh lane; its weights depend on the trial's seed and architecture alone.
 
     Args:
-        own: Maker of the networks where they are the user's own.
+        custom: Maker of the networks where they are the user's own.
 
     Raises:
         Exception: Any error of the user's code.
     """
-    family = family_of(spec.params, own)
+    family = family_of(spec.params, custom)
     architecture = family.architecture(spec.params, input_shape, n_classes, spec.seed)
     parameters, buffers = architecture.start(spec.seed, device, dtype)
     validated = {**parameters, **buffers} if spec.part == "train" else {}

@@ -105,7 +105,7 @@ def _seconds_per_lane(lanes: int, data: DeviceData) -> float:
                 start(TrialSpec(i, _SMALL, i), data.input_shape, data.n_classes, device, dtype)
                 for i in range(lanes)
             ],
-            replace(data, own=None),
+            replace(data, custom=None),
         )
         batch = min(int(_SMALL["batch_size"]), data.n_train)
         rows, labels = data.inputs[:batch].to(device, dtype), data.labels[:batch]

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cotune.engine.lane import Lane, start
-from cotune.engine.networks import OwnNetwork, Tensors
+from cotune.engine.networks import CustomNetwork, Tensors
 from cotune.engine.schedules import Plateau
 from cotune.exceptions import StorageError
 from cotune.records import TrialSpec
@@ -74,7 +74,7 @@ def load_lanes(
     n_classes: int,
     device: torch.device,
     dtype: torch.dtype = torch.float32,
-    own: OwnNetwork | None = None,
+    custom: CustomNetwork | None = None,
 ) -> list[Lane]:
     """Return the lanes of these trials, in the order of the file.
 
@@ -94,7 +94,7 @@ def load_lanes(
                 spec = TrialSpec.from_json(known["spec"])
                 if spec not in wanted:
                     continue
-                lane = start(spec, input_shape, n_classes, device, dtype, own)
+                lane = start(spec, input_shape, n_classes, device, dtype, custom)
                 lane.epoch, lane.averaged = int(known["epoch"]), int(known["averaged"])
                 lane.best_score = known["best_score"]
                 lane.plateau = Plateau(**known.get("plateau", {}))  # older files have none

@@ -10,7 +10,7 @@ from typing import Final
 import torch
 
 from cotune.engine.families import family_of
-from cotune.engine.networks import OwnNetwork
+from cotune.engine.networks import CustomNetwork
 from cotune.records import Value
 
 _PASSES: Final = 30
@@ -21,7 +21,7 @@ def measure_cost(
     params: Mapping[str, Value],
     input_shape: tuple[int, ...],
     n_classes: int,
-    own: OwnNetwork | None = None,
+    custom: CustomNetwork | None = None,
 ) -> float:
     """Return a configuration's cost.
 
@@ -31,15 +31,15 @@ def measure_cost(
             whatever else the machine does.
         params: Its complete hyperparameters.
         input_shape: Of one row.
-        own: What makes the networks where they are the user's own.
+        custom: What makes the networks where they are the user's own.
     """
-    network = family_of(params, own).network(params, input_shape, n_classes)
+    network = family_of(params, custom).network(params, input_shape, n_classes)
     if name == "parameters":
         return float(sum(weight.numel() for weight in network.parameters()))
     network.eval()
     row = torch.zeros(1, math.prod(input_shape))
-    if own is not None:
-        row = own.rows_to_try(math.prod(input_shape))[:1]
+    if custom is not None:
+        row = custom.rows_to_try(math.prod(input_shape))[:1]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     seconds = []

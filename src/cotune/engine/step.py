@@ -17,7 +17,7 @@ from cotune.engine.cuda_graph import CapturedStep
 from cotune.engine.families import family_of
 from cotune.engine.lane import AVERAGE_EVERY, CohortKey, Lane
 from cotune.engine.losses import balance
-from cotune.engine.networks import OwnNetwork
+from cotune.engine.networks import CustomNetwork
 from cotune.metrics import macro_auc, scores_of_confusion
 
 _TRIED_ROWS: Final = 4  # by which a user's networks are tried when they are made
@@ -34,7 +34,7 @@ class DeviceData:
         n_train: Rows of the training part.
         input_shape: Of one row before it was flattened.
         fold_of: See ``TrainingData``.
-        own: Maker of the networks, where they are the user's own.
+        custom: Maker of the networks, where they are the user's own.
         is_streamed: The inputs are beside the device.
     """
 
@@ -44,7 +44,7 @@ class DeviceData:
     n_classes: int
     input_shape: tuple[int, ...]
     fold_of: Tensor | None = None
-    own: OwnNetwork | None = None
+    custom: CustomNetwork | None = None
     is_streamed: bool = False
 
     @property
@@ -97,7 +97,7 @@ class DeviceData:
         data: TrainingData,
         device: torch.device,
         most: float | None = None,
-        own: OwnNetwork | None = None,
+        custom: CustomNetwork | None = None,
     ) -> DeviceData:
         """Put a dataset on a device: the CPU shares its memory, another device gets a copy.
 
@@ -106,7 +106,7 @@ class DeviceData:
             device: Where it is trained.
             most: Bytes of inputs that the device takes in: by default half of what is free on a
                 GPU, and all on a CPU. Where there are more, they stay where they are.
-            own: Maker of the networks, where they are the user's own.
+            custom: Maker of the networks, where they are the user's own.
         """
         inputs = torch.from_numpy(data.inputs)
         if most is None:
@@ -115,8 +115,8 @@ class DeviceData:
         if not is_streamed:
             inputs = inputs.to(device)
         labels = torch.from_numpy(data.labels).to(device)
-        if own is not None:
-            own = own.tried_with(inputs[:_TRIED_ROWS].cpu())
+        if custom is not None:
+            custom = custom.tried_with(inputs[:_TRIED_ROWS].cpu())
         folds = None if data.fold_of is None else torch.from_numpy(data.fold_of).to(device)
         return cls(
             inputs,
@@ -125,7 +125,7 @@ class DeviceData:
             data.n_classes,
             data.input_shape,
             folds,
-            own,
+            custom,
             is_streamed,
         )
 
@@ -140,7 +140,7 @@ def make_cohort(lanes: Sequence[Lane], data: DeviceData, bfloat16: bool = False)
     balanced = None
     if any(lane.class_weight for lane in lanes):
         balanced = balance(data.labels[data.training_rows(lanes[0].key)], data.n_classes)
-    family = family_of(lanes[0].spec.params, data.own)
+    family = family_of(lanes[0].spec.params, data.custom)
     cohort = family.cohort(lanes, batch_size, bfloat16, balanced)
     if data.inputs.is_cuda and not family.runs_user_code:
         cohort.captured = CapturedStep(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cotune.data.dataset import TrainingData
 from cotune.data.preprocessing.preprocess import Preprocessing
-from cotune.engine.networks import OwnNetwork
+from cotune.engine.networks import CustomNetwork
 from cotune.exceptions import ModelFileError
 from cotune.inference.model_file import (
     Classifier,
@@ -122,12 +122,12 @@ def make_ensemble(
     preprocessing: Preprocessing,
     classes: tuple[str, ...],
     size: int,
-    own: OwnNetwork | None = None,
+    custom: CustomNetwork | None = None,
 ) -> tuple[Ensemble, EnsembleResult, list[Candidate]]:
     """Choose from the candidates, the best first, by the validation part.
 
     Args:
-        own: Maker of the networks where they are the user's own.
+        custom: Maker of the networks where they are the user's own.
 
     Returns:
         The ensemble, its members' counts and accuracy on that part, and its members.
@@ -138,7 +138,7 @@ def make_ensemble(
             candidate.weights,
             preprocessing.input_shape,
             len(classes),
-            own,
+            custom,
             candidate.seed,
         )
         for candidate in candidates
@@ -187,12 +187,12 @@ def save_ensemble(
     write_files(folder, {"ensemble.json": signed(card)})
 
 
-def load_ensemble(folder: str | Path, own: OwnNetwork | None = None) -> Ensemble:
+def load_ensemble(folder: str | Path, custom: CustomNetwork | None = None) -> Ensemble:
     """Load a saved ensemble, ready to predict (``eval`` mode), on the CPU.
 
     Args:
         folder: A run directory, or the folder that holds ``ensemble.json``.
-        own: As for :func:`cotune.inference.model_file.load_model`.
+        custom: As for :func:`cotune.inference.model_file.load_model`.
 
     Raises:
         ModelFileError: There is none, or it is damaged, altered or of another version.
@@ -207,7 +207,7 @@ def load_ensemble(folder: str | Path, own: OwnNetwork | None = None) -> Ensemble
         or not all(isinstance(share, float) and 0.0 < share <= 1.0 for share in shares)
     ):
         raise ModelFileError(f"{path}: is incomplete or damaged")
-    members = [load_model(folder / str(i), own) for i in range(len(shares))]
+    members = [load_model(folder / str(i), custom) for i in range(len(shares))]
     if len({_rows_and_classes(member) for member in members}) > 1:
         raise ModelFileError(f"{path}: its members are for different data")
     return Ensemble(members, shares).eval()

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from cotune.data.preprocessing.preprocess import Preprocessing, preprocessing_from_json
 from cotune.engine.families import FAMILIES, family_of
 from cotune.engine.families.base import read_counts
-from cotune.engine.networks import CUSTOM, Architecture, Network, OwnNetwork
+from cotune.engine.networks import CUSTOM, Architecture, CustomNetwork, Network
 from cotune.exceptions import ModelFileError, UsageError
 from cotune.inference.preprocessing_module import example_rows, preprocessing_module
 from cotune.records import Value
@@ -123,12 +123,12 @@ def _checksum(card: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def load_model(folder: str | Path, own: OwnNetwork | None = None) -> Classifier:
+def load_model(folder: str | Path, custom: CustomNetwork | None = None) -> Classifier:
     """Load a saved model, ready to predict (``eval`` mode), on the CPU.
 
     Args:
         folder: A run directory, or the folder that holds ``model.json``.
-        own: Maker of the network, where it is the user's own: a model's files hold weights and
+        custom: Maker of the network, where it is the user's own: a model's files hold weights and
             no code.
 
     Raises:
@@ -139,9 +139,9 @@ def load_model(folder: str | Path, own: OwnNetwork | None = None) -> Classifier:
     card = read_card(folder)
     try:
         preprocessing = preprocessing_from_json(card["preprocessing"])
-        if own is not None and (rows := example_rows(preprocessing)) is not None:
-            own = own.tried_with(rows)
-        architecture, dropout = _architecture(card, own)
+        if custom is not None and (rows := example_rows(preprocessing)) is not None:
+            custom = custom.tried_with(rows)
+        architecture, dropout = _architecture(card, custom)
         classes = _class_names(card["classes"])
         class_counts = _class_counts(card.get("class_counts"), len(classes))
         checksum = str(card["weights"]["sha256"])
@@ -183,19 +183,19 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def _architecture(
-    card: Mapping[str, Any], own: OwnNetwork | None
+    card: Mapping[str, Any], custom: CustomNetwork | None
 ) -> tuple[Architecture, list[float]]:
     """Return the architecture and the dropout rates."""
     described = card["architecture"]
     name = described["family"]
-    if name == CUSTOM and own is None:
+    if name == CUSTOM and custom is None:
         raise UsageError(
             "this model is a network of your own; give what makes it: model=build from Python, "
             "--model FILE.py:build on the command line"
         )
     if name != CUSTOM and name not in tuple(FAMILIES):
         raise ModelFileError(f"unknown family {shown(name)}; a newer Cotune may read it")
-    family = family_of({"model": name}, own if name == CUSTOM else None)
+    family = family_of({"model": name}, custom if name == CUSTOM else None)
     return family.read(described, card.get("hyperparameters"))
 
 
@@ -278,7 +278,7 @@ def trained_network(
     weights: Mapping[str, Any],
     input_shape: tuple[int, ...],
     n_classes: int,
-    own: OwnNetwork | None = None,
+    custom: CustomNetwork | None = None,
     seed: int = 0,
 ) -> Network:
     """Return the network of a configuration with the weights that an engine gave out.
@@ -286,10 +286,10 @@ def trained_network(
     Args:
         params: Its complete hyperparameters.
         input_shape: Shape of one row.
-        own: Maker of the networks where they are the user's own.
+        custom: Maker of the networks where they are the user's own.
         seed: What such a network was made from in training.
     """
-    family = family_of(params, own)
+    family = family_of(params, custom)
     architecture = family.architecture(params, input_shape, n_classes, seed)
     return module_from_weights(architecture, family.dropout_rates(params), weights)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from cotune.data.preprocessing.preprocess import Preprocessing
 from cotune.data.reading import Data, read_inputs
 from cotune.engine.device import read_device
-from cotune.engine.networks.custom.given import ModelLike, read_own
+from cotune.engine.networks.custom.given import ModelLike, read_custom_network
 from cotune.exceptions import DataError
 from cotune.inference.ensemble import Ensemble, load_ensemble
 from cotune.inference.model_file import Classifier, load_model
@@ -77,7 +77,7 @@ def load_predictor(path: str | Path, ensemble: bool = False, model: ModelLike = 
     Args:
         model: Maker of the network, where it is the user's own.
     """
-    own = read_own(model)
+    own = read_custom_network(model)
     return load_ensemble(path, own) if ensemble else load_model(path, own)
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from cotune.arguments import named
 from cotune.data import Dataset
 from cotune.data.preprocessing.treatment import CHANNELS, INPUTS, Treatment
-from cotune.engine.networks import OwnNetwork
-from cotune.engine.networks.custom.given import ModelLike, read_own
-from cotune.engine.networks.custom.rows import fit_own_space
-from cotune.engine.networks.custom.space import OwnSpace
+from cotune.engine.networks import CustomNetwork
+from cotune.engine.networks.custom.given import ModelLike, read_custom_network
+from cotune.engine.networks.custom.rows import fit_custom_space
+from cotune.engine.networks.custom.space import CustomSpace
 from cotune.exceptions import UsageError
 from cotune.runs.config import RecordedOptions
 from cotune.runs.directory import RunDirectory
 
 
-def recorded_own(run: RunDirectory, model: ModelLike) -> OwnNetwork | None:
+def recorded_custom_network(run: RunDirectory, model: ModelLike) -> CustomNetwork | None:
     """Return the user's own network of a run; None where the family is built in.
 
     Raises:
@@ -25,21 +25,21 @@ def recorded_own(run: RunDirectory, model: ModelLike) -> OwnNetwork | None:
         if model is not None:
             raise UsageError(f"model: {run.path} is no run on a network of your own; leave it out")
         return None
-    own = read_own(model)
-    if own is None:
+    custom = read_custom_network(model)
+    if custom is None:
         raise UsageError(
             f"model: {run.path} is a run on a network of your own, {name}; give what makes it: "
             "--model FILE.py:NAME, or model= from Python"
         )
-    return own
+    return custom
 
 
-def own_space(run: RunDirectory, own: OwnNetwork, dataset: Dataset) -> OwnSpace:
+def custom_space(run: RunDirectory, custom: CustomNetwork, dataset: Dataset) -> CustomSpace:
     """Return the run's space: the function's own hyperparameters now, the others as recorded."""
     options = run.options()
     recorded = {name: entry for name, entry in options.space.items() if name != "model"}
     split = options.validation, options.seed
-    return fit_own_space(own, {}, recorded, dataset, split, recorded_treatment(options))
+    return fit_custom_space(custom, {}, recorded, dataset, split, recorded_treatment(options))
 
 
 def recorded_treatment(options: RecordedOptions) -> Treatment:

@@ -14,8 +14,8 @@ import torch
 from cotune.data.dataset import Dataset, TrainingData
 from cotune.data.preprocessing.treatment import Treatment
 from cotune.data.uneven import uneven_remark
-from cotune.engine.networks import OwnNetwork
-from cotune.engine.networks.custom.space import OwnSpace
+from cotune.engine.networks import CustomNetwork
+from cotune.engine.networks.custom.space import CustomSpace
 from cotune.records import Value
 from cotune.runs.provenance import command_line, shown_name
 from cotune.space.space import Space
@@ -44,7 +44,7 @@ class Options:
         ensemble_of: ``search``: networks of the search, chosen greedily on the validation part;
             ``finalists``: the configurations of the best finalists, trained on all rows.
         validation: Share of the training rows that trials are judged on, 0-1.
-        own: What makes the networks, where they are the user's own.
+        custom: What makes the networks, where they are the user's own.
         inputs: ``raw``, ``standardize`` or ``auto``, as for :func:`cotune.run`.
         channels: ``first``, ``last``, ``none`` or ``auto``, likewise.
         search_only: Leave it at the search, without finalists and a final model. The test set is
@@ -65,7 +65,7 @@ class Options:
     ensemble: int = 0
     ensemble_of: str = "search"
     validation: float = 0.2
-    own: OwnNetwork | None = None
+    custom: CustomNetwork | None = None
     inputs: str = "auto"
     channels: str = "auto"
     search_only: bool = False
@@ -73,7 +73,7 @@ class Options:
     @property
     def treatment(self) -> Treatment:
         """Return how rows are treated: as asked, or as the user's own network takes them."""
-        if isinstance(self.space, OwnSpace):
+        if isinstance(self.space, CustomSpace):
             return self.space.treatment
         return self.asked
 
@@ -137,7 +137,7 @@ def describe_run(
             "remarks": list(dataset.remarks),
         },
         "notes": _notes(options, dataset),
-        "network": options.own.name if options.own else None,
+        "network": options.custom.name if options.custom else None,
         "space": options.searched.to_dict(),
         "sampler": shown_name(options.sampler),
         "pruner": shown_name(options.pruner),

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from cotune.exceptions import StorageError
 from cotune.metrics import METRICS
-from cotune.records import COSTS, Report, TrialResult
+from cotune.records import COSTS, EpochReport, TrialResult
 from cotune.runs.files import append_text, describe_error, write_file
 from cotune.runs.paths import RunPaths
 
@@ -105,7 +105,7 @@ class Tables:
         """
         return _parse(self._paths.trials_path, _trial_of)
 
-    def append_report(self, report: Report) -> None:
+    def append_report(self, report: EpochReport) -> None:
         """Add one epoch of one trial to ``curves.csv``."""
         cells = {**report.to_json(), **report.scores}
         row = [cells.get(name, "") for name in _curve_columns()]
@@ -115,7 +115,7 @@ class Tables:
         """Add one report of an objective's trial to ``curves.csv``."""
         append_text(self._paths.curves_path, _line((number, step, repr(value))))
 
-    def curves(self) -> dict[int, list[Report]]:
+    def curves(self) -> dict[int, list[EpochReport]]:
         """Read every trial's reports by trial number, in order of epochs.
 
         A last line that a power loss or a full disk cut off is left out.
@@ -123,7 +123,7 @@ class Tables:
         Raises:
             StorageError: The table is damaged.
         """
-        curves: dict[int, list[Report]] = {}
+        curves: dict[int, list[EpochReport]] = {}
         for report in _parse(self._paths.curves_path, _report_of):
             curves.setdefault(report.number, []).append(report)
         return curves
@@ -249,8 +249,8 @@ def _trial_of(row: Mapping[str, str]) -> TrialResult:
     )
 
 
-def _report_of(row: Mapping[str, str]) -> Report:
-    return Report(
+def _report_of(row: Mapping[str, str]) -> EpochReport:
+    return EpochReport(
         number=int(row["number"]),
         epoch=int(row["epoch"]),
         train_loss=float(row["train_loss"]),

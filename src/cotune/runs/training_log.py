@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cotune.exceptions import StorageError, writing
-from cotune.records import Report, TrialSpec
+from cotune.records import EpochReport, TrialSpec
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Round:
     """
 
     specs: list[TrialSpec]
-    reports: dict[int, list[Report]] = field(default_factory=dict)
+    reports: dict[int, list[EpochReport]] = field(default_factory=dict)
     is_over: bool = False
 
 
@@ -78,7 +78,7 @@ class TrainingLog:
         self._append({"round": self._next - 1, "specs": [spec.to_json() for spec in specs]})
         return self._rounds[-1]
 
-    def report(self, round_: Round, report: Report) -> None:
+    def report(self, round_: Round, report: EpochReport) -> None:
         """Record one epoch of one training."""
         round_.reports.setdefault(report.number, []).append(report)
         self._append({"report": report.to_json()})
@@ -113,7 +113,7 @@ class TrainingLog:
                 raise ValueError("a round of nothing")
             self._rounds.append(Round(specs))
         elif "report" in line:
-            report = Report.from_json(line["report"])
+            report = EpochReport.from_json(line["report"])
             self._rounds[-1].reports.setdefault(report.number, []).append(report)
         else:
             self._rounds[-1].is_over = bool(line["over"])

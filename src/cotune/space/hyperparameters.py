@@ -15,7 +15,7 @@ MAX_LAYERS: Final = 10
 
 
 @dataclass(frozen=True)
-class Known:
+class HyperparameterSpec:
     """A hyperparameter as the trainer knows it.
 
     Attributes:
@@ -37,25 +37,25 @@ class Known:
 
 
 _COMMON: Final = {
-    "batch_norm": Known(bool, True, choices=(True, False), fusible=False),
-    "dropout": Known(float, 0.2, 0.0, 0.95, per_layer=True),
-    "lr": Known(float, 1e-3, 1e-12, 100.0),
-    "optimizer": Known(str, "adamw", choices=("adam", "adamw", "sgd", "rmsprop")),
-    "momentum": Known(float, 0.9, 0.0, 0.9999),
-    "weight_decay": Known(float, 1e-4, 0.0, 100.0),
-    "batch_size": Known(int, 128, 2, 1_048_576, fusible=False),
-    "epochs": Known(int, 20, 1, 100_000),
+    "batch_norm": HyperparameterSpec(bool, True, choices=(True, False), fusible=False),
+    "dropout": HyperparameterSpec(float, 0.2, 0.0, 0.95, per_layer=True),
+    "lr": HyperparameterSpec(float, 1e-3, 1e-12, 100.0),
+    "optimizer": HyperparameterSpec(str, "adamw", choices=("adam", "adamw", "sgd", "rmsprop")),
+    "momentum": HyperparameterSpec(float, 0.9, 0.0, 0.9999),
+    "weight_decay": HyperparameterSpec(float, 1e-4, 0.0, 100.0),
+    "batch_size": HyperparameterSpec(int, 128, 2, 1_048_576, fusible=False),
+    "epochs": HyperparameterSpec(int, 20, 1, 100_000),
 }
-OF_FAMILY: Final[dict[str, Mapping[str, Known]]] = {
+OF_FAMILY: Final[dict[str, Mapping[str, HyperparameterSpec]]] = {
     "mlp": {
-        "n_layers": Known(int, 2, 1, MAX_LAYERS),
-        "width": Known(int, 256, 1, 65_536, per_layer=True),
+        "n_layers": HyperparameterSpec(int, 2, 1, MAX_LAYERS),
+        "width": HyperparameterSpec(int, 256, 1, 65_536, per_layer=True),
     },
     "cnn": {
-        "n_blocks": Known(int, 2, 1, MAX_LAYERS),
-        "filters": Known(int, 32, 1, 4_096, per_layer=True),
-        "kernel_size": Known(int, 3, choices=(1, 3, 5, 7)),
-        "dense_width": Known(int, 128, 0, 65_536),
+        "n_blocks": HyperparameterSpec(int, 2, 1, MAX_LAYERS),
+        "filters": HyperparameterSpec(int, 32, 1, 4_096, per_layer=True),
+        "kernel_size": HyperparameterSpec(int, 3, choices=(1, 3, 5, 7)),
+        "dense_width": HyperparameterSpec(int, 128, 0, 65_536),
     },
 }
 """Hyperparameters of each model family alone; :func:`add_family` adds to them.
@@ -64,26 +64,26 @@ Those of the built-in families stand here, as spaces are read where no engine is
 """
 
 _EXTRA: Final = {
-    "schedule": Known(
+    "schedule": HyperparameterSpec(
         str, "constant", choices=("constant", "cooldown", "cosine", "one-cycle", "plateau")
     ),
-    "plateau_factor": Known(float, 0.1, 0.001, 0.999),
-    "plateau_patience": Known(int, 5, 0, 100_000),
-    "warmup": Known(float, 0.0, 0.0, 1000.0),
-    "clip_norm": Known(float, 0.0, 0.0, 1e6),
-    "early_stopping": Known(int, 0, 0, 100_000),
-    "label_smoothing": Known(float, 0.0, 0.0, 0.9),
-    "class_weight": Known(float, 0.0, 0.0, 1.0),
-    "shift": Known(int, 0, 0, 64, fusible=False),
-    "flip": Known(bool, False, choices=(True, False), fusible=False),
-    "erase": Known(float, 0.0, 0.0, 0.5, fusible=False),
-    "nesterov": Known(bool, False, choices=(True, False)),
-    "beta1": Known(float, 0.9, 0.0, 0.9999),
-    "beta2": Known(float, 0.999, 0.0, 0.999999),
+    "plateau_factor": HyperparameterSpec(float, 0.1, 0.001, 0.999),
+    "plateau_patience": HyperparameterSpec(int, 5, 0, 100_000),
+    "warmup": HyperparameterSpec(float, 0.0, 0.0, 1000.0),
+    "clip_norm": HyperparameterSpec(float, 0.0, 0.0, 1e6),
+    "early_stopping": HyperparameterSpec(int, 0, 0, 100_000),
+    "label_smoothing": HyperparameterSpec(float, 0.0, 0.0, 0.9),
+    "class_weight": HyperparameterSpec(float, 0.0, 0.0, 1.0),
+    "shift": HyperparameterSpec(int, 0, 0, 64, fusible=False),
+    "flip": HyperparameterSpec(bool, False, choices=(True, False), fusible=False),
+    "erase": HyperparameterSpec(float, 0.0, 0.0, 0.5, fusible=False),
+    "nesterov": HyperparameterSpec(bool, False, choices=(True, False)),
+    "beta1": HyperparameterSpec(float, 0.9, 0.0, 0.9999),
+    "beta2": HyperparameterSpec(float, 0.999, 0.0, 0.999999),
 }
 
 
-KNOWN: Final[dict[str, Known]] = {}
+KNOWN: Final[dict[str, HyperparameterSpec]] = {}
 """Every hyperparameter that a space can name: ``width_3`` is the width of one layer."""
 
 NAMES: Final[list[str]] = []
@@ -101,7 +101,7 @@ OF_IMAGES: Final = ("shift", "flip", "erase")
 """Hyperparameters that make no sense for rows that are no images."""
 
 
-def add_family(name: str, hyperparameters: Mapping[str, Known]) -> None:
+def add_family(name: str, hyperparameters: Mapping[str, HyperparameterSpec]) -> None:
     """Let spaces name a model family, and hyperparameters of its own."""
     if OF_FAMILY.get(name) is not hyperparameters:
         OF_FAMILY[name] = hyperparameters
@@ -116,7 +116,7 @@ def remove_family(name: str) -> None:
 
 def _collect() -> None:
     """Fill ``KNOWN``, ``NAMES`` and ``SHARED``, in place: other modules have imported them."""
-    model = Known(str, "mlp", choices=tuple(OF_FAMILY), fusible=False)
+    model = HyperparameterSpec(str, "mlp", choices=tuple(OF_FAMILY), fusible=False)
     known = {**_COMMON, "model": model, **_EXTRA}
     for hyperparameters in OF_FAMILY.values():
         known |= hyperparameters
@@ -155,7 +155,7 @@ def families_of_name(name: str) -> tuple[str, ...]:
 
 
 def known_value(
-    name: str, value: Any, path: str, names: Mapping[str, Known] | None = None
+    name: str, value: Any, path: str, names: Mapping[str, HyperparameterSpec] | None = None
 ) -> Value:
     """Return the value in the hyperparameter's own type.
 

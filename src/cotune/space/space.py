@@ -18,7 +18,13 @@ from optuna.distributions import (
 
 from cotune.exceptions import SpaceError
 from cotune.records import Value
-from cotune.space.hyperparameters import KNOWN, SHARED, Known, defaults, families_of_name
+from cotune.space.hyperparameters import (
+    KNOWN,
+    SHARED,
+    HyperparameterSpec,
+    defaults,
+    families_of_name,
+)
 from cotune.text import close_name, shown, shown_key, shown_value
 
 _KEPT = 5  # a grid keeps all values of a range that has no more
@@ -50,7 +56,7 @@ class Space:
         self,
         searched: Mapping[str, Hyperparameter],
         constants: Mapping[str, Value] | None = None,
-        known: Mapping[str, Known] | None = None,
+        known: Mapping[str, HyperparameterSpec] | None = None,
     ) -> None:
         self.searched = dict(searched)
         self.constants = dict(constants or {})

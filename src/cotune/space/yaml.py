@@ -30,7 +30,7 @@ from cotune.space.hyperparameters import (
     KNOWN,
     NAMES,
     OF_TRAINING,
-    Known,
+    HyperparameterSpec,
     families_of_name,
     known_value,
     read_integer,
@@ -98,7 +98,9 @@ def space_from_dict(
     return Space({name: searched[name] for name in ordered}, constants, known)
 
 
-def _known(data: Mapping[Any, Any], own: Mapping[str, Value | None] | None) -> dict[str, Known]:
+def _known(
+    data: Mapping[Any, Any], own: Mapping[str, Value | None] | None
+) -> dict[str, HyperparameterSpec]:
     """Return the hyperparameters that a space may name."""
     if own is None:
         return KNOWN
@@ -108,7 +110,7 @@ def _known(data: Mapping[Any, Any], own: Mapping[str, Value | None] | None) -> d
     return known
 
 
-def known_of_entry(entry: Any, default: Value | None = None) -> Known:
+def known_of_entry(entry: Any, default: Value | None = None) -> HyperparameterSpec:
     """Return the hyperparameter that a space's entry for an argument describes.
 
     Args:
@@ -116,13 +118,15 @@ def known_of_entry(entry: Any, default: Value | None = None) -> Known:
     """
     kind = entry.get("type") if isinstance(entry, dict) else None
     if kind == "int":
-        return Known(int, default if type(default) is int else 0, -_LARGEST, _LARGEST)
+        return HyperparameterSpec(int, default if type(default) is int else 0, -_LARGEST, _LARGEST)
     if kind == "float":
-        return Known(float, float(default) if isinstance(default, (int, float)) else 0.0)
+        return HyperparameterSpec(
+            float, float(default) if isinstance(default, (int, float)) else 0.0
+        )
     choices = entry.get("choices") if isinstance(entry, dict) else [entry]
     plain = [c for c in choices if isinstance(c, (bool, int, float, str))] if choices else []
     first = default if default is not None else (plain or [""])[0]
-    return Known(type(first), first, choices=tuple(plain))
+    return HyperparameterSpec(type(first), first, choices=tuple(plain))
 
 
 def fix(space: Space, values: Mapping[str, Any]) -> Space:
@@ -276,7 +280,7 @@ def _hyperparameter(
     entry: dict[str, Any],
     searched: Mapping[str, Hyperparameter],
     constants: Mapping[str, Value],
-    known: Mapping[str, Known],
+    known: Mapping[str, HyperparameterSpec],
 ) -> Hyperparameter:
     kind = entry.get("type")
     allowed = {
@@ -301,7 +305,7 @@ def _hyperparameter(
 
 
 def _range(
-    name: str, entry: dict[str, Any], integer: bool, names: Mapping[str, Known]
+    name: str, entry: dict[str, Any], integer: bool, names: Mapping[str, HyperparameterSpec]
 ) -> BaseDistribution:
     known = names[name]
     if known.choices and known.type is int:
@@ -345,7 +349,9 @@ def _range(
         return FloatDistribution(low, high, log=log, step=step)
 
 
-def _choices(name: str, entry: dict[str, Any], known: Mapping[str, Known]) -> BaseDistribution:
+def _choices(
+    name: str, entry: dict[str, Any], known: Mapping[str, HyperparameterSpec]
+) -> BaseDistribution:
     choices = entry.get("choices")
     if not isinstance(choices, list) or not choices:
         raise SpaceError(f"{name}.choices: needs a list of at least one value")
@@ -361,7 +367,7 @@ def _condition(
     entry: dict[str, Any],
     searched: Mapping[str, Hyperparameter],
     constants: Mapping[str, Value],
-    known: Mapping[str, Known],
+    known: Mapping[str, HyperparameterSpec],
 ) -> dict[str, tuple[Value, ...]]:
     when = entry.get("when", {})
     if not isinstance(when, dict):

@@ -26,7 +26,7 @@ OPTUNA_VERSION: Final = optuna.__version__
 
 _IDENTITY: Final = "cotune"
 _EXHAUSTED: Final = "exhausted"
-DISTURBED: Final = "disturbed"
+NOT_DETERMINISTIC: Final = "disturbed"  # the name in older studies too
 """The user attribute of a study of which trials would not come again bit for bit."""
 
 
@@ -51,7 +51,7 @@ class Study(JournalStudy):
     Attributes:
         exhausted: A grid has no configuration left.
         asked: Trials that were asked for.
-        is_disturbed: Trials would not come again bit for bit.
+        is_deterministic: Trials would come again bit for bit.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Study(JournalStudy):
             _check_identity(self._study.user_attrs[_IDENTITY], dict(identity or {}))
             trials = self._study.get_trials(deepcopy=False)
         self.exhausted = bool(self._study.user_attrs.get(_EXHAUSTED))
-        self.is_disturbed = bool(self._study.user_attrs.get(DISTURBED))
+        self.is_deterministic = not self._study.user_attrs.get(NOT_DETERMINISTIC)
         self.asked = sum(trial.state != TrialState.WAITING for trial in trials)
         self._waiting = len(trials) - self.asked
         self._known = len(trials)
@@ -235,12 +235,12 @@ class Study(JournalStudy):
                 values = [trial.value, *trial.costs.values()]
             self._study.tell(running, values, state=STATES[trial.state])
 
-    def mark_disturbed(self) -> None:
+    def mark_not_deterministic(self) -> None:
         """Record that trials no longer come again bit for bit."""
-        if not self.is_disturbed:
-            self.is_disturbed = True
+        if self.is_deterministic:
+            self.is_deterministic = False
             with self._timed():
-                self._study.set_user_attr(DISTURBED, True)
+                self._study.set_user_attr(NOT_DETERMINISTIC, True)
                 self._journal.sync()
 
     def pareto_front(self) -> list[int]:

@@ -13,11 +13,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from cotune.exceptions import StorageError
-from cotune.records import Report
+from cotune.records import EpochReport
 from cotune.runs.checkpoint_store import Generation, Generations
 from cotune.tuning.context import RunContext
 
-Handle = Callable[[list[Report]], None]
+Handle = Callable[[list[EpochReport]], None]
 """Records reports and lets their trials go on or stop."""
 
 Weights = dict[int, dict[str, NDArray[Any]]]
@@ -40,7 +40,7 @@ class Checkpoints:
 
     Args:
         context: The run; its executor trains the lanes.
-        exact: Whether all that comes after a checkpoint would come again bit for bit.
+        is_deterministic: Whether all that comes after a checkpoint would come again bit for bit.
         state: What else to keep, as JSON.
         kept: Weights of finished trials that are still wanted.
     """
@@ -48,7 +48,7 @@ class Checkpoints:
     def __init__(
         self,
         context: RunContext,
-        exact: Callable[[], bool],
+        is_deterministic: Callable[[], bool],
         state: Callable[[], dict[str, Any]],
         kept: Callable[[], Weights],
     ) -> None:
@@ -57,7 +57,7 @@ class Checkpoints:
         self._every = context.checkpoint_seconds
         self._max_bytes = context.max_disk
         self._lockstep = context.is_lockstep
-        self._exact = exact
+        self._is_deterministic = is_deterministic
         self._state = state
         self._kept = kept
         self._generations = Generations(self._run.checkpoint_path)
@@ -121,7 +121,7 @@ class Checkpoints:
         folder, self._folder = self._folder, None
         files += _save_kept(folder / _KEPT, self._kept())
         if self._has_room(folder):
-            state = {"exact": self._exact(), "sizes": self._sizes, **self._state()}
+            state = {"exact": self._is_deterministic(), "sizes": self._sizes, **self._state()}
             generation = self._generations.commit(folder, files, state)
             self._executor.keep(lane_files(generation))
         cost = time.monotonic() - began

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cotune.engine.lane_state import saved_specs
-from cotune.records import Report, State, TrialResult, TrialSpec, Verdict
+from cotune.records import EpochReport, State, TrialResult, TrialSpec, Verdict
 from cotune.study.study import Study
 from cotune.tuning.checkpointer import STOP_SECONDS, Checkpoints, Weights
 from cotune.tuning.ledger import PRUNED, Ledger, RunningTrial
@@ -34,7 +34,7 @@ class LaneCounts:
     lane_epochs: int = 0
     cohort_epochs: float = 0.0
 
-    def take(self, report: Report) -> None:
+    def take(self, report: EpochReport) -> None:
         """Count an epoch."""
         self.lane_epochs += 1
         self.cohort_epochs += 1 / report.lanes
@@ -165,13 +165,13 @@ class EngineRunner(TrialRunner):
     def events(self, timeout: float) -> Events:
         return self._take(self._executor.reports(timeout))
 
-    def _take(self, reports: Sequence[Report]) -> Events:
+    def _take(self, reports: Sequence[EpochReport]) -> Events:
         """Sort out reports; those of epochs that are trained again only let their trials go on."""
         lost = self._executor.lost[self._losses :]
         self._losses = len(self._executor.lost)
         if lost:
-            self._study.mark_disturbed()
-        reported, failed = list[tuple[Report, float]](), list[TrialResult]()
+            self._study.mark_not_deterministic()
+        reported, failed = list[tuple[EpochReport, float]](), list[TrialResult]()
         for report in reports:
             running = self._ledger.running[report.number]
             if report.epoch <= running.epochs and not report.error:
@@ -189,7 +189,7 @@ class EngineRunner(TrialRunner):
             reported.append((report, running.value))
         return Events(reported, failed, lost)
 
-    def _record(self, running: RunningTrial, report: Report) -> None:
+    def _record(self, running: RunningTrial, report: EpochReport) -> None:
         running.epochs = report.epoch
         running.seconds += report.seconds
         if not report.error:
@@ -197,7 +197,7 @@ class EngineRunner(TrialRunner):
             known = [running.best] if running.best else []
             running.best = self._ledger.best_of([*known, report], self._policy.metric)
 
-    def judge(self, reported: Sequence[tuple[Report, float]]) -> list[TrialResult]:
+    def judge(self, reported: Sequence[tuple[EpochReport, float]]) -> list[TrialResult]:
         values = {report.number: (report.epoch, value) for report, value in reported}
         weak = self._study.report(values) - self._lineup.never_pruned if values else set()
         ended = []
@@ -258,7 +258,7 @@ class EngineRunner(TrialRunner):
     def restore(
         self,
         trials: Sequence[TrialResult],
-        curves: Mapping[int, Sequence[Report]],
+        curves: Mapping[int, Sequence[EpochReport]],
         lanes: Sequence[Path],
         weights: Weights,
         state: Mapping[str, Any],

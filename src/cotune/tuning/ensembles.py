@@ -69,7 +69,7 @@ def save_members(context: RunContext, members: Members) -> tuple[list[Ensemble],
     """Save an ensemble of these trainings; returns it, and what it is made of."""
     trainings = [one for several in members.values() for one in several]
     networks = [
-        make_classifier(one, context.dataset, context.preprocessing, context.options.own)
+        make_classifier(one, context.dataset, context.preprocessing, context.options.custom)
         for one in trainings
     ]
     ensemble = Ensemble(networks, [1.0] * len(networks)).eval()
@@ -102,7 +102,7 @@ def save_candidates(
         context.preprocessing,
         context.dataset.classes,
         options.ensemble,
-        options.own,
+        options.custom,
     )
     params = [member.params for member in members]
     save_ensemble(context.directory.ensemble_path, ensemble, params, VERSION)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cotune.data.dataset import Dataset
 from cotune.data.preprocessing.preprocess import Preprocessing
 from cotune.data.row_hashes import Digests, row_digests
-from cotune.engine.networks import OwnNetwork
+from cotune.engine.networks import CustomNetwork
 from cotune.inference.baseline import baseline_scores, baseline_warning
 from cotune.inference.ensemble import Ensemble
 from cotune.inference.model_file import Classifier, trained_network
@@ -45,7 +45,7 @@ def make_classifier(
     training: Training,
     dataset: Dataset,
     preprocessing: Preprocessing,
-    own: OwnNetwork | None = None,
+    custom: CustomNetwork | None = None,
 ) -> Classifier:
     """Return the trained network with its preprocessing and classes."""
     network = trained_network(
@@ -53,7 +53,7 @@ def make_classifier(
         training.weights,
         preprocessing.input_shape,
         len(dataset.classes),
-        own,
+        custom,
         training.spec.seed,
     )
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes)).tolist()

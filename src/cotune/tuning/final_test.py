@@ -37,7 +37,7 @@ def score_final_model(
     """
     dataset, run = context.dataset, context.directory
     models = [
-        make_classifier(one, dataset, context.preprocessing, context.options.own)
+        make_classifier(one, dataset, context.preprocessing, context.options.custom)
         for one in (training, default)
         if one is not None and one.weights
     ]

@@ -21,7 +21,7 @@ from cotune.space.space import Space
 from cotune.space.yaml import fix
 
 if TYPE_CHECKING:
-    from cotune.engine.networks import OwnNetwork
+    from cotune.engine.networks import CustomNetwork
 
 _AUTO: Final = Treatment()
 
@@ -31,7 +31,7 @@ def fit_space(
     model: ModelLike,
     dataset: Dataset,
     fixed: Mapping[str, Any] | None = None,
-    own: OwnNetwork | None = None,
+    custom: CustomNetwork | None = None,
     validation: float = 0.2,
     seed: int = 0,
     treatment: Treatment = _AUTO,
@@ -42,7 +42,7 @@ def fit_space(
 
     Args:
         fixed: Hyperparameters that are held at a value.
-        own: What makes the user's own networks; the space is then of their training, and of the
+        custom: What makes the user's own networks; the space is then of their training, and of the
             arguments of a class.
         validation, seed: Of the split, by which the rows for such networks are preprocessed.
         treatment: What the user wants done to the rows.
@@ -55,12 +55,12 @@ def fit_space(
     imbalanced = is_uneven(counts.tolist())
     fitted: Space
     images = dataset.has_images and not is_series(dataset, treatment)
-    if own is not None:
-        from cotune.engine.networks.custom.rows import fit_own_space
+    if custom is not None:
+        from cotune.engine.networks.custom.rows import fit_custom_space
 
         added = training_entries(images, imbalanced, len(dataset))
         given = {**read_entries(space), **(fixed or {})}
-        fitted = fit_own_space(own, added, given, dataset, (validation, seed), treatment)
+        fitted = fit_custom_space(custom, added, given, dataset, (validation, seed), treatment)
     else:
         fitted = read_space(space, model, images, len(dataset))
         is_preset = space is None or (isinstance(space, str) and space in PRESETS)

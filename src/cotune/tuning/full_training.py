@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cotune.engine.lane import key_of
 from cotune.engine.lane_state import saved_specs
-from cotune.records import Report, TrialSpec, Verdict
+from cotune.records import EpochReport, TrialSpec, Verdict
 from cotune.runs.training_log import Round, TrainingLog
 from cotune.tuning.checkpointer import STOP_SECONDS, Checkpoints, Weights
 from cotune.tuning.clock import Clock
@@ -32,7 +32,7 @@ class Training:
     """
 
     spec: TrialSpec
-    reports: list[Report] = field(default_factory=list)
+    reports: list[EpochReport] = field(default_factory=list)
     weights: dict[str, NDArray[Any]] = field(default_factory=dict)
     error: str | None = None
 
@@ -60,7 +60,7 @@ class FullTraining:
     def run(
         self,
         specs: Sequence[TrialSpec],
-        reported: Callable[[Report], None],
+        reported: Callable[[EpochReport], None],
         deadline: float = math.inf,
         kept: Weights | None = None,
     ) -> list[Training] | None:
@@ -100,7 +100,7 @@ class FullTraining:
         }
         running: set[int] = set()
 
-        def handle(reports: Sequence[Report]) -> None:
+        def handle(reports: Sequence[EpochReport]) -> None:
             verdicts = []
             for report in reports:
                 training = trainings[report.number]
@@ -161,7 +161,7 @@ class FullTraining:
         return list(trainings.values())
 
 
-def _failure(report: Report) -> str:
+def _failure(report: EpochReport) -> str:
     return f"epoch {report.epoch}: {report.error}"
 
 

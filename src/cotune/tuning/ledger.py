@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from cotune.records import Direction, Report, TrialResult, TrialSpec, Value
+from cotune.records import Direction, EpochReport, TrialResult, TrialSpec, Value
 
 PRUNED = "pruned"
 """The reason of trials that the pruner stopped."""
@@ -34,7 +34,7 @@ class RunningTrial:
     epochs: int = 0
     value: float | None = None
     seconds: float = 0.0
-    best: Report | None = None
+    best: EpochReport | None = None
 
     @property
     def stopped_early(self) -> bool:
@@ -73,7 +73,7 @@ class Ledger:
         """-1 where a larger value is better, so that the smaller product is; else 1."""
         return -1.0 if self.direction == "maximize" else 1.0
 
-    def note(self, number: int, report: Report) -> None:
+    def note(self, number: int, report: EpochReport) -> None:
         """Keep what a trial scores beside its value."""
         self.accuracies[number] = report.scores["accuracy"]
         self.losses[number] = report.scores["loss"]
@@ -116,6 +116,6 @@ class Ledger:
         """Return how many trials ended in each state."""
         return Counter(trial.state for trial in self.finished)
 
-    def best_of(self, reports: Iterable[Report], metric: str) -> Report:
+    def best_of(self, reports: Iterable[EpochReport], metric: str) -> EpochReport:
         """Return the first of the best reports."""
         return min(reports, key=lambda report: self.sign * report.scores[metric])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cotune.exceptions import StorageError
-from cotune.records import Report, State
+from cotune.records import EpochReport, State
 from cotune.study.objective_study import ObjectiveStudy
 from cotune.workers.objective.pool import Call, ObjectiveProcesses
 
@@ -33,7 +33,7 @@ class CallEvents:
     """Calls that ended, values that trials reported, workers that were lost."""
 
     ended: Sequence[EndedCall] = ()
-    reported: Sequence[Report] = ()
+    reported: Sequence[EpochReport] = ()
     lost: Sequence[str] = ()
 
 
@@ -99,7 +99,7 @@ class ObjectiveCalls:
 
     def events(self, timeout: float) -> CallEvents:
         """Answer what calls ask; return what has come in within a poll."""
-        ended, reported = list[EndedCall](), list[Report]()
+        ended, reported = list[EndedCall](), list[EpochReport]()
         for event in self._pool.events(timeout):
             call = event.call
             if event.kind == "asked":
@@ -120,7 +120,7 @@ class ObjectiveCalls:
 
     def _answer(
         self, call: Call, name: str, arguments: Sequence[Any], named: Mapping[str, Any]
-    ) -> Report | None:
+    ) -> EpochReport | None:
         """Answer a call of a trial's method or property; returns what was reported by it."""
         if self.is_winding_up:
             self._pool.answer(call, error=self._study.cut(TIME_WAS_UP))
@@ -139,7 +139,7 @@ class ObjectiveCalls:
             self.params[call.number][arguments[0]] = answer
         elif name == "report" and answer:
             value, step = arguments
-            return Report(call.number, step, math.nan, math.nan, {"value": value}, 0.0, 0)
+            return EpochReport(call.number, step, math.nan, math.nan, {"value": value}, 0.0, 0)
         return None
 
     def clear(self) -> list[Call]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from cotune.exceptions import UsageError
-from cotune.records import Report, State, TrialResult, TrialSpec
+from cotune.records import EpochReport, State, TrialResult, TrialSpec
 from cotune.study.objective_study import ObjectiveStudy
 from cotune.tuning.ledger import Ledger, RunningTrial
 from cotune.tuning.objective_calls import TIME_WAS_UP, EndedCall, ObjectiveCalls
@@ -95,7 +95,7 @@ class ObjectiveRunner(TrialRunner):
         params = self._study.params(number)
         return TrialResult(number, state, value, len(steps), params, seconds, reason)
 
-    def judge(self, reported: Sequence[tuple[Report, float]]) -> list[TrialResult]:
+    def judge(self, reported: Sequence[tuple[EpochReport, float]]) -> list[TrialResult]:
         return []  # the objective asks, and ends by itself
 
     def apply(self) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cotune.records import (
+    EpochReport,
     Finalist,
     FinalResult,
     ObjectiveFinalist,
-    Report,
     TrialResult,
     TrialSpec,
 )
@@ -41,7 +41,7 @@ class Observer:
     def trial_started(self, spec: TrialSpec) -> None:
         """Note that a trial was started."""
 
-    def trial_reported(self, report: Report, value: float) -> None:
+    def trial_reported(self, report: EpochReport, value: float) -> None:
         """Note that a trial ended an epoch; ``value`` is the run's metric."""
 
     def trial_ended(self, trial: TrialResult, best: TrialResult | None) -> None:
@@ -50,7 +50,7 @@ class Observer:
     def finalists_started(self, trials: Sequence[TrialResult], rounds: int) -> None:
         """Note that the search is over and these are retrained, in so many rounds at most."""
 
-    def finalists_reported(self, report: Report) -> None:
+    def finalists_reported(self, report: EpochReport) -> None:
         """Note that a training of a finalist ended an epoch."""
 
     def finalists_ended(self, finalists: Sequence[Finalist]) -> None:
@@ -68,7 +68,7 @@ class Observer:
     def final_started(self, trial: TrialResult, spec: TrialSpec) -> None:
         """Note that the final training of this trial's configuration started."""
 
-    def final_reported(self, report: Report) -> None:
+    def final_reported(self, report: EpochReport) -> None:
         """Note that the final model ended an epoch."""
 
     def final_ended(self, final: FinalResult) -> None:

@@ -27,7 +27,7 @@ from cotune.tuning.clock import Clock
 from cotune.tuning.objective import ObjectiveTuner
 from cotune.tuning.objective_settings import ObjectiveOptions, read_arguments, read_options
 from cotune.tuning.observer import Observer
-from cotune.tuning.report_writer import Report, write_report
+from cotune.tuning.report_writer import BuildReport, write_report
 from cotune.tuning.resumption import Limits, Resumption, recorded_part
 from cotune.tuning.signals import Stopped, stop_request
 from cotune.version import VERSION
@@ -44,7 +44,7 @@ def run_objective(
     out: str | Path | None,
     observer: Observer,
     began: float,
-    report: Report,
+    report: BuildReport,
 ) -> RunDirectory:
     """Run an objective; see :func:`cotune.optimize`.
 
@@ -69,7 +69,7 @@ def _run(
     open_directory: Callable[[], RunDirectory],
     observer: Observer,
     began: float,
-    report: Report,
+    report: BuildReport,
     before: tuple[ObjectiveConfig, Mapping[str, float]] | None = None,
 ) -> RunDirectory:
     """Run it, in a directory of its own or in one that has a configuration and seconds already."""
@@ -200,7 +200,7 @@ def resume_objective(
     limits: Limits,
     observer: Observer,
     began: float,
-    report: Report,
+    report: BuildReport,
 ) -> None:
     """Resume a run of an objective; see :func:`cotune.resume`.
 

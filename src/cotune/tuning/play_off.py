@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cotune.metrics import CHANCE
-from cotune.records import Direction, Finalist, Report, TrialSpec, Value
+from cotune.records import Direction, EpochReport, Finalist, TrialSpec, Value
 from cotune.space.hyperparameters import is_averaged
 from cotune.tuning.full_training import Training
 from cotune.tuning.preference import Measured, learned_first
@@ -65,7 +65,7 @@ class PlayOff:
             when the user stopped it. One that fails comes last, and one without any training not
             at all. A round that the time cut short decides nothing.
         """
-        ends: dict[int, list[Report]] = {number: [] for number in params}
+        ends: dict[int, list[EpochReport]] = {number: [] for number in params}
         sign = -1.0 if self.direction == "maximize" else 1.0
 
         def rank(numbers: Sequence[int]) -> list[int]:
@@ -186,11 +186,11 @@ def _counts(training: Training, first: bool) -> bool:
     return first or training.reports[-1].epoch == training.spec.epochs
 
 
-def _mean(ends: Sequence[Report], metric: str) -> float:
+def _mean(ends: Sequence[EpochReport], metric: str) -> float:
     return statistics.fmean(report.scores[metric] for report in ends)
 
 
-def _finalist(number: int, ends: Sequence[Report], metric: str) -> Finalist:
+def _finalist(number: int, ends: Sequence[EpochReport], metric: str) -> Finalist:
     accuracies = [report.scores["accuracy"] for report in ends]
     return Finalist(
         number=number,

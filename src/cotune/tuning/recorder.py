@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from cotune.records import Report, TrialResult
+from cotune.records import EpochReport, TrialResult
 from cotune.runs.directory import RunDirectory
 from cotune.tuning.observer import Observer
 
@@ -35,14 +35,14 @@ class Recorder:
         study: Told,
         run: RunDirectory,
         observer: Observer,
-        append: Callable[[Report, float], None],
+        append: Callable[[EpochReport, float], None],
     ) -> None:
         self._study = study
         self._run = run
         self._append = append
         self.observer = observer
 
-    def reported(self, report: Report, value: float) -> None:
+    def reported(self, report: EpochReport, value: float) -> None:
         """Record what a trial reported; ``value`` is the run's metric."""
         self._append(report, value)
         self.observer.trial_reported(report, value)

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from cotune.exceptions import StorageError
 from cotune.runs.directory import RunDirectory
 
-Report = Callable[[RunDirectory], object]
+BuildReport = Callable[[RunDirectory], object]
 """Writes the report of a run."""
 
 
-def write_report(report: Report, directory: RunDirectory) -> None:
+def write_report(report: BuildReport, directory: RunDirectory) -> None:
     """Write the report of a run; what ended the run is the error to tell, not this one."""
     with contextlib.suppress(StorageError):
         report(directory)

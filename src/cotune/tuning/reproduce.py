@@ -12,12 +12,12 @@ import torch
 from cotune.data import prepare
 from cotune.engine.device import read_device, read_precision
 from cotune.engine.networks.custom.given import ModelLike
-from cotune.engine.networks.custom.space import OwnSpace
+from cotune.engine.networks.custom.space import CustomSpace
 from cotune.exceptions import CotuneError, UsageError
-from cotune.records import Report, TrialSpec, Value, Verdict
+from cotune.records import EpochReport, TrialSpec, Value, Verdict
 from cotune.runs.config import RunConfig
 from cotune.runs.directory import RunDirectory
-from cotune.runs.network import own_space, recorded_own, recorded_treatment
+from cotune.runs.network import custom_space, recorded_custom_network, recorded_treatment
 from cotune.runs.source import recorded_dataset
 from cotune.space.space import Space
 from cotune.space.yaml import space_from_dict
@@ -102,15 +102,15 @@ def replay(
     params, recorded = _params(run, number), _recorded(run, number, metric)
     seed, device = options.seed, _device(options.device)
     precision = read_precision(options.precision, device)
-    own = recorded_own(run, model)
+    own = recorded_custom_network(run, model)
     dataset = recorded_dataset(run)
     space: Space
     if own is None:
         space = space_from_dict(options.space)
     else:
-        space = own_space(run, own, dataset)
+        space = custom_space(run, own, dataset)
     spec = trial_spec(space, params, number, seed)
-    treatment = space.treatment if isinstance(space, OwnSpace) else recorded_treatment(options)
+    treatment = space.treatment if isinstance(space, CustomSpace) else recorded_treatment(options)
     training, _ = prepare(dataset, validation=options.validation, seed=seed, treatment=treatment)
     job = EngineJob(training, seed, 1, precision, metric, own)
     again = []
@@ -163,7 +163,9 @@ def _executor(device: str) -> Executor:
     return ProcessExecutor(1) if device == "cpu" else InProcessExecutor(device)
 
 
-def _train(executor: Executor, job: EngineJob, spec: TrialSpec, epochs: int) -> Iterator[Report]:
+def _train(
+    executor: Executor, job: EngineJob, spec: TrialSpec, epochs: int
+) -> Iterator[EpochReport]:
     executor.load(job)
     executor.submit([spec])
     epoch = 0

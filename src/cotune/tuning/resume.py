@@ -9,12 +9,12 @@ from cotune.arguments import count, named, positive, read_metrics, read_seed, re
 from cotune.data import Dataset
 from cotune.data.reading import Data, read_dataset
 from cotune.engine.device import read_device, read_precision
-from cotune.engine.networks import OwnNetwork
+from cotune.engine.networks import CustomNetwork
 from cotune.exceptions import CotuneError, StorageError, UsageError
 from cotune.runs.checkpoint_store import Generation, Generations
 from cotune.runs.config import RecordedOptions
 from cotune.runs.directory import RunDirectory
-from cotune.runs.network import own_space, recorded_own, recorded_treatment
+from cotune.runs.network import custom_space, recorded_custom_network, recorded_treatment
 from cotune.runs.options import Options, Resources
 from cotune.runs.source import check_fingerprint, recorded_dataset, recorded_source
 from cotune.runs.summary import Summary
@@ -23,19 +23,19 @@ from cotune.space.yaml import space_from_dict
 from cotune.study.journal import OptunaStudy, load_study
 from cotune.study.pruners import PRUNERS, PrunerLike
 from cotune.study.samplers import SAMPLERS, SamplerLike
-from cotune.study.study import DISTURBED
+from cotune.study.study import NOT_DETERMINISTIC
 from cotune.text import parse_duration
 from cotune.tuning.observer import Observer
 from cotune.tuning.optimize import resume_objective
-from cotune.tuning.report_writer import Report
+from cotune.tuning.report_writer import BuildReport
 from cotune.tuning.resumption import Limits, Resumption, recorded_part
 from cotune.tuning.run import Before, Session, carry_out, executor_for
 from cotune.tuning.settings import ENSEMBLES
 
 
 def resume_run(
-    path: str | Path, asked: Resumption, observer: Observer, began: float, report: Report
-) -> tuple[RunDirectory, OwnNetwork | None]:
+    path: str | Path, asked: Resumption, observer: Observer, began: float, report: BuildReport
+) -> tuple[RunDirectory, CustomNetwork | None]:
     """Resume a run; see :func:`cotune.resume`.
 
     Args:
@@ -60,8 +60,8 @@ def resume_run(
     try:
         config, recorded, summary = run.data_config(), run.options(), _summary(run)
         is_complete = summary is not None and summary.state == "complete"
-        own = recorded_own(run, asked.model)
-        options = _options(run, recorded, own, asked.sampler, asked.pruner)
+        custom = recorded_custom_network(run, asked.model)
+        options = _options(run, recorded, custom, asked.sampler, asked.pruner)
         resources = _resources(recorded)
         study = _study(run)
         is_lockstep = resources.is_lockstep(options)
@@ -76,11 +76,11 @@ def resume_run(
                 report(run)
             return RunDirectory.open(run.path), None
         dataset = _dataset(run, asked.data, asked.target, asked.test)
-        if own is not None:
-            options = replace(options, space=own_space(run, own, dataset))
+        if custom is not None:
+            options = replace(options, space=custom_space(run, custom, dataset))
         generation = generations.latest()
         # What was in lockstep then, and is now, comes again bit for bit.
-        is_lockstep = is_lockstep and not (study and study.user_attrs.get(DISTURBED))
+        is_lockstep = is_lockstep and not (study and study.user_attrs.get(NOT_DETERMINISTIC))
         may_be_exact = is_lockstep and not extended and not is_complete
 
         def go_back() -> Before:
@@ -101,7 +101,7 @@ def resume_run(
                 Session(observer, report, began - used),
                 go_back,
             )
-        return directory, own
+        return directory, custom
     finally:
         run.close()
 
@@ -147,7 +147,7 @@ def _dataset(run: RunDirectory, data: Data, target: str | int | None, test: Data
 def _options(
     run: RunDirectory,
     recorded: RecordedOptions,
-    own: OwnNetwork | None,
+    custom: CustomNetwork | None,
     sampler: SamplerLike | None,
     pruner: PrunerLike | None,
 ) -> Options:
@@ -158,8 +158,8 @@ def _options(
         timeout = recorded.timeout_seconds
         return Options(
             # The sampler's own: a grid was made of the space already.
-            space=space_from_dict(recorded.space) if own is None else Space({}),
-            own=own,
+            space=space_from_dict(recorded.space) if custom is None else Space({}),
+            custom=custom,
             sampler=recorded_part("sampler", recorded.sampler, sampler, SAMPLERS),
             pruner=recorded_part("pruner", recorded.pruner, pruner, PRUNERS),
             metric=metric,

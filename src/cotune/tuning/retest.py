@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cotune.engine.networks.custom.given import ModelLike, read_own
+from cotune.engine.networks.custom.given import ModelLike, read_custom_network
 from cotune.exceptions import UsageError
 from cotune.inference.model_file import load_model
 from cotune.runs.directory import RunDirectory
@@ -37,7 +37,7 @@ def retest(path: str | Path, again: bool = False, model: ModelLike = None) -> Te
             f"{run.path}: the test set was read on {last.when}, with {last.accuracy:.2%} "
             "right; --again reads it once more, which is recorded"
         )
-    classifier = load_model(run.best_path, read_own(model))
+    classifier = load_model(run.best_path, read_custom_network(model))
     (reading,) = read_test_set([classifier], recorded_dataset(run), config.metric)
     run.tables.add_test_rows(reading.digests.tolist())
     run.append_reading(reading.accuracy)

@@ -15,7 +15,7 @@ from cotune.data import Dataset, prepare
 from cotune.data.known_rows import known_rows
 from cotune.data.preprocessing.told import remarks_of
 from cotune.data.splits import parts_of_rows
-from cotune.engine.networks import OwnNetwork
+from cotune.engine.networks import CustomNetwork
 from cotune.engine.networks.custom.rows import with_rows
 from cotune.inference.baseline import validation_baseline
 from cotune.runs.checkpoint_store import Generation
@@ -25,7 +25,7 @@ from cotune.runs.options import Options, Resources, describe_run
 from cotune.tuning.clock import Clock
 from cotune.tuning.context import RunContext
 from cotune.tuning.observer import Observer
-from cotune.tuning.report_writer import Report, write_report
+from cotune.tuning.report_writer import BuildReport, write_report
 from cotune.tuning.signals import Stopped, StopRequest, stop_request
 from cotune.tuning.tuner import Tuner
 from cotune.workers.base import EngineJob, Executor
@@ -51,7 +51,7 @@ class Session:
     """
 
     observer: Observer
-    report: Report | None = None
+    report: BuildReport | None = None
     began: float | None = None
     stop: StopRequest | None = None
 
@@ -102,9 +102,9 @@ def carry_out(
         seed=options.seed,
         treatment=options.treatment,
     )
-    if options.own is not None:
-        options = replace(options, own=with_rows(options.own, training.inputs))
-    told = remarks_of(dataset, options.asked, preprocessing, options.own is not None)
+    if options.custom is not None:
+        options = replace(options, custom=with_rows(options.custom, training.inputs))
+    told = remarks_of(dataset, options.asked, preprocessing, options.custom is not None)
     dataset = replace(dataset, remarks=(*dataset.remarks, *told))
     with contextlib.ExitStack() as stack:
         directory = open_directory()
@@ -117,7 +117,7 @@ def carry_out(
                 resources.lanes,
                 resources.precision,
                 options.metric,
-                options.own,
+                options.custom,
             )
         )
         config = describe_run(options, resources, dataset, training, executor.lanes)
@@ -161,13 +161,13 @@ def carry_out(
         else:
             tuner.go()
     if stop.signal is not None:
-        raise Stopped(stop.signal, directory.path, _advice(directory, options.own))
+        raise Stopped(stop.signal, directory.path, _advice(directory, options.custom))
     return directory
 
 
-def _advice(directory: RunDirectory, own: OwnNetwork | None) -> str:
+def _advice(directory: RunDirectory, custom: CustomNetwork | None) -> str:
     path = str(directory.path)
-    if own is not None and own.reference is None:
-        return f"to resume, from Python: cotune.resume({path!r}, model={own.name})"
-    model = f" --model {shlex.quote(own.reference)}" if own and own.reference else ""
+    if custom is not None and custom.reference is None:
+        return f"to resume, from Python: cotune.resume({path!r}, model={custom.name})"
+    model = f" --model {shlex.quote(custom.reference)}" if custom and custom.reference else ""
     return f"to resume: cotune resume {shlex.quote(path)}{model}"

@@ -19,7 +19,7 @@ from cotune.data import Dataset
 from cotune.data.preprocessing.treatment import CHANNELS, INPUTS
 from cotune.engine.device import n_cores, read_device, read_precision
 from cotune.engine.lane_count import FIRST_GUESS
-from cotune.engine.networks.custom.given import ModelLike, read_own
+from cotune.engine.networks.custom.given import ModelLike, read_custom_network
 from cotune.exceptions import UsageError
 from cotune.runs.options import Options, Resources
 from cotune.space.enqueue import check_configurations
@@ -60,7 +60,7 @@ class Settings:
             self.model,
             dataset,
             self.fixed,
-            asked.own,
+            asked.custom,
             asked.validation,
             asked.seed,
             asked.asked,
@@ -101,10 +101,10 @@ def read_settings(
         UsageError: One cannot be used.
     """
     metrics = read_metrics(metric)
-    own = read_own(model)
+    custom = read_custom_network(model)
     options = Options(
-        space=read_space(space, model, fixed=fixed) if own is None else Space({}),
-        own=own,
+        space=read_space(space, model, fixed=fixed) if custom is None else Space({}),
+        custom=custom,
         sampler=named(sampler, SAMPLERS, "sampler"),
         pruner=named(pruner, PRUNERS, "pruner"),
         metric=metrics[0],
@@ -122,7 +122,7 @@ def read_settings(
     )
     if options.costs and options.pruner not in ("asha", "top-k", "none"):
         raise UsageError("pruner: with several objectives it can be asha, top-k or none")
-    if own is None:
+    if custom is None:
         options = replace(options, enqueued=check_configurations(enqueue, options.searched))
     device = read_device(device)
     resources = Resources(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from cotune.data.dataset import TrainingData
-from cotune.records import Report, TrialResult, Value
+from cotune.records import EpochReport, TrialResult, Value
 from cotune.space.hyperparameters import is_averaged
 from cotune.space.space import Space
 from cotune.tuning.lineup import Lineup
@@ -54,7 +54,7 @@ class Budget:
         self.most_epochs = self._plan.most_epochs
         self._alone: dict[int, float] = {}  # seconds of an epoch by itself, as was measured
 
-    def measure(self, number: int, reports: Sequence[Report]) -> None:
+    def measure(self, number: int, reports: Sequence[EpochReport]) -> None:
         """Learn from a finalist's training what an epoch of its trial's configuration takes.
 
         In the search, lanes that are trained together share the time; a small network alone takes

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cotune.records import Report, TrialResult, TrialSpec
+from cotune.records import EpochReport, TrialResult, TrialSpec
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Events:
         lost: For each worker that was lost and replaced, why.
     """
 
-    reported: Sequence[tuple[Report, float]] = ()
+    reported: Sequence[tuple[EpochReport, float]] = ()
     ended: Sequence[TrialResult] = ()
     lost: Sequence[str] = ()
 
@@ -58,7 +58,7 @@ class TrialRunner(ABC):
         """Return what has come in, after at most about ``timeout`` seconds."""
 
     @abstractmethod
-    def judge(self, reported: Sequence[tuple[Report, float]]) -> list[TrialResult]:
+    def judge(self, reported: Sequence[tuple[EpochReport, float]]) -> list[TrialResult]:
         """Return the trials that these reports end; they are in training no longer."""
 
     @abstractmethod

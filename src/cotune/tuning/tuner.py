@@ -75,7 +75,7 @@ class Tuner:
         )
         self._checkpoints = Checkpoints(
             context,
-            exact=lambda: context.is_lockstep and not self._study.is_disturbed,
+            is_deterministic=lambda: context.is_lockstep and self._study.is_deterministic,
             state=lambda: {"search": self._lane_counts.state()},
             kept=lambda: {**self._ledger.weights, **self._final_weights},
         )
@@ -130,7 +130,7 @@ class Tuner:
         """Return what must not change when the run is resumed."""
         options, training = self._context.options, self._context.training
         return {
-            "network": options.own.name if options.own else None,
+            "network": options.custom.name if options.custom else None,
             "space": options.searched.to_dict(),
             "seed": options.seed,
             "data": self._context.dataset.fingerprint,
@@ -172,7 +172,7 @@ class Tuner:
 
     def _restore(self, generation: Generation | None, exact: bool, extended: bool) -> None:
         if not exact:
-            self._study.mark_disturbed()
+            self._study.mark_not_deterministic()
         run = self._context.directory
         try:
             weights = kept_weights(generation)
@@ -362,7 +362,7 @@ class Tuner:
     def _measure_costs(self, spec: TrialSpec) -> dict[str, float]:
         data, options = self._context.training, self._context.options
         return {
-            name: measure_cost(name, spec.params, data.input_shape, data.n_classes, options.own)
+            name: measure_cost(name, spec.params, data.input_shape, data.n_classes, options.custom)
             for name in options.costs
         }
 

@@ -11,8 +11,8 @@ from typing import Self
 from numpy.typing import NDArray
 
 from cotune.data.dataset import TrainingData
-from cotune.engine.networks import OwnNetwork
-from cotune.records import Report, TrialSpec, Verdict
+from cotune.engine.networks import CustomNetwork
+from cotune.records import EpochReport, TrialSpec, Verdict
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class EngineJob:
         lanes: Trials in training at a time in each engine; measured by default.
         precision: Of the large products, ``float32`` or ``bfloat16``.
         metric: By which a lane's best epoch is known.
-        own: What makes the networks, where they are the user's own.
+        custom: What makes the networks, where they are the user's own.
     """
 
     data: TrainingData
@@ -33,7 +33,7 @@ class EngineJob:
     lanes: int | None = None
     precision: str = "float32"
     metric: str = "accuracy"
-    own: OwnNetwork | None = None
+    custom: CustomNetwork | None = None
 
 
 class Executor(ABC):
@@ -85,7 +85,7 @@ class Executor(ABC):
         """
 
     @abstractmethod
-    def reports(self, timeout: float) -> list[Report]:
+    def reports(self, timeout: float) -> list[EpochReport]:
         """Return the reports that have come in, after at most about ``timeout`` seconds."""
 
     @abstractmethod
@@ -107,7 +107,7 @@ class Executor(ABC):
         """
 
     @abstractmethod
-    def pending(self) -> list[Report]:
+    def pending(self) -> list[EpochReport]:
         """Return reports that are here already; no epoch is begun for them."""
 
     @abstractmethod

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from cotune.engine.engine import Engine
-from cotune.records import Report, TrialSpec, Verdict
+from cotune.records import EpochReport, TrialSpec, Verdict
 from cotune.workers.base import EngineJob, Executor, worth_filling
 
 
@@ -35,7 +35,7 @@ class InProcessExecutor(Executor):
         if self._device == "cpu":
             self._stack.enter_context(one_thread())
         self._engine = Engine(
-            job.data, job.seed, self._device, job.lanes, job.precision, job.metric, job.own
+            job.data, job.seed, self._device, job.lanes, job.precision, job.metric, job.custom
         )
 
     @property
@@ -50,7 +50,7 @@ class InProcessExecutor(Executor):
             raise ValueError(f"trial {specs[0].number}: there is no room for {len(specs)} trials")
         self._engine.resume(specs, saved)
 
-    def reports(self, timeout: float) -> list[Report]:
+    def reports(self, timeout: float) -> list[EpochReport]:
         return self._engine.step()
 
     def apply(self, verdicts: Sequence[Verdict]) -> None:
@@ -59,7 +59,7 @@ class InProcessExecutor(Executor):
     def settle(self, timeout: float) -> bool:
         return True
 
-    def pending(self) -> list[Report]:
+    def pending(self) -> list[EpochReport]:
         return []
 
     def save(self, folder: Path) -> None:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from cotune.engine.families import FAMILIES
 from cotune.exceptions import StorageError
-from cotune.records import Report, TrialSpec, Verdict
+from cotune.records import EpochReport, TrialSpec, Verdict
 from cotune.workers.base import EngineJob, Executor, worth_filling
 from cotune.workers.process import EXIT_SECONDS, Losses, WorkerProcess, how_it_ended, launch
 
@@ -71,7 +71,7 @@ class ProcessExecutor(Executor):
         self._losses = Losses(_BARREN)
         self.lost = self._losses.reasons
         self.saving_seconds = 0.0
-        self._failures: list[Report] = []
+        self._failures: list[EpochReport] = []
         self._folder: Path | None = None
         self._kept: list[Path] = []
 
@@ -95,7 +95,7 @@ class ProcessExecutor(Executor):
             "input_shape": data.input_shape,
             "fold_of": data.fold_of,
         }
-        given = (job.precision, job.metric, job.own, self._lockstep)
+        given = (job.precision, job.metric, job.custom, self._lockstep)
         self._load = (layout, job.seed, job.lanes, *given)
         for worker in self._workers:
             with contextlib.suppress(_WorkerLostError):  # it is found to be lost below
@@ -150,7 +150,7 @@ class ProcessExecutor(Executor):
         worker.specs |= {spec.number: spec for spec in specs}
         self._send(worker, "resume", (list(specs), list(saved)))
 
-    def reports(self, timeout: float) -> list[Report]:
+    def reports(self, timeout: float) -> list[EpochReport]:
         if self._lockstep and not self._stepping:
             self._stepping = True
             self._send(self._workers[0], "step", None)
@@ -190,7 +190,7 @@ class ProcessExecutor(Executor):
                 self._watch([worker])
         return not self._stepping
 
-    def pending(self) -> list[Report]:
+    def pending(self) -> list[EpochReport]:
         failures, self._failures = self._failures, []
         return failures + [report for worker in self._workers for report in worker.take_reports()]
 
@@ -288,7 +288,7 @@ class ProcessExecutor(Executor):
         in_training = [number for number in worker.in_training if number in worker.specs]
         for number, error in self._losses.blame(in_training, reason).items():
             epoch = worker.epochs.get(number, 0) + 1
-            self._failures.append(Report(number, epoch, nan, nan, {}, 0.0, 0, error=error))
+            self._failures.append(EpochReport(number, epoch, nan, nan, {}, 0.0, 0, error=error))
             del worker.specs[number]
         self._losses.reasons.append(reason)
         self._losses.barren(reason)
@@ -317,7 +317,7 @@ class _Worker(WorkerProcess):
         self.saved: str | None = ""  # None while it saves its lanes, then why that failed
         self.saving: Path | None = None
         self.saving_seconds = 0.0
-        self._reports: list[Report] = []
+        self._reports: list[EpochReport] = []
 
     def send(self, kind: str, content: Any) -> None:
         if not self.specs or kind == "resume":
@@ -358,7 +358,7 @@ class _Worker(WorkerProcess):
             self.saved, self.saving_seconds = content
         return kind, content
 
-    def take_reports(self) -> list[Report]:
+    def take_reports(self) -> list[EpochReport]:
         """Return reports that were received, but for those of trials that were stopped before."""
         reports = [report for report in self._reports if report.number in self.specs]
         self._reports = []

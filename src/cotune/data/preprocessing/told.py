@@ -11,14 +11,14 @@ from cotune.data.preprocessing.treatment import Treatment
 
 
 def remarks_of(
-    dataset: Dataset, asked: Treatment, done: Preprocessing, is_own: bool
+    dataset: Dataset, asked: Treatment, done: Preprocessing, is_custom: bool
 ) -> tuple[str, ...]:
     """Return remarks on what was assumed, one line each.
 
     Args:
         asked: What the user asked for.
         done: What is done to the rows.
-        is_own: The network is the user's own.
+        is_custom: The network is the user's own.
     """
     rows = f"rows of {_shape(dataset.input_shape)}"
     if isinstance(done, RawRows) and asked.inputs == "auto":
@@ -36,7 +36,7 @@ def remarks_of(
             told += "; the built-in CNN takes the last axis for channels all the same"
         return (told,)
     is_whole = dataset.inputs.dtype.kind in "iu" and not dataset.columns
-    if is_own and is_whole and dataset.inputs.dtype != np.uint8 and asked.inputs == "auto":
+    if is_custom and is_whole and dataset.inputs.dtype != np.uint8 and asked.inputs == "auto":
         return (
             f"{rows}: whole numbers, standardized as the network takes none; --inputs raw gives "
             "them unscaled",

@@ -38,7 +38,7 @@ class Treatment:
         return "float32" if self.inputs in ("raw", "float32") else None
 
 
-def treatments_for_own(dataset: Dataset, asked: Treatment) -> list[Treatment]:
+def treatments_for_custom(dataset: Dataset, asked: Treatment) -> list[Treatment]:
     """Return possible treatments of the rows for a user's own network, the likeliest first.
 
     The network decides: it gets the first that it takes. Whole numbers are given as they are,

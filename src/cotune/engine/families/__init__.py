@@ -9,7 +9,7 @@ from cotune.engine.families.base import Family
 from cotune.engine.families.cnn import CNNFamily
 from cotune.engine.families.custom import CustomFamily
 from cotune.engine.families.mlp import MLPFamily
-from cotune.engine.networks.custom.network import OwnNetwork
+from cotune.engine.networks.custom.network import CustomNetwork
 from cotune.records import Value
 from cotune.space.hyperparameters import KNOWN, add_family, remove_family
 
@@ -38,14 +38,14 @@ def unregister(name: str) -> None:
     remove_family(name)
 
 
-def family_of(params: Mapping[str, Value], own: OwnNetwork | None = None) -> Family:
+def family_of(params: Mapping[str, Value], custom: CustomNetwork | None = None) -> Family:
     """Return the family of a configuration.
 
     Args:
-        own: Maker of the user's own networks, whose family is theirs.
+        custom: Maker of the user's own networks, whose family is theirs.
     """
-    if own is not None:
-        return CustomFamily(own)
+    if custom is not None:
+        return CustomFamily(custom)
     return FAMILIES[str(params.get("model", KNOWN["model"].default))]
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cotune.engine.networks.common import Architecture, Network
 from cotune.records import Value
-from cotune.space.hyperparameters import MAX_LAYERS, Known
+from cotune.space.hyperparameters import MAX_LAYERS, HyperparameterSpec
 
 if TYPE_CHECKING:
     from cotune.engine.cohorts.base import Cohort
@@ -33,7 +33,7 @@ class Family(ABC):
     """
 
     name: ClassVar[str]
-    hyperparameters: ClassVar[Mapping[str, Known]] = {}
+    hyperparameters: ClassVar[Mapping[str, HyperparameterSpec]] = {}
     needs_images: ClassVar[bool] = False
     is_fused: ClassVar[bool] = True
     runs_user_code: ClassVar[bool] = False

@@ -12,7 +12,7 @@ from cotune.engine.cohorts.module import ModuleCohort, SoloCohort
 from cotune.engine.families.base import Family, read_count, read_counts
 from cotune.engine.networks.common import CUSTOM
 from cotune.engine.networks.custom.architecture import CustomArchitecture
-from cotune.engine.networks.custom.network import OwnNetwork
+from cotune.engine.networks.custom.network import CustomNetwork
 from cotune.records import Value
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ class CustomFamily(Family):
     """Networks that a function or class of the user makes.
 
     Args:
-        own: Their maker.
+        custom: Their maker.
     """
 
     name = CUSTOM
     runs_user_code = True
 
-    def __init__(self, own: OwnNetwork) -> None:
-        self._own = own
+    def __init__(self, custom: CustomNetwork) -> None:
+        self._custom = custom
 
     def architecture(
         self,
@@ -44,7 +44,7 @@ class CustomFamily(Family):
         Raises:
             Exception: Any error of the user's code.
         """
-        return CustomArchitecture(self._own.build(params, input_shape, n_classes, seed))
+        return CustomArchitecture(self._custom.build(params, input_shape, n_classes, seed))
 
     def dropout_rates(self, params: Mapping[str, Value]) -> list[float]:
         """Return none: the network has its rates already."""

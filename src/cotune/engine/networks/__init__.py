@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cotune.engine.networks.cnn import CNN, CNNArchitecture
 from cotune.engine.networks.common import CUSTOM, Architecture, Network, Tensors
-from cotune.engine.networks.custom.network import OwnNetwork, load_own
+from cotune.engine.networks.custom.network import CustomNetwork, load_custom_network
 from cotune.engine.networks.mlp import MLP, MLPArchitecture
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "CNNArchitecture",
     "MLPArchitecture",
     "Network",
-    "OwnNetwork",
+    "CustomNetwork",
     "Tensors",
-    "load_own",
+    "load_custom_network",
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cotune.exceptions import StorageError
 from cotune.metrics import METRICS
-from cotune.records import FinalResult, Report
+from cotune.records import EpochReport, FinalResult
 from cotune.runs.config import ObjectiveConfig, RunConfig
 from cotune.runs.directory import RunDirectory
 from cotune.runs.summary import Summary
@@ -54,7 +54,7 @@ class Contents:
     config_text: str
     summary: Summary
     final: FinalResult | None
-    curves: dict[int, list[Report]]
+    curves: dict[int, list[EpochReport]]
     trials: list[Row]
     study: optuna.Study | None
 
@@ -130,11 +130,11 @@ def gather(run: RunDirectory) -> Contents:
     )
 
 
-def _reported_steps(study: optuna.Study) -> dict[int, list[Report]]:
+def _reported_steps(study: optuna.Study) -> dict[int, list[EpochReport]]:
     """Return an objective's reports by trial: the step as the epoch, the score as ``value``."""
     return {
         trial.number: [
-            Report(trial.number, step, nan, nan, {"value": value}, 0.0, 0)
+            EpochReport(trial.number, step, nan, nan, {"value": value}, 0.0, 0)
             for step, value in sorted(trial.intermediate_values.items())
         ]
         for trial in study.get_trials(deepcopy=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cotune.records import Report
+from cotune.records import EpochReport
 from cotune.report.html.chart import (
     BLUE,
     GREY,
@@ -63,7 +63,7 @@ def _trial_curves(contents: Contents, score: str, unit: str = "epoch") -> Chart:
     most = max(2, MOST_POINTS // len(curves))
     thin = 1.0 if len(curves) <= 300 else 0.5
     longest = max(len(reports) for reports in curves.values())
-    groups: dict[str, list[tuple[int, list[Report]]]] = {look: [] for look in _LOOKS}
+    groups: dict[str, list[tuple[int, list[EpochReport]]]] = {look: [] for look in _LOOKS}
     for number, reports in sorted(curves.items()):
         state = "best" if number == contents.best else states.get(number, "unfinished")
         groups.setdefault(state, []).append((number, thinned(reports, most)))
@@ -116,7 +116,7 @@ def _trial_curves(contents: Contents, score: str, unit: str = "epoch") -> Chart:
     return Chart(name, title, plain(figure), " ".join(notes))
 
 
-def thinned(reports: list[Report], most: int) -> list[Report]:
+def thinned(reports: list[EpochReport], most: int) -> list[EpochReport]:
     """Return at most ``most`` (2 or more), evenly spread, the first and the last included."""
     if len(reports) <= most:
         return reports
@@ -124,7 +124,7 @@ def thinned(reports: list[Report], most: int) -> list[Report]:
     return [reports[index] for index in kept]
 
 
-def _joined(members: list[tuple[int, list[Report]]], score: str) -> dict[str, list[Any]]:
+def _joined(members: list[tuple[int, list[EpochReport]]], score: str) -> dict[str, list[Any]]:
     """Join lines into one trace, with a gap (None) after each."""
     x: list[int | None] = []
     y: list[float | None] = []

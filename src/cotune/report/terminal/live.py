@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cotune.records import Finalist, FinalResult, Report, TrialResult, TrialSpec
+from cotune.records import EpochReport, Finalist, FinalResult, TrialResult, TrialSpec
 from cotune.report.terminal.counting import (
     CountingObserver,
     final_line,
@@ -40,9 +40,9 @@ class LiveObserver(CountingObserver):
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self._live: Live | None = None
-        self._running: dict[int, tuple[TrialSpec, Report | None, float | None]] = {}
+        self._running: dict[int, tuple[TrialSpec, EpochReport | None, float | None]] = {}
         self._finalists: list[int] = []  # rounds, and epochs of all their trainings so far
-        self._final: tuple[TrialSpec, Report | None] | None = None
+        self._final: tuple[TrialSpec, EpochReport | None] | None = None
         self._rows = 0
 
     def run_started(self, run: RunDirectory, began: float, timeout: float | None) -> None:
@@ -68,7 +68,7 @@ class LiveObserver(CountingObserver):
     def trial_started(self, spec: TrialSpec) -> None:
         self._running[spec.number] = (spec, None, None)
 
-    def trial_reported(self, report: Report, value: float) -> None:
+    def trial_reported(self, report: EpochReport, value: float) -> None:
         self._running[report.number] = (self._running[report.number][0], report, value)
 
     def trial_ended(self, trial: TrialResult, best: TrialResult | None) -> None:
@@ -79,7 +79,7 @@ class LiveObserver(CountingObserver):
         self._finalists = [rounds, 0]
         self._console.print(finalists_line(trials, rounds))
 
-    def finalists_reported(self, report: Report) -> None:
+    def finalists_reported(self, report: EpochReport) -> None:
         self._finalists[1] += 1
 
     def finalists_ended(self, finalists: Sequence[Finalist]) -> None:
@@ -90,7 +90,7 @@ class LiveObserver(CountingObserver):
         self._final = (spec, None)
         self._console.print(final_line(trial, spec))
 
-    def final_reported(self, report: Report) -> None:
+    def final_reported(self, report: EpochReport) -> None:
         if self._final and report.number == self._final[0].number:
             self._final = (self._final[0], report)
 
@@ -127,7 +127,7 @@ class LiveObserver(CountingObserver):
         counts = ", ".join(f"{count} {state}" for state, count in self._counts.items())
         return self._bar_line(max(shares), 1.0, f"{self._time_left}  {counts}")
 
-    def _final_bar(self, spec: TrialSpec, report: Report | None) -> RenderableType:
+    def _final_bar(self, spec: TrialSpec, report: EpochReport | None) -> RenderableType:
         epoch = report.epoch if report else 0
         loss = f", training loss {report.train_loss:.4f}" if report else ""
         text = f"{self._time_left}  final model: epoch {epoch} of {spec.epochs}{loss}"
@@ -169,7 +169,7 @@ class LiveObserver(CountingObserver):
         return table
 
 
-def _progress(spec: TrialSpec, report: Report | None) -> str:
+def _progress(spec: TrialSpec, report: EpochReport | None) -> str:
     """Return ``3/10``; of an objective, whose length is unknown, its last step."""
     if "epochs" in spec.params:
         return f"{report.epoch if report else 0}/{spec.epochs}"

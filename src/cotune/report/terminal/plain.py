@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from cotune.records import FINAL_NUMBER, Finalist, Report, TrialResult, TrialSpec
+from cotune.records import FINAL_NUMBER, EpochReport, Finalist, TrialResult, TrialSpec
 from cotune.report.terminal.counting import (
     CountingObserver,
     final_line,
@@ -56,7 +56,7 @@ class PlainObserver(CountingObserver):
     def final_started(self, trial: TrialResult, spec: TrialSpec) -> None:
         self._say(final_line(trial, spec))
 
-    def final_reported(self, report: Report) -> None:
+    def final_reported(self, report: EpochReport) -> None:
         if self._is_due() and report.number == FINAL_NUMBER:
             self._say(
                 f"final model: epoch {report.epoch}, training loss {report.train_loss:.4f}, "

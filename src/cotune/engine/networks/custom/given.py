@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cotune.engine.networks import OwnNetwork, load_own
+from cotune.engine.networks import CustomNetwork, load_custom_network
 
 ModelLike = str | Callable[..., Any] | None
 """``mlp``, ``cnn`` or ``auto``; or the maker of the user's own networks: a function, a class of
 modules, ``FILE.py:NAME``."""
 
 
-def read_own(model: ModelLike) -> OwnNetwork | None:
+def read_custom_network(model: ModelLike) -> CustomNetwork | None:
     """Return the maker of the user's own networks, or None for a built-in family."""
     if model is None or (isinstance(model, str) and ":" not in model):
         return None
-    return load_own(model) if isinstance(model, str) else OwnNetwork(model)
+    return load_custom_network(model) if isinstance(model, str) else CustomNetwork(model)

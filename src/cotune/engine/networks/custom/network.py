@@ -31,7 +31,7 @@ class RowsRefusedError(UsageError):
     """A network takes no rows of this type and shape."""
 
 
-class OwnNetwork:
+class CustomNetwork:
     """Maker of a user's networks.
 
     It travels to worker processes: they import a function or class with a reference, others are
@@ -92,12 +92,12 @@ class OwnNetwork:
     def __reduce__(self) -> tuple[Any, ...]:
         # Without the rows: who trains has them all.
         if self.reference is not None:
-            return load_own, (self.reference,)
+            return load_custom_network, (self.reference,)
         return _unpickle, (cloudpickle.dumps(self._make),)
 
-    def tried_with(self, rows: Tensor) -> OwnNetwork:
+    def tried_with(self, rows: Tensor) -> CustomNetwork:
         """Return the same maker, which tries networks with these rows, ``[some, features]``."""
-        return OwnNetwork(self._make, self.reference, rows)
+        return CustomNetwork(self._make, self.reference, rows)
 
     def rows_to_try(self, features: int) -> Tensor:
         """Return a few rows, ``[some, features]``; random ones where none are known."""
@@ -163,27 +163,27 @@ class OwnNetwork:
         given = {name: value for name, value in known.items() if name in self.arguments}
         if not self.is_class:
             return self._make(trial, **given)
-        own = {name: value for name, value in trial.items() if name in self.arguments}
+        custom = {name: value for name, value in trial.items() if name in self.arguments}
         for name, default in self.arguments.items():
-            if default is inspect.Parameter.empty and name not in {**given, **own}:
+            if default is inspect.Parameter.empty and name not in {**given, **custom}:
                 raise UsageError(
                     f"model: argument {name} of {self.name} has no default; give it an entry in "
                     "the space"
                 )
-        return self._make(**{**given, **own})
+        return self._make(**{**given, **custom})
 
 
-def load_own(reference: str) -> OwnNetwork:
+def load_custom_network(reference: str) -> CustomNetwork:
     """Load a function or class by ``FILE.py:NAME`` or ``MODULE:NAME``; the file is run.
 
     Raises:
         UsageError: There is none, or the file ends in an error (with its line).
     """
-    return OwnNetwork(*load_reference(reference, "model"))
+    return CustomNetwork(*load_reference(reference, "model"))
 
 
-def _unpickle(content: bytes) -> OwnNetwork:
-    return OwnNetwork(cloudpickle.loads(content))
+def _unpickle(content: bytes) -> CustomNetwork:
+    return CustomNetwork(cloudpickle.loads(content))
 
 
 def _layouts(input_shape: tuple[int, ...], is_whole: bool = False) -> list[tuple[int, ...]]:

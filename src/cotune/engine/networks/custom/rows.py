@@ -10,49 +10,53 @@ from numpy.typing import NDArray
 
 from cotune.data.dataset import Dataset
 from cotune.data.preprocessing.preprocess import sample_rows
-from cotune.data.preprocessing.treatment import Treatment, treatments_for_own
-from cotune.engine.networks import OwnNetwork
+from cotune.data.preprocessing.treatment import Treatment, treatments_for_custom
+from cotune.engine.networks import CustomNetwork
 from cotune.engine.networks.custom.network import RowsRefusedError
-from cotune.engine.networks.custom.space import OwnSpace
+from cotune.engine.networks.custom.space import CustomSpace
 from cotune.exceptions import UsageError
 from cotune.space.hyperparameters import OF_IMAGES
 
 _TRIED: Final = 4
 
 
-def fit_own_space(
-    own: OwnNetwork,
+def fit_custom_space(
+    custom: CustomNetwork,
     added: Mapping[str, Any],
     given: Mapping[str, Any],
     dataset: Dataset,
     split: tuple[float, int],
     asked: Treatment,
-) -> OwnSpace:
+) -> CustomSpace:
     """Return the space of a user's network, with the treatment of its rows.
 
     The network is tried with rows of the dataset. One that converts its rows to whole numbers gets
     them unscaled.
 
     Args:
-        added, given: As for :class:`OwnSpace`.
+        added, given: As for :class:`CustomSpace`.
         split: Share of the validation part, and the seed.
         asked: The treatment that the user asks for.
 
     Raises:
         UsageError: The network cannot be made, or takes the rows under no treatment.
-        SpaceError: As for :class:`OwnSpace`.
+        SpaceError: As for :class:`CustomSpace`.
     """
-    treatments = treatments_for_own(dataset, asked)
+    treatments = treatments_for_custom(dataset, asked)
     refused: list[str] = []
-    fallback: OwnSpace | None = None
+    fallback: CustomSpace | None = None
     for treatment in treatments:
         rows, shape = sample_rows(dataset, *split, treatment)
         offered = added
         if treatment.dtype == "int64":  # whole numbers are no images to be moved
             offered = {name: entry for name, entry in added.items() if name not in OF_IMAGES}
         try:
-            space = OwnSpace(
-                own.tried_with(torch.from_numpy(rows)), offered, given, shape, len(dataset.classes)
+            space = CustomSpace(
+                custom.tried_with(torch.from_numpy(rows)),
+                offered,
+                given,
+                shape,
+                len(dataset.classes),
             )
         except RowsRefusedError as error:
             refused.append(f"{rows.dtype}: {error}" if len(treatments) > 1 else str(error))
@@ -69,10 +73,10 @@ def fit_own_space(
     raise UsageError(f"model: {message}")
 
 
-def with_rows(own: OwnNetwork, rows: NDArray[Any]) -> OwnNetwork:
+def with_rows(custom: CustomNetwork, rows: NDArray[Any]) -> CustomNetwork:
     """Return the same maker, which tries networks with the first of these rows.
 
     Args:
         rows: ``[rows, features]``.
     """
-    return own.tried_with(torch.from_numpy(rows[:_TRIED]))
+    return custom.tried_with(torch.from_numpy(rows[:_TRIED]))

@@ -23,11 +23,11 @@ from optuna.samplers import RandomSampler
 from cotune.data.preprocessing.treatment import Treatment
 from cotune.engine.networks.common import CUSTOM
 from cotune.engine.networks.custom.architecture import CustomArchitecture
-from cotune.engine.networks.custom.network import GIVEN, OwnNetwork
+from cotune.engine.networks.custom.network import GIVEN, CustomNetwork
 from cotune.engine.networks.custom.trial import DecidedTrial
 from cotune.exceptions import CotuneError, SpaceError, UsageError
 from cotune.records import Value
-from cotune.space.hyperparameters import KNOWN, OF_TRAINING, SHARED, Known, defaults
+from cotune.space.hyperparameters import KNOWN, OF_TRAINING, SHARED, HyperparameterSpec, defaults
 from cotune.space.quiet_optuna import quiet_optuna
 from cotune.space.space import Hyperparameter, Space, contains, describe, entry_of, suggest
 from cotune.space.yaml import space_from_dict
@@ -37,11 +37,11 @@ from cotune.user_code import locate_error
 _PROBES: Final = 16  # random configurations, to find conditional hyperparameters
 
 
-class OwnSpace(Space):
+class CustomSpace(Space):
     """Hyperparameters of a user's network and of its training.
 
     Args:
-        own: Maker of the network. A function is called with trials to find its hyperparameters,
+        custom: Maker of the network. A function is called with trials to find its hyperparameters,
             several times to find conditional ones. Those of a class are the arguments that have
             entries.
         added: Entries, as YAML writes them, of the training's hyperparameters that the user does
@@ -61,18 +61,18 @@ class OwnSpace(Space):
 
     def __init__(
         self,
-        own: OwnNetwork,
+        custom: CustomNetwork,
         added: Mapping[str, Any],
         given: Mapping[str, Any],
         input_shape: tuple[int, ...],
         n_classes: int,
     ) -> None:
-        self._own = own
+        self._custom = custom
         self._data = input_shape, n_classes
         self.treatment = Treatment()
         self._held: dict[str, Value] = {}
         self._base: dict[str, Value] = {}
-        found = {} if own.is_class else self._discover()
+        found = {} if custom.is_class else self._discover()
         given = {n: e for n, e in given.items() if n not in found or e != entry_of(found[n])}
         for name in [name for name in found if name in given]:
             self._held[name] = _hold(name, given[name], found.pop(name))
@@ -80,7 +80,7 @@ class OwnSpace(Space):
             again = self._discover()  # fixed values may change the other hyperparameters
             found = {name: one for name, one in again.items() if name not in self._held}
         arguments: dict[str, Value | None] = dict.fromkeys([*found, *self._held])
-        for name, default in own.arguments.items() if own.is_class else ():
+        for name, default in custom.arguments.items() if custom.is_class else ():
             if name not in GIVEN or name in given:
                 arguments[name] = None if default is inspect.Parameter.empty else default
         asked_for = {name: _entry(name, one) for name, one in found.items()}
@@ -88,20 +88,22 @@ class OwnSpace(Space):
         entries |= _that_can_be({n: e for n, e in added.items() if n not in entries}, entries)
         space = space_from_dict(entries, arguments, may_be_fixed=True)
         searched = {**space.searched, **{n: Hyperparameter(d, {}) for n, d in found.items()}}
-        known = {**space.known, **{n: _known(n, d) for n, d in found.items()}}
+        known = {**space.known, **{n: _spec_of(n, d) for n, d in found.items()}}
         super().__init__(searched, {**space.constants, "model": CUSTOM}, known)
         self._of_training = {n: one for n, one in space.searched.items() if n not in found}
         self._asked_for = tuple(found) or tuple(arguments)
         self._try()
         if not self.searched:
-            raise SpaceError(f"nothing to search: {own.name} asks for nothing, and all is constant")
+            raise SpaceError(
+                f"nothing to search: {custom.name} asks for nothing, and all is constant"
+            )
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Value]:
-        if self._own.is_class:
+        if self._custom.is_class:
             return super().suggest(trial)
         # An error of this configuration is reported when it is trained.
         with contextlib.suppress(Exception, SystemExit):
-            self._own.ask(_Holding(trial, self._held), *self._data)
+            self._custom.ask(_Holding(trial, self._held), *self._data)
         params: dict[str, Value] = dict(trial.params)
         for name, hyperparameter in self._of_training.items():
             if name not in params and self.exists(name, _plain(params)):
@@ -115,18 +117,18 @@ class OwnSpace(Space):
         return full
 
     def default(self, changes: Mapping[str, Value] | None = None) -> dict[str, Value]:
-        if self._own.is_class:
+        if self._custom.is_class:
             return super().default(changes)
         middle = _Middle({**self._base, **(changes or {})}, self._held)
-        self._own.ask(middle, *self._data)
+        self._custom.ask(middle, *self._data)
         training = Space(self._of_training, {**self.constants, **_plain(middle.params)}, self.known)
         return {**training.default(changes), **middle.params}
 
     def discretized(self, points: int = 3) -> Space:
-        if not self._own.is_class:
+        if not self._custom.is_class:
             raise UsageError(
-                f"sampler: a grid needs a space, and {self._own.name} is a function; give a class "
-                "and a space of its arguments"
+                f"sampler: a grid needs a space, and {self._custom.name} is a function; give a "
+                "class and a space of its arguments"
             )
         return super().discretized(points)
 
@@ -135,10 +137,10 @@ class OwnSpace(Space):
         """Common ones, and those that change the network's structure when they alone change."""
         base = self.complete(self.default())
         kept = self._structure(base)
-        own = [n for n in (*self._asked_for, *self.searched) if n not in OF_TRAINING]
+        custom = [n for n in (*self._asked_for, *self.searched) if n not in OF_TRAINING]
         changing = [
             name
-            for name in dict.fromkeys(own)
+            for name in dict.fromkeys(custom)
             if name not in base
             or name not in self.searched
             or kept is None
@@ -153,23 +155,23 @@ class OwnSpace(Space):
     def looks_up(self) -> bool:
         """True if the network converts its rows to whole numbers, so that scaling them is wrong."""
         shape, n_classes = self._data
-        module = self._own.build(self.complete(self.default()), shape, n_classes, seed=0)
-        rows = self._own.rows_to_try(math.prod(shape))
+        module = self._custom.build(self.complete(self.default()), shape, n_classes, seed=0)
+        rows = self._custom.rows_to_try(math.prod(shape))
         with torch.no_grad():
             given, cut = module(rows), module(rows.trunc())
         return not torch.equal(rows, rows.trunc()) and torch.equal(given, cut)
 
     def _structure(self, params: Mapping[str, Value]) -> str | None:
         with contextlib.suppress(Exception):
-            return CustomArchitecture(self._own.build(params, *self._data, seed=0)).structure
+            return CustomArchitecture(self._custom.build(params, *self._data, seed=0)).structure
         return None
 
     def _try(self) -> None:
         """Make the network of the default configuration, and check that it can be trained."""
         try:
             params = self.complete(self.default())
-            architecture = CustomArchitecture(self._own.build(params, *self._data, seed=0))
-            architecture.check_trainable(self._own.rows_to_try(math.prod(self._data[0])))
+            architecture = CustomArchitecture(self._custom.build(params, *self._data, seed=0))
+            architecture.check_trainable(self._custom.rows_to_try(math.prod(self._data[0])))
         except CotuneError:
             raise
         except (Exception, SystemExit) as error:
@@ -183,7 +185,7 @@ class OwnSpace(Space):
         """
         middle, refused = _Middle({}, self._held), None
         try:
-            self._own.ask(middle, *self._data)
+            self._custom.ask(middle, *self._data)
         except (Exception, SystemExit) as error:
             refused = error
         found = dict(middle.distributions)
@@ -192,7 +194,7 @@ class OwnSpace(Space):
             for _ in range(_PROBES if found else 0):
                 trial = study.ask()
                 with contextlib.suppress(Exception, SystemExit):
-                    self._own.ask(_Holding(trial, self._held), *self._data)
+                    self._custom.ask(_Holding(trial, self._held), *self._data)
                     if refused is not None:
                         refused, self._base = None, dict(trial.params)
                 found.update({n: d for n, d in trial.distributions.items() if n not in found})
@@ -285,7 +287,7 @@ class _Middle(DecidedTrial):
 
 
 def _nearest(name: str, distribution: BaseDistribution, value: Value | None) -> Value:
-    known = _known(name, distribution)
+    known = _spec_of(name, distribution)
     usable: Callable[[Any], bool] = distribution._contains
     if isinstance(distribution, CategoricalDistribution):
         return value if value in distribution.choices and value is not None else known.default
@@ -295,7 +297,7 @@ def _nearest(name: str, distribution: BaseDistribution, value: Value | None) -> 
     return known.default
 
 
-def _known(name: str, distribution: BaseDistribution) -> Known:
+def _spec_of(name: str, distribution: BaseDistribution) -> HyperparameterSpec:
     """Return a hyperparameter's type and range by its distribution, with the middle as default.
 
     Raises:
@@ -309,20 +311,20 @@ def _known(name: str, distribution: BaseDistribution) -> Known:
                     "choose among texts, numbers or switches, and look the object up by that"
                 )
         choices = tuple(choice for choice in distribution.choices if choice is not None)
-        return Known(type(choices[0]), choices[0], choices=choices)
+        return HyperparameterSpec(type(choices[0]), choices[0], choices=choices)
     assert isinstance(distribution, (IntDistribution, FloatDistribution))
     low, high = float(distribution.low), float(distribution.high)
     middle = math.sqrt(low * high) if distribution.log else (low + high) / 2
     if distribution.step is not None and not distribution.log:
         middle = min(low + round((middle - low) / distribution.step) * distribution.step, high)
     if isinstance(distribution, IntDistribution):
-        return Known(int, round(middle), low, high)
-    return Known(float, middle, low, high)
+        return HyperparameterSpec(int, round(middle), low, high)
+    return HyperparameterSpec(float, middle, low, high)
 
 
 def _entry(name: str, distribution: BaseDistribution) -> dict[str, Any]:
     """Return a distribution as YAML writes it, with choices of the trainer in lower case."""
-    _known(name, distribution)
+    _spec_of(name, distribution)
     entry = entry_of(distribution)
     if name in OF_TRAINING and "choices" in entry:
         entry["choices"] = [c.lower() if isinstance(c, str) else c for c in entry["choices"]]
