@@ -1,8 +1,9 @@
 """Optimizer steps of one lane: all its tensors in one call of PyTorch's fused kernels.
 
 The formulas are those of ``torch.optim`` (Adam: Kingma and Ba 2015; AdamW: Loshchilov and Hutter
-2019; RMSprop: Tieleman and Hinton 2012; Nesterov momentum: Sutskever et al. 2013). Weight decay is
-decoupled for AdamW and added to the gradient for the others.
+2019; RMSprop: Tieleman and Hinton 2012; Nesterov momentum: Sutskever et al. 2013; Muon: Jordan et
+al. 2024, its rate scaled as by Liu et al. 2025, so that one rate fits Muon and AdamW). Weight decay
+is decoupled for AdamW and Muon, and added to the gradient for the others.
 """
 
 from __future__ import annotations
@@ -20,12 +21,17 @@ _EPS: Final = 1e-8
 _RMSPROP_ALPHA: Final = 0.99
 _MANY_STEPS: Final = 1e9
 _CLIP_EPS: Final = 1e-6
+_MUON_MOMENTUM: Final = 0.95
+_MUON_SCALE: Final = 0.2  # root of an update's mean square, as AdamW's tends to be
+_NEWTON_SCHULZ: Final = (3.4445, -4.7750, 2.0315)
+_NEWTON_SCHULZ_STEPS: Final = 5
 
 MOMENTS: Final[dict[str, tuple[str, ...]]] = {
     "adam": ("mean", "square"),
     "adamw": ("mean", "square"),
     "sgd": ("velocity",),
     "rmsprop": ("square",),
+    "muon": ("mean", "square"),
 }
 """The state that each optimizer keeps: tensors of the parameters' shapes, zero at the start."""
 
@@ -50,7 +56,9 @@ class Rates:
             optimizer=str(params["optimizer"]),
             lr=float(params["lr"]),
             weight_decay=float(params.get("weight_decay", 0.0)),
-            momentum=float(params.get("momentum", 0.0)),
+            momentum=float(
+                params.get("momentum", _MUON_MOMENTUM if params["optimizer"] == "muon" else 0.0)
+            ),
             nesterov=bool(params.get("nesterov", False)),
             beta1=float(params.get("beta1", 0.9)),
             beta2=float(params.get("beta2", 0.999)),
@@ -93,6 +101,10 @@ def update(
             is_first_step=False,  # a velocity of zero makes the first step like the others
         )
         return
+    if rates.optimizer == "muon":
+        kept = _update_matrices(rates, lr, weights, gradients, moments["mean"])
+        weights, gradients = [weights[i] for i in kept], [gradients[i] for i in kept]
+        moments = {name: [tensors[i] for i in kept] for name, tensors in moments.items()}
     beta1, beta2 = rates.beta1, rates.beta2
     if rates.optimizer == "rmsprop":
         # RMSprop is Adam without a mean (beta1 = 0, so the mean is the gradient) and without bias
@@ -101,7 +113,7 @@ def update(
         step = torch.full_like(step, _MANY_STEPS)
     else:
         mean = moments["mean"]
-    kernel = torch._fused_adamw_ if rates.optimizer == "adamw" else torch._fused_adam_
+    kernel = torch._fused_adamw_ if rates.optimizer in ("adamw", "muon") else torch._fused_adam_
     kernel(
         weights,
         gradients,
@@ -117,6 +129,41 @@ def update(
         amsgrad=False,
         maximize=False,
     )
+
+
+def _update_matrices(
+    rates: Rates,
+    lr: float | Tensor,
+    weights: list[Tensor],
+    gradients: list[Tensor],
+    momentum: list[Tensor],
+) -> list[int]:
+    """Update all matrices and filters but the last, the outputs', by Muon.
+
+    Returns:
+        Places of the other tensors, which AdamW updates.
+    """
+    matrices = [i for i, weight in enumerate(weights) if weight.ndim > 1][:-1]
+    for i in matrices:
+        gradient = gradients[i]
+        momentum[i].lerp_(gradient, 1.0 - rates.momentum)
+        direction = _orthogonal(gradient.lerp(momentum[i], rates.momentum).flatten(1))
+        scale = _MUON_SCALE * max(direction.shape) ** 0.5
+        weights[i].mul_(1.0 - lr * rates.weight_decay)
+        weights[i].sub_(direction.view_as(weights[i]) * (lr * scale))
+    return [i for i in range(len(weights)) if i not in matrices]
+
+
+def _orthogonal(matrix: Tensor) -> Tensor:
+    """Return about the nearest matrix with singular values near 1, by Newton-Schulz iterations."""
+    a, b, c = _NEWTON_SCHULZ
+    tall = matrix.shape[0] > matrix.shape[1]
+    near = matrix.t() if tall else matrix
+    near = near / near.norm().clamp(min=1e-7)
+    for _ in range(_NEWTON_SCHULZ_STEPS):
+        square = near @ near.t()
+        near = torch.addmm(near, torch.addmm(square, square, square, beta=b, alpha=c), near, beta=a)
+    return near.t() if tall else near
 
 
 def _clip(gradients: list[Tensor], most: float) -> None:

@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-SCHEDULES: Final = ("constant", "cooldown", "cosine", "one-cycle", "plateau")
+SCHEDULES: Final = ("constant", "cooldown", "cosine", "linear", "one-cycle", "plateau")
 
 _WARM_UP: Final = 0.3
 _START: Final = 1 / 25
 _COOLDOWN: Final = 0.2
+_RISE: Final = 0.2
 _GAIN: Final = 1e-4  # a loss is lower if it is by this share at least
 
 
@@ -18,7 +19,8 @@ def factor(schedule: str, step: int, total: int) -> float:
     """Return the factor, 0-1, for one optimizer step.
 
     ``cooldown`` is 1 but for the last fifth of the steps, in which it falls to 0 by one minus the
-    square root of their share (Hägele et al. 2024). ``cosine`` falls from 1 to 0 along half a
+    square root of their share (Hägele et al. 2024). ``linear`` rises along a
+    line in the first fifth of the steps, then falls along one to 0. ``cosine`` falls along half a
     cosine (Loshchilov and Hutter 2017, without restarts). ``one-cycle`` rises along a cosine from
     1/25 to 1 in the first three tenths of the steps, then falls to 0 (Smith and Topin 2019;
     momentum stays as it is). ``plateau`` is 1: what it comes to depends on the losses, see
@@ -36,6 +38,8 @@ def factor(schedule: str, step: int, total: int) -> float:
         return 1.0 - math.sqrt(min(1.0, max(0.0, share)))
     if schedule == "cosine":
         return _fall(step / total)
+    if schedule == "linear":
+        return min((step + 1) / (_RISE * total), (1.0 - step / total) / (1.0 - _RISE), 1.0)
     rise = _WARM_UP * total
     if step < rise:
         return _START + (1.0 - _START) * (1.0 - _fall(step / rise))

@@ -12,6 +12,9 @@ from cotune.records import Value
 from cotune.text import shown, shown_value
 
 MAX_LAYERS: Final = 10
+ACTIVATIONS: Final = ("relu", "gelu", "silu")
+DOWNSAMPLINGS: Final = ("pool", "stride")
+HEADS: Final = ("flatten", "mean", "max")
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,9 @@ _COMMON: Final = {
     "batch_norm": HyperparameterSpec(bool, True, choices=(True, False), fusible=False),
     "dropout": HyperparameterSpec(float, 0.2, 0.0, 0.95, per_layer=True),
     "lr": HyperparameterSpec(float, 1e-3, 1e-12, 100.0),
-    "optimizer": HyperparameterSpec(str, "adamw", choices=("adam", "adamw", "sgd", "rmsprop")),
+    "optimizer": HyperparameterSpec(
+        str, "adamw", choices=("adam", "adamw", "sgd", "rmsprop", "muon")
+    ),
     "momentum": HyperparameterSpec(float, 0.9, 0.0, 0.9999),
     "weight_decay": HyperparameterSpec(float, 1e-4, 0.0, 100.0),
     "batch_size": HyperparameterSpec(int, 128, 2, 1_048_576, fusible=False),
@@ -56,6 +61,12 @@ OF_FAMILY: Final[dict[str, Mapping[str, HyperparameterSpec]]] = {
         "filters": HyperparameterSpec(int, 32, 1, 4_096, per_layer=True),
         "kernel_size": HyperparameterSpec(int, 3, choices=(1, 3, 5, 7)),
         "dense_width": HyperparameterSpec(int, 128, 0, 65_536),
+        "convolutions": HyperparameterSpec(int, 1, 1, MAX_LAYERS, per_layer=True),
+        "residual": HyperparameterSpec(bool, False, choices=(True, False)),
+        "downsampling": HyperparameterSpec(str, "pool", choices=DOWNSAMPLINGS),
+        "activation": HyperparameterSpec(str, "relu", choices=ACTIVATIONS),
+        "head": HyperparameterSpec(str, "flatten", choices=HEADS),
+        "mirrored": HyperparameterSpec(bool, False, choices=(True, False)),
     },
 }
 """Hyperparameters of each model family alone; :func:`add_family` adds to them.
@@ -65,7 +76,9 @@ Those of the built-in families stand here, as spaces are read where no engine is
 
 _EXTRA: Final = {
     "schedule": HyperparameterSpec(
-        str, "constant", choices=("constant", "cooldown", "cosine", "one-cycle", "plateau")
+        str,
+        "constant",
+        choices=("constant", "cooldown", "cosine", "linear", "one-cycle", "plateau"),
     ),
     "plateau_factor": HyperparameterSpec(float, 0.1, 0.001, 0.999),
     "plateau_patience": HyperparameterSpec(int, 5, 0, 100_000),

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cotune.engine.cohorts.base import Cohort
 from cotune.engine.losses import weights_of_each
-from cotune.engine.networks.cnn import CNNArchitecture, dropout_rates, forward
+from cotune.engine.networks.cnn import CNNArchitecture, activate, dropout_rates, forward, mirror
 from cotune.engine.optim import update
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ class CNNCohort(Cohort):
 
     @torch.no_grad()
     def logits(self, rows: Tensor) -> Tensor:
-        return torch.stack(
-            [_logits(lane, lane.parameters, rows, training=False) for lane in self.lanes], 1
-        )
+        return torch.stack([_predicted(lane, rows) for lane in self.lanes], 1)
 
 
 def _step(
@@ -95,12 +93,23 @@ def _step(
     return loss.detach(), (logits.argmax(1) == labels).sum()
 
 
+def _predicted(lane: Lane, rows: Tensor) -> Tensor:
+    architecture = lane.architecture
+    assert isinstance(architecture, CNNArchitecture)
+    logits = _logits(lane, lane.parameters, rows, training=False)
+    if architecture.mirrored:
+        mirrored = mirror(architecture, rows)
+        logits = (logits + _logits(lane, lane.parameters, mirrored, training=False)) / 2
+    return logits
+
+
 def _logits(lane: Lane, parameters: dict[str, Tensor], rows: Tensor, training: bool) -> Tensor:
     architecture = lane.architecture
     assert isinstance(architecture, CNNArchitecture)
     hidden = forward(architecture, {**parameters, **lane.buffers}, rows, training)
     if architecture.dense:
-        hidden = F.relu(F.linear(hidden, parameters["dense.weight"], parameters["dense.bias"]))
+        dense = F.linear(hidden, parameters["dense.weight"], parameters["dense.bias"])
+        hidden = activate(architecture, dense)
     (rate,) = dropout_rates(lane.spec.params)
     if training and rate > 0.0:
         noise = torch.empty_like(hidden).uniform_(generator=lane.generator)

@@ -140,6 +140,17 @@ def read_switch(value: Any) -> bool:
     return value
 
 
+def read_word(value: Any, words: Sequence[str]) -> str:
+    """Return a word of a model file.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    if value not in words:
+        raise ValueError(f"not one of {', '.join(words)}")
+    return str(value)
+
+
 def read_rates(values: Any, count: int) -> list[float]:
     """Return the dropout rates of a model file.
 

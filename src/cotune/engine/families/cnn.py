@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from cotune.engine.cohorts.cnn import CNNCohort
-from cotune.engine.families.base import Family, read_count, read_counts, read_rates, read_switch
+from cotune.engine.families.base import (
+    Family,
+    read_count,
+    read_counts,
+    read_rates,
+    read_switch,
+    read_word,
+)
 from cotune.engine.networks.cnn import CNNArchitecture, dropout_rates
 from cotune.exceptions import DataError
 from cotune.records import Value
-from cotune.space.hyperparameters import OF_FAMILY
+from cotune.space.hyperparameters import ACTIVATIONS, DOWNSAMPLINGS, HEADS, OF_FAMILY
 
 if TYPE_CHECKING:
     from cotune.engine.lane import Lane
@@ -61,5 +68,16 @@ class CNNFamily(Family):
             batch_norm=read_switch(described["batch_norm"]),
             dense=read_count(described["dense"], least=0),
             n_classes=read_count(described["n_classes"]),
+            # Files of older versions name none of these.
+            convolutions=read_counts(described.get("convolutions", [])),
+            residual=read_switch(described.get("residual", False)),
+            downsampling=read_word(described.get("downsampling", DOWNSAMPLINGS[0]), DOWNSAMPLINGS),
+            activation=read_word(described.get("activation", ACTIVATIONS[0]), ACTIVATIONS),
+            head=read_word(described.get("head", HEADS[0]), HEADS),
+            mirrored=read_switch(described.get("mirrored", False)),
         )
+        if architecture.convolutions and len(architecture.convolutions) != len(
+            architecture.filters
+        ):
+            raise ValueError("not one number of convolutions a block")
         return architecture, read_rates(described["dropout"], 1)

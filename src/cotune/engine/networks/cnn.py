@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Final
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -21,21 +23,57 @@ from cotune.engine.networks.common import (
     per_layer,
 )
 from cotune.records import Value
+from cotune.space.hyperparameters import ACTIVATIONS, DOWNSAMPLINGS, HEADS
+
+_ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = dict(
+    zip(ACTIVATIONS, (F.relu, F.gelu, F.silu), strict=True)
+)
+_POOLING, _STRIDES = DOWNSAMPLINGS
+_FLATTEN, _MEAN, _MAX = HEADS
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution of a network, and the image that it is given.
+
+    Attributes:
+        channels, height, width: Of its input.
+        filters: Its outputs.
+        halves: Height and width of the image are halved after it.
+        is_residual: Its input is added to its output.
+    """
+
+    channels: int
+    height: int
+    width: int
+    filters: int
+    halves: bool
+    is_residual: bool
 
 
 @dataclass(frozen=True)
 class CNNArchitecture(Architecture):
-    """Blocks of convolution, optional batch norm, ReLU and max pooling; a dense layer; a head.
+    """Blocks of convolutions, each with optional batch norm and an activation; then a head.
 
-    Convolutions keep height and width; pooling halves them as long as both are at least 2.
+    The first convolution of a block halves height and width as long as both are at least 2.
+    The others of a block keep the shape, and may be residual: their input is added before the
+    activation (He et al. 2016).
 
     Attributes:
         image: Height, width and channels of a row.
-        filters: Filters of each block's convolution.
+        filters: Filters of the convolutions of each block.
         kernel: Side of the convolutions' kernels, odd.
-        batch_norm: Each convolution is normalised before its ReLU.
-        dense: Neurons of the layer before the head; 0 for none.
+        batch_norm: Each convolution is normalised before its activation.
+        dense: Neurons of the layer before the last; 0 for none.
         n_classes: Outputs.
+        convolutions: Convolutions of each block; one each where it is empty.
+        residual: Whether all but the first of a block are residual.
+        downsampling: ``pool`` takes the largest of four pixels (rounded down), ``stride`` lets the
+            convolution leave out every second pixel (rounded up).
+        activation: ``relu``, ``gelu`` or ``silu``.
+        head: What becomes of the last image: ``flatten`` keeps all pixels, ``mean`` and ``max``
+            keep one number a filter.
+        mirrored: Predictions average the logits of the image and of its mirror image.
     """
 
     image: tuple[int, int, int]
@@ -44,6 +82,12 @@ class CNNArchitecture(Architecture):
     batch_norm: bool
     dense: int
     n_classes: int
+    convolutions: tuple[int, ...] = ()
+    residual: bool = False
+    downsampling: str = _POOLING
+    activation: str = ACTIVATIONS[0]
+    head: str = _FLATTEN
+    mirrored: bool = False
 
     @classmethod
     def from_params(
@@ -58,6 +102,12 @@ class CNNArchitecture(Architecture):
             batch_norm=bool(params["batch_norm"]),
             dense=int(params["dense_width"]),
             n_classes=n_classes,
+            convolutions=tuple(int(per_layer(params, "convolutions", i, 1)) for i in blocks),
+            residual=bool(params.get("residual", False)),
+            downsampling=str(params.get("downsampling", _POOLING)),
+            activation=str(params.get("activation", ACTIVATIONS[0])),
+            head=str(params.get("head", _FLATTEN)),
+            mirrored=bool(params.get("mirrored", False)),
         )
 
     @property
@@ -65,45 +115,53 @@ class CNNArchitecture(Architecture):
         height, width, channels = self.image
         return height * width * channels
 
-    @property
-    def pools(self) -> tuple[bool, ...]:
-        """For each block, True where it pools."""
-        height, width, _ = self.image
-        pools = []
-        for _ in self.filters:
-            pools.append(height >= 2 and width >= 2)
-            if pools[-1]:
-                height, width = height // 2, width // 2
-        return tuple(pools)
+    @cached_property
+    def layers(self) -> tuple[Convolution, ...]:
+        """All convolutions, from the image to the head."""
+        height, width, channels = self.image
+        layers = []
+        for block, filters in enumerate(self.filters):
+            for place in range(self.convolutions[block] if self.convolutions else 1):
+                halves = place == 0 and height >= 2 and width >= 2
+                is_residual = place > 0 and self.residual
+                layers.append(Convolution(channels, height, width, filters, halves, is_residual))
+                channels = filters
+                if halves:
+                    height, width = self._halved(height), self._halved(width)
+        return tuple(layers)
+
+    def _halved(self, side: int) -> int:
+        return side // 2 if self.downsampling == _POOLING else -(-side // 2)
 
     @property
     def features(self) -> int:
-        """Values that the blocks give to the dense layer."""
-        height, width, _ = self.image
-        for _ in range(sum(self.pools)):
-            height, width = height // 2, width // 2
-        return height * width * self.filters[-1]
+        """Values that the blocks give to the layers after them."""
+        last = self.layers[-1]
+        if self.head != _FLATTEN:
+            return last.filters
+        sides = (last.height, last.width)
+        height, width = map(self._halved, sides) if last.halves else sides
+        return height * width * last.filters
 
     @property
     def pixels(self) -> int:
         """Values that all convolutions together give out for one row."""
-        height, width, _ = self.image
-        pixels = 0
-        for filters, pools in zip(self.filters, self.pools, strict=True):
-            pixels += height * width * filters
-            if pools:
-                height, width = height // 2, width // 2
-        return pixels
+        return sum(self._outputs(layer) for layer in self.layers)
+
+    def _outputs(self, layer: Convolution) -> int:
+        """Count the values of a convolution's output, before pooling."""
+        height, width = layer.height, layer.width
+        if layer.halves and self.downsampling == _STRIDES:
+            height, width = self._halved(height), self._halved(width)
+        return height * width * layer.filters
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {}
-        channels = self.image[2]
-        for i, filters in enumerate(self.filters):
-            shapes[f"conv.{i}.weight"] = (filters, channels, self.kernel, self.kernel)
+        for i, layer in enumerate(self.layers):
+            shapes[f"conv.{i}.weight"] = (layer.filters, layer.channels, self.kernel, self.kernel)
             if self.batch_norm:
-                shapes[f"norm.{i}.weight"] = (filters,)
-            shapes[f"norm.{i}.bias" if self.batch_norm else f"conv.{i}.bias"] = (filters,)
-            channels = filters
+                shapes[f"norm.{i}.weight"] = (layer.filters,)
+            shapes[f"norm.{i}.bias" if self.batch_norm else f"conv.{i}.bias"] = (layer.filters,)
         fan_in = self.features
         if self.dense:
             shapes["dense.weight"] = (self.dense, fan_in)
@@ -114,20 +172,27 @@ class CNNArchitecture(Architecture):
         return shapes
 
     def buffer_shapes(self) -> dict[str, tuple[int, ...]]:
-        return norm_buffer_shapes(self.filters) if self.batch_norm else {}
+        widths = [layer.filters for layer in self.layers]
+        return norm_buffer_shapes(widths) if self.batch_norm else {}
+
+    def start(self, seed: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensors, Tensors]:
+        """Return fresh tensors; a residual convolution adds nothing yet (Goyal et al. 2017)."""
+        parameters, buffers = super().start(seed, device, dtype)
+        last = "norm" if self.batch_norm else "conv"
+        for i, layer in enumerate(self.layers):
+            if layer.is_residual:
+                parameters[f"{last}.{i}.weight"].zero_()
+        return parameters, buffers
 
     @property
     def work(self) -> int:
-        height, width, _ = self.image
-        work, blocks = OVERHEAD, iter(self.pools)
-        for size in self.parameter_shapes().values():
-            if len(size) == 4:
-                work += math.prod(size) * height * width
-                if next(blocks):
-                    height, width = height // 2, width // 2
-            else:
-                work += math.prod(size)
-        return work
+        sizes = self.parameter_shapes()
+        products = sum(
+            math.prod(sizes[f"conv.{i}.weight"][1:]) * self._outputs(layer)
+            for i, layer in enumerate(self.layers)
+        )
+        others = (math.prod(size) for size in sizes.values() if len(size) != 4)
+        return OVERHEAD + products + sum(others)
 
     def module(self, dropout: Sequence[float]) -> CNN:
         return CNN(self, dropout)
@@ -136,7 +201,7 @@ class CNNArchitecture(Architecture):
 def forward(
     architecture: CNNArchitecture, tensors: Tensors, rows: Tensor, training: bool
 ) -> Tensor:
-    """Return the outputs of the blocks, ``[batch, features]``.
+    """Return what the head makes of the last image, ``[batch, features]``.
 
     Args:
         tensors: Parameters and buffers; the buffers are updated in place while training.
@@ -144,16 +209,18 @@ def forward(
     """
     # Rows lie in memory as PyTorch's channels-last format, in which convolutions are faster.
     images = rows.view(-1, *architecture.image).permute(0, 3, 1, 2)
-    for i, pools in enumerate(architecture.pools):
-        images = F.conv2d(
+    pools = architecture.downsampling == _POOLING
+    for i, layer in enumerate(architecture.layers):
+        made = F.conv2d(
             images,
             tensors[f"conv.{i}.weight"],
             tensors.get(f"conv.{i}.bias"),
+            stride=2 if layer.halves and not pools else 1,
             padding=architecture.kernel // 2,
         )
         if architecture.batch_norm:
-            images = F.batch_norm(
-                images,
+            made = F.batch_norm(
+                made,
                 tensors[f"norm.{i}.running_mean"],
                 tensors[f"norm.{i}.running_var"],
                 tensors[f"norm.{i}.weight"],
@@ -162,15 +229,32 @@ def forward(
                 momentum=BATCH_NORM_MOMENTUM,
                 eps=BATCH_NORM_EPS,
             )
-        if pools:
-            # ReLU and max pooling commute; pooled first, ReLU has a quarter of the values.
-            images = F.max_pool2d(images, 2)
-        images = F.relu(images)
-    return images.permute(0, 2, 3, 1).flatten(1)
+        if layer.halves and pools:
+            # Pooled first, the activation has a quarter of the values; ReLU and pooling commute.
+            made = F.max_pool2d(made, 2)
+        images = activate(architecture, images + made if layer.is_residual else made)
+    return _features(images, architecture.head)
+
+
+def _features(images: Tensor, head: str) -> Tensor:
+    """``[batch, filters, height, width]`` -> ``[batch, features]``."""
+    if head == _FLATTEN:
+        return images.permute(0, 2, 3, 1).flatten(1)
+    return images.mean((2, 3)) if head == _MEAN else images.amax((2, 3))
+
+
+def activate(architecture: CNNArchitecture, values: Tensor) -> Tensor:
+    """Apply the network's activation."""
+    return _ACTIVATIONS[architecture.activation](values)
+
+
+def mirror(architecture: CNNArchitecture, rows: Tensor) -> Tensor:
+    """Exchange left and right of images, ``[batch, height * width * channels]``."""
+    return rows.view(-1, *architecture.image).flip(2).view(rows.shape)
 
 
 def dropout_rates(params: Mapping[str, Value]) -> list[float]:
-    """Return the one rate of dropout, before the head, 0-1."""
+    """Return the one rate of dropout, before the last layer, 0-1."""
     return [float(params.get("dropout", 0.0))]
 
 
@@ -179,30 +263,30 @@ class CNN(Network):
 
     Args:
         architecture: All but the weights and rates.
-        dropout: One rate, 0-1: that before the head.
+        dropout: One rate, 0-1: that before the last layer.
     """
 
     def __init__(self, architecture: CNNArchitecture, dropout: Sequence[float]) -> None:
         super().__init__()
         self.architecture = architecture
-        self.conv = nn.ModuleList()
-        self.norm = nn.ModuleList()
-        channels = architecture.image[2]
-        for filters in architecture.filters:
-            self.conv.append(
-                nn.Conv2d(
-                    channels,
-                    filters,
-                    architecture.kernel,
-                    padding=architecture.kernel // 2,
-                    bias=not architecture.batch_norm,
-                )
+        pools = architecture.downsampling == _POOLING
+        self.conv = nn.ModuleList(
+            nn.Conv2d(
+                layer.channels,
+                layer.filters,
+                architecture.kernel,
+                stride=2 if layer.halves and not pools else 1,
+                padding=architecture.kernel // 2,
+                bias=not architecture.batch_norm,
             )
-            if architecture.batch_norm:
-                self.norm.append(
-                    nn.BatchNorm2d(filters, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM)
-                )
-            channels = filters
+            for layer in architecture.layers
+        )
+        self.norm = nn.ModuleList(
+            nn.BatchNorm2d(layer.filters, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM)
+            if architecture.batch_norm
+            else nn.Identity()
+            for layer in architecture.layers
+        )
         fan_in = architecture.features
         self.dense = nn.Linear(fan_in, architecture.dense) if architecture.dense else nn.Identity()
         self.dropout = nn.ModuleList(nn.Dropout(rate) for rate in dropout)
@@ -214,17 +298,21 @@ class CNN(Network):
 
     def forward(self, rows: Tensor) -> Tensor:
         """``[batch, height * width * channels]`` -> logits ``[batch, n_classes]``."""
-        images = rows.view(-1, *self.architecture.image).permute(0, 3, 1, 2)
-        for i, pools in enumerate(self.architecture.pools):
-            images = self.conv[i](images)
-            if self.architecture.batch_norm:
-                images = self.norm[i](images)
-            images = F.relu(images)
-            if pools:
-                images = F.max_pool2d(images, 2)
-        hidden = images.permute(0, 2, 3, 1).flatten(1)
-        if self.architecture.dense:
-            hidden = F.relu(self.dense(hidden))
+        if self.architecture.mirrored and not self.training:
+            return (self._logits(rows) + self._logits(mirror(self.architecture, rows))) / 2
+        return self._logits(rows)
+
+    def _logits(self, rows: Tensor) -> Tensor:
+        architecture = self.architecture
+        images = rows.view(-1, *architecture.image).permute(0, 3, 1, 2)
+        for i, shape in enumerate(architecture.layers):
+            made = self.norm[i](self.conv[i](images))
+            if shape.halves and architecture.downsampling == _POOLING:
+                made = F.max_pool2d(made, 2)
+            images = activate(architecture, images + made if shape.is_residual else made)
+        hidden = _features(images, architecture.head)
+        if architecture.dense:
+            hidden = activate(architecture, self.dense(hidden))
         for layer in self.dropout:
             hidden = layer(hidden)
         logits: Tensor = self.head(hidden)

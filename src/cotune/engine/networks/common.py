@@ -94,9 +94,9 @@ class Architecture(ABC):
         return {}
 
 
-def per_layer(params: Mapping[str, Value], name: str, layer: int) -> Value:
+def per_layer(params: Mapping[str, Value], name: str, layer: int, default: Value = 0.0) -> Value:
     """Return a layer's value: ``name_3`` where the space has it, else ``name`` of all layers."""
-    return params.get(f"{name}_{layer}", params.get(name, 0.0))
+    return params.get(f"{name}_{layer}", params.get(name, default))
 
 
 def init_parameters(shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator) -> Tensors:
