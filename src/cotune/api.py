@@ -59,13 +59,13 @@ def run(
     workers: int | Literal["in-process"] | None = None,
     lanes: int | None = None,
     device: str = "auto",
-    precision: str = "float32",
+    precision: str = "auto",
     enqueue: Sequence[Mapping[str, Any]] = (),
     portfolio: bool = True,
     patience: int | None = None,
     ensemble: int = 0,
     ensemble_of: str = "search",
-    validation: float = 0.2,
+    validation: float | None = None,
     checkpoint: str | float = 30.0,
     max_disk: str | float = "2GB",
     out: str | Path | None = None,
@@ -127,7 +127,8 @@ def run(
         ensemble_of: ``search``: networks of the search, chosen greedily on the validation part;
             ``finalists``: the final model and others of the best finalists' configurations,
             trained on all rows, as many as a seventh of the time suffices for.
-        validation: Share of the training rows that trials are judged on, 0-1.
+        validation: Share of the training rows that trials are judged on, 0-1; by default 0.2, but
+            at most 6,000 rows.
         checkpoint: How often the trials in training are saved, for :func:`resume`: seconds, or
             ``"30s"``, ``"5m"``.
         max_disk: What the run directory may take up: bytes, or ``"500MB"``, ``"2GB"``. Where

@@ -122,11 +122,14 @@ class Verdict(_Json):
     Attributes:
         stop: Free the lane's place.
         epoch: The report's; a lane that was put back to another since waits for its own verdict.
+        horizon: Epochs of the whole training, by which its schedule goes from now on; None: as
+            before.
     """
 
     number: int
     stop: bool
     epoch: int | None = None
+    horizon: int | None = None
 
 
 @dataclass(frozen=True)

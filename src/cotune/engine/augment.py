@@ -13,6 +13,7 @@ from torch import Tensor
 from cotune.records import Value
 
 _SALT = 0x61756774  # apart from the generator of the order of the rows
+_COIN_SALT = 0x636F696E
 _UNITS: Final = 1 << 16  # of an image's height and width, in which a rectangle's edges are drawn
 _SLIMMEST: Final = 0.3  # height to width, as shares of the image's; the broadest is its inverse
 
@@ -26,7 +27,8 @@ class Augmentation:
     Attributes:
         shift: It moves by up to so many pixels up or down, and left or right; pixels at the edge
             are repeated.
-        flip: Left and right are exchanged, with a chance of a half.
+        flip: Left and right are exchanged: of each image in every second pass over the rows, of
+            half of them in each (Jordan 2024).
         erase: Then a rectangle of up to this share of it becomes 0, which is the mean of
             standardized pixels (random erasing, Zhong et al. 2020).
     """
@@ -52,22 +54,34 @@ class Augmentation:
         """Random numbers an image."""
         return 7 if self.erase else 3
 
-    def draw(self, n_rows: int, seed: int, epoch: int) -> Tensor:
-        """Draw an epoch's random numbers ``int64 [n_rows, 3 or 7]``: shift down, shift right, flip.
+    def draw(self, rows: Tensor, n_rows: int, seed: int, epoch: int, turn: int) -> Tensor:
+        """Draw an epoch's random numbers ``int64 [some, 3 or 7]``: shift down, shift right, flip.
 
         Where something is erased, the top, bottom, left and right of the rectangle follow, in
         65,536ths of the image. Its share is uniform from 0 to the largest, the logarithm of its
         ratio of height to width too, from 0.3 to its inverse; what would be higher or wider than
         the image is cut to it.
 
-        They depend on the run's seed and the epoch alone, as the order of the rows does.
+        They depend on the run's seed and the epoch alone, as the order of the rows does; what is
+        flipped, on the row too.
+
+        Args:
+            rows: ``[some]``, the rows of the epoch, on the CPU.
+            n_rows: How many there are in all.
+            seed: The run's.
+            epoch: From 0.
+            turn: Passes over the rows before this one.
         """
+        some = len(rows)
         generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) ^ _SALT)
-        shifts = torch.randint(-self.shift, self.shift + 1, (n_rows, 2), generator=generator)
-        flips = torch.randint(0, 1 + self.flip, (n_rows, 1), generator=generator)
+        shifts = torch.randint(-self.shift, self.shift + 1, (some, 2), generator=generator)
+        flips = torch.zeros(some, 1, dtype=torch.int64)
+        if self.flip:
+            coin = torch.Generator().manual_seed(seed ^ _COIN_SALT)
+            flips = (torch.randint(0, 2, (n_rows, 1), generator=coin)[rows] + turn) % 2
         if not self.erase:
             return torch.cat([shifts, flips], 1)
-        numbers = torch.rand(n_rows, 4, generator=generator, dtype=torch.float64)
+        numbers = torch.rand(some, 4, generator=generator, dtype=torch.float64)
         share, ratio, top, left = numbers.unbind(1)
         area, ratio = share * self.erase, ((2.0 * ratio - 1.0) * -log(_SLIMMEST)).exp()
         height, width = (area * ratio).sqrt().clamp(max=1.0), (area / ratio).sqrt().clamp(max=1.0)

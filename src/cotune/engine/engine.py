@@ -218,6 +218,7 @@ class Engine:
                 self._lanes[verdict.number].epoch,
             ):
                 self._unjudged.remove(verdict.number)
+                self._lanes[verdict.number].horizon = verdict.horizon
                 self._scheduler.add(self._ticket(verdict.number))
 
     def clear(self) -> None:

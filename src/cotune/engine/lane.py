@@ -37,6 +37,7 @@ class CohortKey:
     part: str
     fold: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    epoch_rows: int = 0
     structure: str = ""  # of a user's own network
 
 
@@ -72,6 +73,7 @@ class Lane:
         averaged: States that went into it.
         alone: Why it cannot be trained together with others, or "".
         plateau: Where its rate stands, if the loss decides that.
+        horizon: Epochs by which its schedule goes; None: the trial's.
     """
 
     spec: TrialSpec
@@ -90,6 +92,7 @@ class Lane:
     averaged: int = 0
     alone: str = ""
     plateau: Plateau = field(default_factory=Plateau)
+    horizon: int | None = None
 
     @property
     def class_weight(self) -> float:
@@ -106,7 +109,7 @@ class Lane:
         params = self.spec.params
         schedule = str(params.get("schedule", "constant"))
         return (
-            factor(schedule, step, self.spec.epochs * n_steps)
+            factor(schedule, step, (self.horizon or self.spec.epochs) * n_steps)
             * warm_up(step, float(params.get("warmup", 0.0)) * n_steps)
             * self.plateau.factor
         )
@@ -193,6 +196,7 @@ def key_of(spec: TrialSpec, structure: str = "") -> CohortKey:
         spec.part,
         spec.fold,
         Augmentation.from_params(params),
+        int(params.get("epoch_rows", 0)),
         structure,
     )
 

@@ -155,7 +155,11 @@ def make_cohort(lanes: Sequence[Lane], data: DeviceData, bfloat16: bool = False)
 
 
 def row_order(n_rows: int, seed: int, epoch: int) -> Tensor:
-    """Return the order of an epoch's rows: depends on the run's seed and the epoch alone."""
+    """Return the order of a pass over the rows: depends on the run's seed and the pass alone.
+
+    Args:
+        epoch: Passes before it.
+    """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     return torch.randperm(n_rows, generator=generator)
 
@@ -174,8 +178,12 @@ def train_epoch(
     key, epoch = cohort.lanes[0].key, cohort.lanes[0].epoch
     batch_size, n_steps = steps_per_epoch(key, data)
     trained_on = data.training_rows(key)
-    order = row_order(len(trained_on), seed, epoch).to(data.device)
-    order = trained_on[order[: n_steps * batch_size]]
+    # Of many rows, an epoch is a part of a pass, so the next continues where it ended.
+    turn, place = divmod(epoch, epochs_per_pass(key, len(trained_on)))
+    first = place * n_steps * batch_size % len(trained_on)
+    order = row_order(len(trained_on), seed, turn).roll(-first)[: n_steps * batch_size]
+    drawn = key.augmentation.draw(trained_on.cpu()[order], len(data.inputs), seed, epoch, turn)
+    order = trained_on[order.to(data.device)]
     labels = data.labels[order].view(n_steps, batch_size)
     if data.is_streamed:
         order = order.to(data.inputs.device)  # once, or the device would be waited for every step
@@ -183,8 +191,7 @@ def train_epoch(
     correct = torch.zeros(len(cohort.lanes), device=data.device, dtype=torch.int64)
     averaged = [lane for lane in cohort.lanes if lane.average]
     rows = data.inputs.new_empty(batch_size, data.inputs.shape[1], device=data.device)
-    drawn = key.augmentation.draw(n_steps * batch_size, seed, epoch).to(data.device)
-    moves = drawn.view(n_steps, batch_size, -1)
+    moves = drawn.to(data.device).view(n_steps, batch_size, -1)
     for i, index in enumerate(order.view(n_steps, batch_size)):
         if cancelled():
             return None
@@ -212,7 +219,12 @@ def steps_per_epoch(key: CohortKey, data: DeviceData) -> tuple[int, int]:
     """Return rows of a minibatch, and minibatches of an epoch."""
     n_rows = len(data.training_rows(key))
     batch_size = min(key.batch_size, n_rows)
-    return batch_size, n_rows // batch_size
+    return batch_size, max(1, n_rows // batch_size // epochs_per_pass(key, n_rows))
+
+
+def epochs_per_pass(key: CohortKey, n_rows: int) -> int:
+    """Return the epochs that a pass over the rows takes: one, or more where they are too many."""
+    return max(1, round(n_rows / key.epoch_rows)) if key.epoch_rows else 1
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ def read_space(
         fixed: Hyperparameters that are held at a value.
     """
     if fixed:
-        return fix(read_space(space, model, images, rows), fixed)
+        return fix(read_space(space, model, images, rows), whole_epochs(fixed))
     if space is None:
         return load_space(str(named(model or "mlp", MODELS, "model")), images, rows)
     if model is not None:
@@ -46,6 +46,11 @@ def read_space(
     if isinstance(space, Mapping):
         return space_from_dict(dict(space))
     return load_space(str(space), images, rows)
+
+
+def whole_epochs(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a user gave; whoever gives epochs and no more means passes over all rows."""
+    return {"epoch_rows": 0, **given} if "epochs" in given else dict(given)
 
 
 def read_entries(space: SpaceLike) -> dict[str, Any]:

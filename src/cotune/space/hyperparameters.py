@@ -90,6 +90,7 @@ _EXTRA: Final = {
     "shift": HyperparameterSpec(int, 0, 0, 64, fusible=False),
     "flip": HyperparameterSpec(bool, False, choices=(True, False), fusible=False),
     "erase": HyperparameterSpec(float, 0.0, 0.0, 0.5, fusible=False),
+    "epoch_rows": HyperparameterSpec(int, 0, 0, 1 << 40, fusible=False),
     "nesterov": HyperparameterSpec(bool, False, choices=(True, False)),
     "beta1": HyperparameterSpec(float, 0.9, 0.0, 0.9999),
     "beta2": HyperparameterSpec(float, 0.999, 0.0, 0.999999),
@@ -159,6 +160,14 @@ def is_averaged(params: Mapping[str, Value]) -> bool:
     weights after a rate that fell. Under other schedules the rate falls by itself.
     """
     return params.get("schedule", "constant") == "constant"
+
+
+def is_annealed(params: Mapping[str, Value]) -> bool:
+    """Return whether finalists and final models of a configuration let the rate fall to zero.
+
+    A trial has a constant rate, so that its first epochs tell how good it is.
+    """
+    return params.get("model") == "cnn" and is_averaged(params)
 
 
 def families_of_name(name: str) -> tuple[str, ...]:

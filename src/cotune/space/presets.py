@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from cotune.exceptions import SpaceError
-from cotune.space.hyperparameters import OF_IMAGES
+from cotune.space.hyperparameters import ACTIVATIONS, DOWNSAMPLINGS, HEADS, OF_IMAGES
 from cotune.space.space import Space
 from cotune.space.yaml import read_space, space_from_dict
 from cotune.text import close_name, shown_key
 
+_SWITCH: Final = {"type": "categorical", "choices": [False, True]}
 _CLASS_WEIGHT: Final = {"type": "float", "low": 0.0, "high": 1.0}
-_FEWEST_STEPS: Final = 8  # of an epoch, where the rows suffice
+_FEWEST_STEPS: Final = 8  # of a pass over the rows, where they suffice
+_MOST_STEPS: Final = 2_000  # of one, in the smallest minibatches
+_EPOCH_ROWS: Final = 6_000  # where there are at least twice as many
+_MOST_EPOCHS: Final = 64  # of a pass
+_BLOCKS: Final = 4
 
 
 def _common() -> dict[str, Any]:
@@ -22,7 +27,10 @@ def _common() -> dict[str, Any]:
         "batch_norm": {"type": "categorical", "choices": [True, False]},
         "dropout": {"type": "float", "low": 0.0, "high": 0.5},
         "lr": {"type": "float", "low": 1e-5, "high": 1e-1, "log": True},
-        "optimizer": {"type": "categorical", "choices": ["adam", "adamw", "sgd", "rmsprop"]},
+        "optimizer": {
+            "type": "categorical",
+            "choices": ["adam", "adamw", "sgd", "rmsprop", "muon"],
+        },
         "momentum": {"type": "float", "low": 0.0, "high": 0.99, "when": {"optimizer": "sgd"}},
         "weight_decay": {"type": "float", "low": 1e-6, "high": 1e-2, "log": True},
         "batch_size": {"type": "categorical", "choices": [16, 32, 64, 128]},
@@ -51,22 +59,27 @@ def _mlp_per_layer() -> Space:
 def _cnn() -> Space:
     data: dict[str, Any] = {
         "model": "cnn",
-        "n_blocks": {"type": "int", "low": 1, "high": 4},
+        "n_blocks": {"type": "int", "low": 1, "high": _BLOCKS},
+        "residual": _SWITCH,
+        "downsampling": {"type": "categorical", "choices": list(DOWNSAMPLINGS)},
         "kernel_size": {"type": "categorical", "choices": [3, 5]},
-        "dense_width": {"type": "int", "low": 32, "high": 256, "step": 32},
-        "flip": {"type": "categorical", "choices": [False, True]},
+        "activation": {"type": "categorical", "choices": list(ACTIVATIONS)},
+        "head": {"type": "categorical", "choices": list(HEADS)},
+        "dense_width": {"type": "int", "low": 0, "high": 256, "step": 32},
+        "flip": _SWITCH,
         **_common(),
     }
-    for block in range(4):
-        when = {"when": {"n_blocks": list(range(block + 1, 5))}} if block else {}
-        data[f"filters_{block}"] = {"type": "int", "low": 16, "high": 64, "step": 16, **when}
+    for block in range(_BLOCKS):
+        when = {"when": {"n_blocks": list(range(block + 1, _BLOCKS + 1))}} if block else {}
+        data[f"filters_{block}"] = {"type": "int", "low": 16, "high": 256, "step": 16, **when}
+        data[f"convolutions_{block}"] = {"type": "int", "low": 1, "high": 2, **when}
     return space_from_dict(data)
 
 
 def _auto() -> Space:
     """Merge both families; what only one of them has exists only for that one."""
     mlp, cnn = _mlp().to_dict(), _cnn().to_dict()
-    models = {"type": "categorical", "choices": ["cnn", "mlp"]}
+    models = {"type": "categorical", "choices": ["mlp", "cnn"]}
     return space_from_dict({**cnn, **mlp, "model": models})
 
 
@@ -83,7 +96,7 @@ def training_entries(
     of_built_in = ("batch_norm", "dropout")
     entries = {name: entry for name, entry in _common().items() if name not in of_built_in}
     if rows is not None:
-        entries["batch_size"] = _batch_sizes(entries["batch_size"]["choices"], rows)
+        entries |= _of_rows(rows)
     if imbalanced:
         entries["class_weight"] = _CLASS_WEIGHT
     return {name: entry for name, entry in entries.items() if images or name not in OF_IMAGES}
@@ -114,7 +127,8 @@ def load_space(name: str, images: bool = True, rows: int | None = None) -> Space
         images: Whether the rows are images. A preset for other rows has no hyperparameters of
             images, and ``auto`` is ``mlp``.
         rows: How many there are to train on. A preset for few has small minibatches alone: of 120
-            rows, 128 at a time would be one step an epoch.
+            rows, 128 at a time would be one step an epoch. One for many has large ones, and
+            epochs of a part of the rows, so that trials can be judged before a pass over them.
 
     Raises:
         SpaceError: It is neither, or the file holds no valid space.
@@ -123,7 +137,7 @@ def load_space(name: str, images: bool = True, rows: int | None = None) -> Space
         preset = "mlp" if name == "auto" and not images else name
         data = PRESETS[preset]().to_dict()
         if rows is not None:
-            data["batch_size"] = _batch_sizes(data["batch_size"]["choices"], rows)
+            data |= _of_rows(rows)
         return space_from_dict({key: data[key] for key in data if images or key not in OF_IMAGES})
     if Path(name).suffix in (".yaml", ".yml") or os.path.exists(name):
         return read_space(Path(name))
@@ -132,9 +146,26 @@ def load_space(name: str, images: bool = True, rows: int | None = None) -> Space
     )
 
 
-def _batch_sizes(choices: list[int], rows: int) -> Any:
-    """Return the batch sizes with eight steps an epoch or more; without any, the smallest."""
-    fitting = [size for size in choices if size * _FEWEST_STEPS <= rows]
+def _of_rows(rows: int) -> dict[str, Any]:
+    """Return the entries that depend on the number of rows."""
+    entries = {"batch_size": _batch_sizes(rows)}
+    if rows >= 2 * _EPOCH_ROWS:
+        passed = min(_MOST_EPOCHS, round(rows / _EPOCH_ROWS))
+        tens = 10 * passed
+        entries["epoch_rows"] = round(rows / passed)
+        entries["epochs"] = {"type": "int", "low": tens, "high": 10 * tens, "step": tens}
+    return entries
+
+
+def _batch_sizes(rows: int) -> Any:
+    """Return the batch sizes with eight steps a pass or more; without any, the smallest.
+
+    The smallest of many rows has 2,000 steps a pass at most.
+    """
+    smallest = 16
+    while rows > _MOST_STEPS * smallest:
+        smallest *= 2
+    fitting = [smallest << i for i in range(4) if (smallest << i) * _FEWEST_STEPS <= rows]
     if len(fitting) < 2:
-        return min(choices)
+        return smallest
     return {"type": "categorical", "choices": fitting}

@@ -14,7 +14,7 @@ from cotune.data.uneven import is_uneven
 from cotune.engine.families import FAMILIES
 from cotune.engine.networks.custom.given import ModelLike
 from cotune.exceptions import UsageError
-from cotune.space.given import SpaceLike, read_entries, read_space
+from cotune.space.given import SpaceLike, read_entries, read_space, whole_epochs
 from cotune.space.hyperparameters import OF_IMAGES
 from cotune.space.presets import PRESETS, training_entries, with_class_weight
 from cotune.space.space import Space
@@ -59,7 +59,7 @@ def fit_space(
         from cotune.engine.networks.custom.rows import fit_custom_space
 
         added = training_entries(images, imbalanced, len(dataset))
-        given = {**read_entries(space), **(fixed or {})}
+        given = whole_epochs({**read_entries(space), **(fixed or {})})
         fitted = fit_custom_space(custom, added, given, dataset, (validation, seed), treatment)
     else:
         fitted = read_space(space, model, images, len(dataset))
@@ -67,7 +67,7 @@ def fit_space(
         if is_preset and imbalanced:
             fitted = with_class_weight(fitted)
         if fixed:
-            fitted = fix(fitted, fixed)
+            fitted = fix(fitted, whole_epochs(fixed))
     if dataset.has_images:
         return fitted
     shape = f"the rows of {dataset.name} are no images: their shape is {dataset.input_shape}"

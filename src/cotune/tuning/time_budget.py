@@ -7,12 +7,16 @@ from typing import Final
 
 from cotune.data.dataset import TrainingData
 from cotune.records import EpochReport, TrialResult, Value
-from cotune.space.hyperparameters import is_averaged
+from cotune.space.hyperparameters import is_annealed, is_averaged
 from cotune.space.space import Space
 from cotune.tuning.lineup import Lineup
-from cotune.tuning.time_plan import Plan
+from cotune.tuning.time_plan import FINAL_SHARE, Plan
 
 _ENOUGH_ROWS: Final = 400  # to judge finalists by before some go out
+# Where an epoch is a part of a pass over the rows, trials are cheap, and the final model gets the
+# time: it is what the score depends on most.
+_TRIAL_SHARE: Final = 0.1
+_DEAR_FINAL_SHARE: Final = 0.55
 _ENSEMBLE_SHARE: Final = 1 / 7  # of the time, at most, for networks beside the final model
 
 
@@ -51,8 +55,13 @@ class Budget:
         self._compared = lineup.default if n_test else None
         self._enqueued = len(lineup)
         self._ensemble = ensemble
-        self.most_epochs = self._plan.most_epochs
+        self._is_dear = bool(space.constants.get("epoch_rows"))
         self._alone: dict[int, float] = {}  # seconds of an epoch by itself, as was measured
+
+    def most_epochs(self, seconds_per_epoch: float) -> int | None:
+        """Return the epochs that a trial has time for, at least 1; None for any number."""
+        share = _TRIAL_SHARE if self._is_dear else FINAL_SHARE
+        return self._plan.most_epochs(seconds_per_epoch, share)
 
     def measure(self, number: int, reports: Sequence[EpochReport]) -> None:
         """Learn from a finalist's training what an epoch of its trial's configuration takes.
@@ -73,6 +82,9 @@ class Budget:
         params = self._space.complete(trial.params)
         if trial.stopped_early:
             return {**params, "epochs": trial.epochs - int(params["early_stopping"])}
+        if is_annealed(params):
+            params["schedule"] = "linear"
+            return params
         if self._plan.total is None or not is_averaged(params):
             params["epochs"] = trial.epochs
         return params
@@ -82,7 +94,8 @@ class Budget:
         wanted = int(self.params(trial)["epochs"])
         if trial.stopped_early:
             return wanted
-        most = self.most_epochs(trial.seconds / trial.epochs)
+        share = _DEAR_FINAL_SHARE if self._is_dear else FINAL_SHARE
+        most = self._plan.most_epochs(trial.seconds / trial.epochs, share)
         return max(trial.epochs, wanted if most is None else min(wanted, most))
 
     def promising(self, ranked: Sequence[TrialResult]) -> list[TrialResult]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-_FINAL_SHARE: Final = 0.35
+FINAL_SHARE: Final = 0.35
 # Finalists, rounds and the share of the time that they may take, the most wanted first. Where a
 # training is dear, trials and the final model are worth more than a second look at few finalists.
 _CHOICES: Final = (
@@ -53,12 +53,16 @@ class Plan:
     folds: int
     stage: int = 1
 
-    def most_epochs(self, seconds_per_epoch: float) -> int | None:
-        """Return the epochs that a final training has time for, at least 1; None for any number."""
+    def most_epochs(self, seconds_per_epoch: float, share: float = FINAL_SHARE) -> int | None:
+        """Return the epochs that a final training has time for, at least 1; None for any number.
+
+        Args:
+            share: Of the time, what a training may take.
+        """
         if self.total is None:
             return None
         seconds = seconds_per_epoch * self.growth
-        return max(1, int(_FINAL_SHARE * self.total / max(seconds, 1e-9)))
+        return max(1, int(share * self.total / max(seconds, 1e-9)))
 
     def final(self, best: float, default: float) -> float:
         """Return the cost of the final trainings of the best and the default configuration.
