@@ -93,7 +93,7 @@ def run(
             ``first``, the ``last``, ``none``, or ``auto``.
         space: A preset, a YAML file, or a mapping as in YAML, or to Optuna's distributions, instead
             of a model's own space.
-        model: ``mlp`` (the default), ``cnn``, or ``auto``: both where the rows are images. Or a
+        model: ``mlp``, ``cnn``, or ``auto`` (the default): both where the rows are images. Or a
             network of your own: a function ``build(trial) -> nn.Module`` that asks the trial for
             its hyperparameters as in Optuna, or a class of modules, for whose arguments ``space``
             has entries, or ``"FILE.py:NAME"`` of one. Hyperparameters of the training are added
@@ -115,8 +115,10 @@ def run(
             that a worker takes to start.
         lanes: Trials in training at a time in each process, or on the GPU; measured by default.
         device: ``auto`` (a GPU when there is one), ``cpu`` or ``cuda``.
-        precision: ``float32``, or ``bfloat16``: the large products of the training in 16 bits, up
-            to 1.7 times as fast on CPUs and GPUs that have them.
+        precision: ``float32``; ``bfloat16``: the large products of the training in 16 bits, up to
+            1.7 times as fast on CPUs and GPUs that have them; or ``auto``: ``bfloat16`` where
+            convolutions are searched and measured to be faster in it, and the same seed need not
+            give the same trials bit for bit.
         enqueue: Configurations, or parts of them, that are tried first.
         portfolio: Then try the default configuration and other good ones; without it, there are
             only the sampler's, and nothing is said of the default.

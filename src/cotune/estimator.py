@@ -65,7 +65,7 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model: ``mlp``, ``cnn`` (of images: ``X`` is then ``[rows, height, width(, 3)]``), or
             ``auto``: both where the rows are images. Or a network of your own, as for
             :func:`cotune.run`.
-        space: A preset, a YAML file or a mapping, instead of that of ``mlp``; or what a network of
+        space: A preset, a YAML file or a mapping, instead of the model's; or what a network of
             your own is searched in.
         metric: The metric on rows held out of ``X``: ``accuracy``, ``balanced-accuracy``,
             ``f1``, ``auc`` or ``loss``.
@@ -105,7 +105,7 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         timeout: str | float | None = 60,
         n_trials: int | None = None,
         *,
-        model: str | Callable[..., Any] = "mlp",
+        model: str | Callable[..., Any] = "auto",
         space: str | Path | Mapping[str, Any] | None = None,
         metric: str = "accuracy",
         sampler: SamplerLike = "tpe",
@@ -191,7 +191,7 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 dataset,
                 timeout=self.timeout,
                 n_trials=self.n_trials,
-                model=None if self.space is not None and self.model == "mlp" else self.model,
+                model=None if self.space is not None and self.model == "auto" else self.model,
                 space=self.space,
                 metric=self.metric,
                 sampler=self.sampler,

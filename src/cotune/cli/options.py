@@ -148,7 +148,7 @@ data_and_space = _join(
         "--model",
         metavar="NAME|FILE.py:NAME",
         help="mlp, cnn, auto (both, for images), or your own network: a function build(trial) or "
-        "a class in a Python file.  [default: mlp]",
+        "a class in a Python file.  [default: auto]",
     ),
     click.option(
         "--space",

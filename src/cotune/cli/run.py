@@ -40,10 +40,11 @@ from cotune.cli.checks import check_search
 @options.seed("the split, the sampler, the weights and the order of rows")
 @click.option(
     "--precision",
-    default="float32",
+    default="auto",
     show_default=True,
     metavar="NAME",
-    help="float32, or bfloat16: less exact, and faster on hardware that supports it.",
+    help="float32; bfloat16: less exact, and faster on some hardware; auto: bfloat16 for CNNs "
+    "where it is faster.",
 )
 @click.option(
     "--patience",
@@ -60,11 +61,10 @@ from cotune.cli.checks import check_search
 )
 @click.option(
     "--validation",
-    default=0.2,
-    show_default=True,
     type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
     metavar="SHARE",
-    help="Share of the training rows that is held out for validation.",
+    help="Share of the training rows that is held out for validation.  "
+    "[default: 0.2, at most 6,000 rows]",
 )
 @click.option(
     "--checkpoint",

@@ -13,7 +13,7 @@ from cotune.text import shown
 DEVICES: Final = ("auto", "cpu", "cuda")
 
 
-PRECISIONS: Final = ("float32", "bfloat16")
+PRECISIONS: Final = ("auto", "float32", "bfloat16")
 
 
 def read_device(device: str) -> str:

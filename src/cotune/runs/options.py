@@ -96,7 +96,7 @@ class Resources:
         device: ``cpu`` or ``cuda``.
         workers: Processes, on the CPU; 0: none, this process trains.
         lanes: Trials in training at a time in each process; None: measured.
-        precision: ``float32`` or ``bfloat16``.
+        precision: ``float32``, ``bfloat16``, or ``auto``, which is either of them.
         checkpoint: Seconds from one checkpoint to the next.
         max_disk: Bytes that the run directory may take up.
     """
@@ -104,7 +104,7 @@ class Resources:
     device: str
     workers: int
     lanes: int | None = None
-    precision: str = "float32"
+    precision: str = "auto"
     checkpoint: float = 30.0
     max_disk: float = 2 * 2**30
 

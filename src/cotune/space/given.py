@@ -38,7 +38,7 @@ def read_space(
     if fixed:
         return fix(read_space(space, model, images, rows), whole_epochs(fixed))
     if space is None:
-        return load_space(str(named(model or "mlp", MODELS, "model")), images, rows)
+        return load_space(str(named(model or "auto", MODELS, "model")), images, rows)
     if model is not None:
         raise UsageError("model: give a model or a space, not both")
     if isinstance(space, Space):

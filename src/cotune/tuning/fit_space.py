@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cotune.data import Dataset
+from cotune.data.mirror_images import may_be_mirrored
+from cotune.data.preprocessing.channels import find_channels
 from cotune.data.preprocessing.preprocess import is_series
 from cotune.data.preprocessing.treatment import Treatment
 from cotune.data.uneven import is_uneven
@@ -38,7 +40,8 @@ def fit_space(
 ) -> Space:
     """Return the space for a dataset; presets leave out what its rows cannot use.
 
-    Where classes are of very different sizes, presets search their weights too.
+    Where classes are of very different sizes, presets search their weights too. They mirror images
+    only where the mirror image of a class is likely to be of it too.
 
     Args:
         fixed: Hyperparameters that are held at a value.
@@ -54,6 +57,7 @@ def fit_space(
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
     imbalanced = is_uneven(counts.tolist())
     fitted: Space
+    is_preset = space is None or (isinstance(space, str) and space in PRESETS)
     images = dataset.has_images and not is_series(dataset, treatment)
     if custom is not None:
         from cotune.engine.networks.custom.rows import fit_custom_space
@@ -63,12 +67,13 @@ def fit_space(
         fitted = fit_custom_space(custom, added, given, dataset, (validation, seed), treatment)
     else:
         fitted = read_space(space, model, images, len(dataset))
-        is_preset = space is None or (isinstance(space, str) and space in PRESETS)
         if is_preset and imbalanced:
             fitted = with_class_weight(fitted)
         if fixed:
             fitted = fix(fitted, whole_epochs(fixed))
     if dataset.has_images:
+        if is_preset and "flip" in fitted.searched and not _may_flip(dataset, treatment):
+            fitted = fix(fitted, {"flip": False})
         return fitted
     shape = f"the rows of {dataset.name} are no images: their shape is {dataset.input_shape}"
     for name in fitted.families:
@@ -78,3 +83,7 @@ def fit_space(
         if name in OF_IMAGES:
             raise UsageError(f"space: {name} is of images; {shape}; leave it out")
     return fitted
+
+
+def _may_flip(dataset: Dataset, treatment: Treatment) -> bool:
+    return may_be_mirrored(dataset, find_channels(dataset.inputs, treatment.channels))
