@@ -44,8 +44,23 @@ def test_channels_move_together():
     assert moved[0].tolist() == [4, 5, 2, 3, 0, 1]
 
 
+def draw(augmentation: Augmentation, n_rows: int, seed: int = 3, epoch: int = 0) -> torch.Tensor:
+    return augmentation.draw(torch.arange(n_rows), n_rows, seed, epoch, epoch)
+
+
+def test_an_image_is_mirrored_in_every_second_pass():
+    """A half of them in each."""
+    rows = torch.randperm(1000, generator=torch.Generator().manual_seed(0))
+    flips = [Augmentation(0, True).draw(rows, 1000, 3, turn, turn)[:, 2] for turn in range(3)]
+    assert torch.equal(flips[0], 1 - flips[1])
+    assert torch.equal(flips[0], flips[2])
+    assert abs(flips[0].float().mean() - 0.5) < 0.1
+    again = Augmentation(0, True).draw(rows[:10], 1000, 3, 7, 0)
+    assert torch.equal(again[:, 2], flips[0][:10])
+
+
 def test_all_moves_are_drawn_equally_often():
-    drawn = Augmentation(1, True).draw(18_000, seed=3, epoch=0)
+    drawn = draw(Augmentation(1, True), 18_000)
     moves, counts = np.unique(drawn.numpy(), axis=0, return_counts=True)
     assert moves.tolist() == [
         list(move) for move in itertools.product((-1, 0, 1), (-1, 0, 1), (0, 1))
@@ -65,8 +80,8 @@ def test_pixels_are_erased_where_their_centres_are_inside():
 
 
 def test_rectangles_are_inside_and_as_large_as_was_asked():
-    drawn = Augmentation(1, True, 0.4).draw(20_000, seed=3, epoch=0)
-    assert torch.equal(drawn[:, :3], Augmentation(1, True).draw(20_000, seed=3, epoch=0))
+    drawn = draw(Augmentation(1, True, 0.4), 20_000)
+    assert torch.equal(drawn[:, :3], draw(Augmentation(1, True), 20_000))
     top, bottom, left, right = (drawn[:, 3:].double() / 65_536).unbind(1)
     for low, high in ((top, bottom), (left, right)):
         assert (low >= 0.0).all()
@@ -85,7 +100,7 @@ def test_rectangles_are_inside_and_as_large_as_was_asked():
 
 def test_they_depend_on_seed_and_epoch():
     draws = [
-        Augmentation(2).draw(50, seed, epoch) for seed, epoch in ((1, 0), (1, 1), (2, 0), (1, 0))
+        draw(Augmentation(2), 50, seed, epoch) for seed, epoch in ((1, 0), (1, 1), (2, 0), (1, 0))
     ]
     assert torch.equal(draws[0], draws[3])
     assert not torch.equal(draws[0], draws[1])

@@ -31,9 +31,11 @@ from cotune.engine.step import make_cohort, train_epoch
 from cotune.exceptions import DataError
 from cotune.inference.model_file import Classifier, load_model, module_from_weights, save_model
 from cotune.records import TrialSpec, Value
+from cotune.space.hyperparameters import ACTIVATIONS, DOWNSAMPLINGS, HEADS
 from tests.support.parity import (
     FLOAT32_TOLERANCE,
     FLOAT64_TOLERANCE,
+    IN_FLOAT32,
     RUN_SEED,
     check_against_reference,
     cnn,
@@ -88,7 +90,7 @@ def networks(batch_norm: bool, pixel_after: int = 3) -> list[TrialSpec]:
     """
     specs = []
     for i, (blocks, kernel) in enumerate(itertools.product((1, 2, 3, 4), (1, 3, 5, 7))):
-        optimizer = tuple(MOMENTS)[(i + i // 4) % 4]
+        optimizer = IN_FLOAT32[(i + i // 4) % 4]
         if batch_norm and (kernel == 1 or blocks > pixel_after):
             optimizer = "sgd"
         own: dict[str, Value] = {"n_blocks": blocks, "kernel_size": kernel, "optimizer": optimizer}
@@ -119,7 +121,7 @@ class TestReference:
                 batch_norm=batch_norm,
             )
             for i, ((blocks, kernel, dense), optimizer) in enumerate(
-                zip(shapes, MOMENTS, strict=True)
+                zip(shapes, IN_FLOAT32, strict=True)
             )
         ]
         check_against_reference(specs, make(), FLOAT32_TOLERANCE)
@@ -137,6 +139,29 @@ class TestReference:
     def test_sizes_at_which_pooling_stops(self, make, size, pixel_after):
         specs = [s for s in networks(True, pixel_after) if s.number % 3 or s.number >= 8]
         check_against_reference(specs, make(np.float64, *size), FLOAT64_TOLERANCE)
+
+    @images
+    @norms
+    def test_further_blocks(self, make, batch_norm):
+        """Residual and plain ones, pooled and strided, with each activation and each head."""
+        kinds = itertools.product(DOWNSAMPLINGS, HEADS, (True, False))
+        specs = [
+            cnn(
+                i,
+                optimizer=("adamw", "sgd", "muon")[i % 3],
+                n_blocks=2,
+                convolutions=1 + i % 2,
+                convolutions_1=3,
+                residual=residual,
+                downsampling=downsampling,
+                head=head,
+                activation=ACTIVATIONS[i % 3],
+                batch_norm=batch_norm,
+                dense_width=8 * (i % 2),
+            )
+            for i, (downsampling, head, residual) in enumerate(kinds)
+        ]
+        check_against_reference(specs, make(np.float64, 7, 5), FLOAT64_TOLERANCE)
 
     def test_one_channel_that_is_named(self):
         """An image of shape ``[height, width, 1]`` is one of ``[height, width]``."""

@@ -32,7 +32,9 @@ FLOAT32_TOLERANCE = 1e-5
 FLOAT64_TOLERANCE = 1e-10
 RUN_SEED = 11
 EPOCHS = 2  # of 25 minibatches
-RATES = {"adam": 2e-3, "adamw": 2e-3, "sgd": 0.03, "rmsprop": 3e-4}
+RATES = {"adam": 2e-3, "adamw": 2e-3, "sgd": 0.03, "rmsprop": 3e-4, "muon": 2e-3}
+# Newton-Schulz iterations amplify rounding some hundred times, so Muon is compared in float64.
+IN_FLOAT32 = ("adam", "adamw", "sgd", "rmsprop")
 CPU = torch.device("cpu")
 
 Weights = dict[str, NDArray[Any]]

@@ -7,7 +7,7 @@ weights; the rules that both follow are stated here a second time.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,9 +94,15 @@ def train_reference(
         losses: list[float] = []
         hits = 0
         order = _order(n_rows, seed, epoch)
-        drawn, rectangles = _draw_moves(
-            n_steps * batch_size, shift, bool(params.get("flip")), erase, seed, epoch
-        )
+        drawn, rectangles = _draw_moves(order[: n_steps * batch_size], shift, erase, seed, epoch)
+        if params.get("flip"):
+            coins = torch.Generator().manual_seed(seed ^ 0x636F696E)
+            coin = torch.randint(0, 2, (len(labels),), generator=coins)
+            # Heads in one epoch, tails in the next.
+            drawn = [
+                (down, right, int(coin[row] + epoch) % 2)
+                for (down, right, _), row in zip(drawn, order, strict=False)
+            ]
         # Only whole minibatches; the rows that are left over wait for another epoch.
         for i in range(n_steps):
             batch = slice(i * batch_size, (i + 1) * batch_size)
@@ -150,18 +156,13 @@ def _class_weights(
 
 
 def _draw_moves(
-    n_rows: int, shift: int, flip: bool, erase: float, seed: int, epoch: int
+    order: Tensor, shift: int, erase: float, seed: int, epoch: int
 ) -> tuple[list[tuple[int, int, int]], list[list[float]]]:
-    """The rule: down and right of all rows, the flips, then four numbers 0-1 a row, of (seed,
-    epoch) alone.
-    """
+    """The rule: down and right of all rows, then four numbers 0-1 a row, of (seed, epoch) alone."""
+    n_rows = len(order)
     generator = torch.Generator().manual_seed((1_000_003 * seed + epoch) ^ 0x61756774)
     moves = torch.randint(-shift, shift + 1, (n_rows, 2), generator=generator)
-    flips = torch.randint(0, 2 if flip else 1, (n_rows,), generator=generator)
-    drawn = [
-        (down, right, flipped)
-        for (down, right), flipped in zip(moves.tolist(), flips.tolist(), strict=True)
-    ]
+    drawn = [(down, right, 0) for down, right in moves.tolist()]
     if not erase:
         return drawn, []
     numbers = torch.rand(n_rows, 4, generator=generator, dtype=torch.float64)
@@ -216,6 +217,7 @@ def _factor(schedule: str, step: int, total: int) -> float:
     """The rules, for steps counted from 0.
 
     cooldown: 1 up to four fifths of the steps, then 1 - sqrt(how much of the last fifth is over).
+    linear: up a line in the first fifth of the steps, to 1 at its last, then down one to 0.
     cosine: half a cosine from 1 at step 0 to 0 at step ``total``. one-cycle: half a cosine from
     1/25 at step 0 to 1 at three tenths of the steps, then half a cosine to 0 at step ``total``.
     """
@@ -224,6 +226,8 @@ def _factor(schedule: str, step: int, total: int) -> float:
     if schedule == "cooldown":
         over = step - 4 / 5 * total
         return 1.0 if over <= 0 else 1.0 - (over / (1 / 5 * total)) ** (1 / 2)
+    if schedule == "linear":
+        return min((step + 1) / (total / 5), (total - step) / (total * 4 / 5), 1.0)
     if schedule == "cosine":
         return math.cos(math.pi * step / total) / 2 + 1 / 2
     top = 3 / 10 * total
@@ -231,6 +235,18 @@ def _factor(schedule: str, step: int, total: int) -> float:
         middle, half = (1 + 1 / 25) / 2, (1 - 1 / 25) / 2
         return middle - half * math.cos(math.pi * step / top)
     return math.cos(math.pi * (step - top) / (total - top)) / 2 + 1 / 2
+
+
+class _Residual(nn.Module):
+    """Adds its input to what the layers inside make of it."""
+
+    def __init__(self, inside: nn.Module) -> None:
+        super().__init__()
+        self.inside = inside
+
+    def forward(self, images: Tensor) -> Tensor:
+        made: Tensor = images + self.inside(images)
+        return made
 
 
 class _Layers:
@@ -245,6 +261,13 @@ class _Layers:
             if name != "num_batches_tracked":  # the engine has no use for it
                 self.names[f"{engine_name}.{name}"] = f"{len(self.layers)}.{name}"
         self.layers.append(layer)
+
+    def add_all(self, others: _Layers, residual: bool) -> None:
+        """Add others as one layer, which may add its input to its output."""
+        inside = nn.Sequential(*others.layers)
+        place = f"{len(self.layers)}.inside" if residual else str(len(self.layers))
+        self.names |= {engine: f"{place}.{own}" for engine, own in others.names.items()}
+        self.layers.append(_Residual(inside) if residual else inside)
 
     def build(self) -> tuple[nn.Sequential, dict[str, str]]:
         return nn.Sequential(*self.layers), self.names
@@ -281,31 +304,56 @@ class _Move(nn.Module):
 def _build_cnn(
     params: Mapping[str, Value], input_shape: tuple[int, ...], n_classes: int
 ) -> tuple[nn.Sequential, dict[str, str]]:
-    """The rules: an image has its channels last, at the start and where it becomes a row again;
-    convolutions keep its size; pooling halves it, rounded down, while both sides are 2 or more.
+    """The rules: an image has its channels last, at the start and where it becomes a row again.
+
+    The first convolution of a block halves its size while both sides are 2 or more: by pooling,
+    rounded down, or by strides, rounded up. Others keep it; residual ones add their input before
+    the activation.
     """
     height, width, channels = (*input_shape, 1)[:3]
     kernel, norm = int(params["kernel_size"]), bool(params["batch_norm"])
     network = _Layers()
     network.add(nn.Unflatten(1, (height, width, channels)))
     network.add(_Move(3, 1, 2))
+    activation = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}[
+        str(params.get("activation", "relu"))
+    ]
+    at = 0
     for i in range(int(params["n_blocks"])):
         filters = int(params.get(f"filters_{i}", params.get("filters", 0)))
-        convolution = nn.Conv2d(channels, filters, kernel, padding="same", bias=not norm)
-        network.add(convolution, f"conv.{i}")
-        if norm:
-            network.add(nn.BatchNorm2d(filters), f"norm.{i}")
-        network.add(nn.ReLU())
-        if min(height, width) >= 2:
-            network.add(nn.MaxPool2d(2))
-            height, width = height // 2, width // 2
-        channels = filters
-    network.add(_Move(2, 3, 1))
+        for place in range(int(params.get(f"convolutions_{i}", params.get("convolutions", 1)))):
+            halves = place == 0 and min(height, width) >= 2
+            strides = halves and params.get("downsampling") == "stride"
+            layers = _Layers()
+            convolution = nn.Conv2d(
+                channels,
+                filters,
+                kernel,
+                stride=2 if strides else 1,
+                padding=kernel // 2,
+                bias=not norm,
+            )
+            layers.add(convolution, f"conv.{at}")
+            if norm:
+                layers.add(nn.BatchNorm2d(filters), f"norm.{at}")
+            if halves and not strides:
+                layers.add(nn.MaxPool2d(2))
+            network.add_all(layers, bool(place and params.get("residual")))
+            network.add(activation())
+            if halves:
+                height, width = (math.ceil(n / 2) if strides else n // 2 for n in (height, width))
+            channels, at = filters, at + 1
+    head = params.get("head", "flatten")
+    if head == "flatten":
+        network.add(_Move(2, 3, 1))
+    else:
+        network.add(nn.AdaptiveAvgPool2d(1) if head == "mean" else nn.AdaptiveMaxPool2d(1))
+        height = width = 1
     network.add(nn.Flatten())
     features, dense = height * width * channels, int(params["dense_width"])
     if dense:
         network.add(nn.Linear(features, dense), "dense")
-        network.add(nn.ReLU())
+        network.add(activation())
     network.add(nn.Dropout(float(params.get("dropout", 0.0))))
     network.add(nn.Linear(dense or features, n_classes), "head")
     return network.build()
@@ -329,8 +377,52 @@ def _optimizer(params: Mapping[str, Value], network: nn.Module) -> torch.optim.O
             return torch.optim.SGD(
                 weights, lr=lr, weight_decay=decay, momentum=momentum, nesterov=nesterov
             )
+        case "muon":
+            return _Muon(weights, lr, decay, float(params.get("momentum", 0.95)), betas)
         case other:
             raise ValueError(f"the reference trainer knows no optimizer {other!r}")
+
+
+class _Muon(torch.optim.Optimizer):
+    """The rules: matrices but the last move along their momentum's nearest orthogonal matrix, as
+    ``torch.optim.Muon`` with ``adjust_lr_fn="match_rms_adamw"`` in full precision; all else by
+    ``torch.optim.AdamW``.
+    """
+
+    def __init__(
+        self,
+        weights: Iterable[Tensor],
+        lr: float,
+        decay: float,
+        momentum: float,
+        betas: tuple[float, float],
+    ) -> None:
+        weights = list(weights)
+        self._matrices = [w for w in weights if w.ndim >= 2][:-1]
+        others = [w for w in weights if not any(w is m for m in self._matrices)]
+        self._adamw = torch.optim.AdamW(others, lr=lr, betas=betas, weight_decay=decay)
+        self._momentum, self._decay = momentum, decay
+        super().__init__(weights, {"lr": lr})
+
+    def step(self, closure: object = None) -> None:  # type: ignore[override]
+        rate = self.param_groups[0]["lr"]
+        for group in self._adamw.param_groups:
+            group["lr"] = rate
+        self._adamw.step()
+        for weight in self._matrices:
+            assert weight.grad is not None
+            state = self.state[weight]
+            old = state.get("momentum", torch.zeros_like(weight))
+            state["momentum"] = self._momentum * old + (1 - self._momentum) * weight.grad
+            ahead = self._momentum * state["momentum"] + (1 - self._momentum) * weight.grad
+            x = ahead.reshape(len(weight), -1)
+            x = x / x.norm().clamp(min=1e-7)
+            rows, columns = x.shape
+            for _ in range(5):
+                x = 3.4445 * x - 4.7750 * (x @ x.T) @ x + 2.0315 * (x @ x.T) @ (x @ x.T) @ x
+            with torch.no_grad():
+                weight *= 1 - rate * self._decay
+                weight -= rate * 0.2 * math.sqrt(max(rows, columns)) * x.view(weight.shape)
 
 
 def _scores(

@@ -19,9 +19,9 @@ def factor(schedule: str, step: int, total: int) -> float:
     """Return the factor, 0-1, for one optimizer step.
 
     ``cooldown`` is 1 but for the last fifth of the steps, in which it falls to 0 by one minus the
-    square root of their share (Hägele et al. 2024). ``linear`` rises along a
-    line in the first fifth of the steps, then falls along one to 0. ``cosine`` falls along half a
-    cosine (Loshchilov and Hutter 2017, without restarts). ``one-cycle`` rises along a cosine from
+    square root of their share (Hägele et al. 2024). ``linear`` rises along a line in
+    the first fifth of the steps, then falls along one to 0. ``cosine`` falls from 1 to 0 along half
+    a cosine (Loshchilov and Hutter 2017, without restarts). ``one-cycle`` rises along a cosine from
     1/25 to 1 in the first three tenths of the steps, then falls to 0 (Smith and Topin 2019;
     momentum stays as it is). ``plateau`` is 1: what it comes to depends on the losses, see
     :class:`Plateau`.
@@ -39,7 +39,8 @@ def factor(schedule: str, step: int, total: int) -> float:
     if schedule == "cosine":
         return _fall(step / total)
     if schedule == "linear":
-        return min((step + 1) / (_RISE * total), (1.0 - step / total) / (1.0 - _RISE), 1.0)
+        rise, fall = (step + 1) / (_RISE * total), (1.0 - step / total) / (1.0 - _RISE)
+        return min(rise, max(0.0, fall), 1.0)
     rise = _WARM_UP * total
     if step < rise:
         return _START + (1.0 - _START) * (1.0 - _fall(step / rise))
