@@ -52,7 +52,7 @@ def runs(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
     digits = load_digits()
     images = digits.images[:300].astype(np.float32), digits.target[:300]
-    cotune.run(images, n_trials=2, workers=1, ensemble=2, out=folder / "mlp")
+    cotune.run(images, model="mlp", n_trials=2, workers=1, ensemble=2, out=folder / "mlp")
     cotune.run(colour_images(), model="cnn", n_trials=1, workers=1, out=folder / "colour")
     cotune.run(wine(), target="kind", n_trials=1, workers=1, out=folder / "table")
     cotune.run(dates(), n_trials=1, workers=1, out=folder / "dates")

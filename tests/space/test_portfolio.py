@@ -23,6 +23,14 @@ def test_none_is_there_twice():
     assert configurations == [{"lr": 1e-3}, {"lr": 3e-3}]
 
 
-def test_of_the_less_likely_family_only_the_default_is_tried():
+def test_after_the_default_come_good_ones_of_images_then_of_rows():
     models = [configuration["model"] for configuration in portfolio(load_space("auto"))]
-    assert models == ["cnn", "cnn", "cnn", "mlp"]
+    assert models == ["mlp", "cnn", "cnn", "mlp", "mlp", "mlp", "cnn"]
+
+
+def test_epochs_are_counted_in_parts_of_a_pass():
+    space = load_space("cnn", rows=60_000)
+    assert space.constants["epoch_rows"] == 6_000
+    default, *good = portfolio(space, epochs_per_pass=10)
+    assert default["epochs"] == 200
+    assert {one["epochs"] for one in good} == {400}

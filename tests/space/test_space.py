@@ -323,7 +323,9 @@ def test_any_space(data, seed):
 def test_the_constants_of_the_search_space_are_what_the_trainer_takes():
     assert set(KNOWN) == set(NAMES) | {
         f"{name}_{layer}"
-        for name, layer in itertools.product(("width", "dropout", "filters"), range(MAX_LAYERS))
+        for name, layer in itertools.product(
+            ("width", "dropout", "filters", "convolutions"), range(MAX_LAYERS)
+        )
     }
     for name, known in KNOWN.items():
         assert type(known.default) is known.type

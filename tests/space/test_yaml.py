@@ -26,7 +26,7 @@ def error_of(path: Path, content: str | bytes) -> str:
     message = str(caught.value)
     assert message.startswith(str(path))
     assert "\n" not in message
-    assert len(message) < 500
+    assert len(message) < 600
     return message.removeprefix(str(path)).removeprefix(": ")
 
 
@@ -375,7 +375,7 @@ def test_any_data_is_a_space_or_a_space_error(data):
     except SpaceError as error:
         message = str(error)
         assert "\n" not in message
-        assert len(message) < 500
+        assert len(message) < 600
     else:
         assert isinstance(space, Space)
         assert space.check(space.default()) == space.default()

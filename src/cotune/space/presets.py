@@ -27,10 +27,7 @@ def _common() -> dict[str, Any]:
         "batch_norm": {"type": "categorical", "choices": [True, False]},
         "dropout": {"type": "float", "low": 0.0, "high": 0.5},
         "lr": {"type": "float", "low": 1e-5, "high": 1e-1, "log": True},
-        "optimizer": {
-            "type": "categorical",
-            "choices": ["adam", "adamw", "sgd", "rmsprop", "muon"],
-        },
+        "optimizer": {"type": "categorical", "choices": ["adam", "adamw", "sgd", "rmsprop"]},
         "momentum": {"type": "float", "low": 0.0, "high": 0.99, "when": {"optimizer": "sgd"}},
         "weight_decay": {"type": "float", "low": 1e-6, "high": 1e-2, "log": True},
         "batch_size": {"type": "categorical", "choices": [16, 32, 64, 128]},
