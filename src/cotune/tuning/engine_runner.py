@@ -9,10 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from cotune.engine.lane_state import saved_specs
-from cotune.records import EpochReport, State, TrialResult, TrialSpec, Verdict
+from cotune.records import (
+    CUT_SHORT,
+    EpochReport,
+    State,
+    StopCause,
+    TrialResult,
+    TrialSpec,
+    Verdict,
+)
 from cotune.study.study import Study
 from cotune.tuning.checkpointer import STOP_SECONDS, Checkpoints, Weights
-from cotune.tuning.ledger import PRUNED, Ledger, RunningTrial
+from cotune.tuning.ledger import Ledger, RunningTrial
 from cotune.tuning.lineup import Lineup
 from cotune.tuning.trial_runner import Events, Handle, TrialRunner
 from cotune.workers.base import Executor
@@ -207,7 +215,7 @@ class EngineRunner(TrialRunner):
             if over:
                 ended.append(self._complete(running))
             elif number in weak:
-                ended.append(self._end(running, "pruned", PRUNED))
+                ended.append(self._end(running, "pruned", CUT_SHORT["pruned"]))
             self._verdicts.append(Verdict(number, over or number in weak, running.epochs))
         return ended
 
@@ -232,14 +240,14 @@ class EngineRunner(TrialRunner):
     def wind_up(self) -> float:
         return 0.0
 
-    def cut(self, reason: str) -> list[TrialResult]:
+    def cut(self, cause: StopCause) -> list[TrialResult]:
         """Stop all trials at once; Optuna calls what was cut short pruned."""
         self._executor.clear()
         return [
             self._end(
-                running, "pruned", f"{reason} after epoch {running.epochs} of {running.spec.epochs}"
+                one, "pruned", f"{CUT_SHORT[cause]} after epoch {one.epochs} of {one.spec.epochs}"
             )
-            for running in list(self._ledger.running.values())
+            for one in list(self._ledger.running.values())
         ]
 
     def save(self, handle: Handle) -> None:
@@ -291,7 +299,7 @@ class EngineRunner(TrialRunner):
         ended, untold = list[TrialResult](), list[TrialResult]()
         for trial in trials:
             ended.append(replace(trial, params=params[trial.number]))
-            if trial.stopped_early and trial.number in curves:
+            if trial.stop_cause == "early_stopped" and trial.number in curves:
                 ledger.note(trial.number, ledger.best_of(curves[trial.number], metric))
             if trial.number not in ledger.accuracies and trial.value is not None:
                 ledger.accuracies[trial.number] = trial.value  # its curve was lost with the power

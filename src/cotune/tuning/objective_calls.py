@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 
 from cotune.exceptions import StorageError
-from cotune.records import EpochReport, State
+from cotune.records import CUT_SHORT, EpochReport, State
 from cotune.study.objective_study import ObjectiveStudy
 from cotune.workers.objective.pool import Call, ObjectiveProcesses
-
-TIME_WAS_UP = "time was up"
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ class ObjectiveCalls:
             if event.kind == "ended":
                 state, value, reason = event.content
                 if self.is_winding_up and state == "pruned":
-                    reason = TIME_WAS_UP
+                    reason = CUT_SHORT["out_of_time"]
                 ended.append(EndedCall(call, state, value, reason))
                 continue
             self._waiting.append(call)  # its worker was lost
@@ -123,7 +121,7 @@ class ObjectiveCalls:
     ) -> EpochReport | None:
         """Answer a call of a trial's method or property; returns what was reported by it."""
         if self.is_winding_up:
-            self._pool.answer(call, error=self._study.cut(TIME_WAS_UP))
+            self._pool.answer(call, error=self._study.cut(CUT_SHORT["out_of_time"]))
             return None
         try:
             answer = self._study.call(call.number, call.repeat, name, arguments, named)

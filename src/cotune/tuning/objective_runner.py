@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from cotune.exceptions import UsageError
-from cotune.records import EpochReport, State, TrialResult, TrialSpec
+from cotune.records import CUT_SHORT, EpochReport, State, StopCause, TrialResult, TrialSpec
 from cotune.study.objective_study import ObjectiveStudy
 from cotune.tuning.ledger import Ledger, RunningTrial
-from cotune.tuning.objective_calls import TIME_WAS_UP, EndedCall, ObjectiveCalls
+from cotune.tuning.objective_calls import EndedCall, ObjectiveCalls
 from cotune.tuning.trial_runner import Events, Handle, TrialRunner
 from cotune.workers.objective.source import SEVERAL_VALUES
 
@@ -109,11 +109,10 @@ class ObjectiveRunner(TrialRunner):
         self._calls.is_winding_up = seconds > 0.0
         return seconds
 
-    def cut(self, reason: str) -> list[TrialResult]:
+    def cut(self, cause: StopCause) -> list[TrialResult]:
         self._calls.is_winding_up = False
-        return [
-            self._result(call.number, "pruned", None, TIME_WAS_UP) for call in self._calls.clear()
-        ]
+        reason = CUT_SHORT[cause]
+        return [self._result(one.number, "pruned", None, reason) for one in self._calls.clear()]
 
     def halt(self, handle: Handle) -> None:
         self._calls.clear()

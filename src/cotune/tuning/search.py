@@ -65,8 +65,7 @@ class Search:
         if self._clock.stopped:
             self._runner.halt(self.handle)
         else:
-            reason = "patience was over" if self._rules.cause else "time was up"
-            for trial in self._runner.cut(reason):
+            for trial in self._runner.cut("patience" if self._rules.no_gain else "out_of_time"):
                 self.end(trial)
 
     def restore(self, ended: Sequence[TrialResult], untold: Sequence[TrialResult]) -> None:
@@ -108,7 +107,7 @@ class Search:
         self._rules.take(trial, self._ledger)
 
     def _is_over(self) -> bool:
-        if self._clock.stopped or self._rules.cause or self._rules.all_failed(self._ledger):
+        if self._clock.stopped or self._rules.no_gain or self._rules.all_failed(self._ledger):
             return True
         return self._clock.has_limit and self._clock.remaining <= self._reserve()
 

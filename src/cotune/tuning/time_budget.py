@@ -71,7 +71,7 @@ class Budget:
         at its best.
         """
         params = self._space.complete(trial.params)
-        if trial.stopped_early:
+        if trial.stop_cause == "early_stopped":
             return {**params, "epochs": trial.epochs - int(params["early_stopping"])}
         if self._plan.total is None or not is_averaged(params):
             params["epochs"] = trial.epochs
@@ -80,7 +80,7 @@ class Budget:
     def epochs(self, trial: TrialResult) -> int:
         """Return the epochs that a finalist has time for."""
         wanted = int(self.params(trial)["epochs"])
-        if trial.stopped_early:
+        if trial.stop_cause == "early_stopped":
             return wanted
         most = self.most_epochs(trial.seconds / trial.epochs)
         return max(trial.epochs, wanted if most is None else min(wanted, most))

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cotune.records import EpochReport, TrialResult, TrialSpec
+from cotune.records import EpochReport, StopCause, TrialResult, TrialSpec
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class TrialRunner(ABC):
         """Prepare for the end; returns the seconds that trials have to end by themselves."""
 
     @abstractmethod
-    def cut(self, reason: str) -> list[TrialResult]:
+    def cut(self, cause: StopCause) -> list[TrialResult]:
         """Stop all trials at once; returns them as they were when they were cut."""
 
     @abstractmethod

@@ -344,7 +344,7 @@ class Tuner:
         return f"all {len(failed)} trials that ended failed, most of them because {commonest}"
 
     def _remarks(self, trial: TrialResult, final: FinalResult) -> list[str]:
-        remarks = [self._rules.cause] if self._rules.cause else []
+        remarks = [self._rules.no_gain] if self._rules.no_gain else []
         if trial.state != "complete":
             remarks.append(f"trial {trial.number}: {trial.reason}; its score is of that epoch")
         wanted = int(self._budget.params(trial)["epochs"])
