@@ -107,7 +107,7 @@ def test_a_run_prefers_the_network_that_ranks(tmp_path, seed):
         n_trials=2,
         portfolio=False,
         pruner="none",
-        workers=1,
+        workers="in-process",
         seed=seed,
         out=tmp_path / "run",
     )
