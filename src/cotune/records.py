@@ -125,6 +125,11 @@ class EpochReport(_Json):
     error: str | None = None
     alone: str = ""
 
+    @property
+    def failure(self) -> str:
+        """The error with its epoch, for people."""
+        return f"epoch {self.epoch}: {self.error}"
+
 
 @dataclass(frozen=True)
 class Verdict(_Json):

@@ -8,7 +8,7 @@ import platform
 import shlex
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def run_objective(
     return _run(
         found,
         replace(options, name=found.name),
-        lambda: RunDirectory.create(out or default_path(Path(stem).stem)),
+        RunDirectory.create(out or default_path(Path(stem).stem)),
         observer,
         began,
         report,
@@ -66,7 +66,7 @@ def run_objective(
 def _run(
     objective: GivenObjective,
     options: ObjectiveOptions,
-    open_directory: Callable[[], RunDirectory],
+    directory: RunDirectory,
     observer: Observer,
     began: float,
     report: BuildReport,
@@ -74,7 +74,6 @@ def _run(
 ) -> RunDirectory:
     """Run it, in a directory of its own or in one that has a configuration and seconds already."""
     with contextlib.ExitStack() as stack:
-        directory = open_directory()
         stack.callback(directory.close)
         stop = stack.enter_context(stop_request())
         deadline = math.inf if options.timeout is None else began + options.timeout
@@ -248,7 +247,7 @@ def resume_objective(
         _run(
             found,
             replace(options, name=found.name),
-            lambda: run,
+            run,
             observer,
             began - used,
             report,

@@ -117,7 +117,7 @@ def replay(
     with _executor(device) as executor:
         for report in _train(executor, job, spec, len(recorded)):
             if report.error:
-                raise CotuneError(f"trial {number}: epoch {report.epoch}: {report.error}")
+                raise CotuneError(f"trial {number}: {report.failure}")
             again.append(report.scores[metric])
             replayed(report.epoch, recorded[report.epoch - 1], again[-1])
     return Replay(number, metric, recorded, again, _remark(config))

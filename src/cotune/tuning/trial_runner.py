@@ -5,8 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from cotune.records import EpochReport, StopCause, TrialResult, TrialSpec
+
+POLL_SECONDS: Final = 0.1
+"""How long a loop waits for what comes in."""
 
 
 @dataclass(frozen=True)

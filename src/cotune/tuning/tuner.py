@@ -17,7 +17,7 @@ from cotune.study.study import Study
 from cotune.tuning.checkpointer import Checkpoints, Weights, kept_weights, lane_files
 from cotune.tuning.choice import Choice, held_out_counts
 from cotune.tuning.context import RunContext
-from cotune.tuning.engine_runner import EngineRunner, LaneCounts, TrialPolicy
+from cotune.tuning.engine_runner import EngineRunner, LaneCounts
 from cotune.tuning.ensembles import save_candidates, save_members, train_members
 from cotune.tuning.final_model import final_spec, summarize_final
 from cotune.tuning.final_test import score_final_model
@@ -98,12 +98,10 @@ class Tuner:
             context.executor,
             self._ledger,
             self._lineup,
-            TrialPolicy(
-                options.metric,
-                self._budget.most_epochs,
-                0 if of_finalists else _CANDIDATES * options.ensemble,
-                self._measure_costs,
-            ),
+            options.metric,
+            self._budget.most_epochs,
+            0 if of_finalists else _CANDIDATES * options.ensemble,
+            self._measure_costs,
             self._checkpoints,
             self._lane_counts,
         )
@@ -123,7 +121,7 @@ class Tuner:
             self._progress.tick,
         )
         self._trainer = FullTraining(
-            context.executor, clock, self._progress.tick, self._log, self._checkpoints
+            context.executor, clock, self._log, self._progress.tick, self._checkpoints
         )
 
     def _identity(self) -> dict[str, Any]:
@@ -214,7 +212,6 @@ class Tuner:
             self._budget,
             self._choice,
             self._trainer,
-            self._log,
         )
         self._progress.end_finalists()
         if finalists is None:

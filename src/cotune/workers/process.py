@@ -11,7 +11,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import IO, Any, Final, Generic, Protocol, TypeVar
 
@@ -133,9 +133,6 @@ class Pool(ABC, Generic[W]):
     Args:
         hang_seconds: A worker that gives no sign of life for so long is replaced.
         most_barren: Workers that may end one after another without having been of use.
-
-    Attributes:
-        lost: For each worker that was replaced, why.
     """
 
     def __init__(self, hang_seconds: float, most_barren: int) -> None:
@@ -144,7 +141,7 @@ class Pool(ABC, Generic[W]):
         self._barren = 0
         self._deaths: Counter[object] = Counter()
         self._workers: list[W] = []
-        self.lost: Sequence[str] = ()
+        self._lost: list[str] = []
 
     @abstractmethod
     def _take(self, worker: W, kind: str, content: Any) -> None:
@@ -185,8 +182,13 @@ class Pool(ABC, Generic[W]):
 
     def _replace(self, worker: W, reason: str) -> None:
         worker.kill()
-        self.lost = [*self.lost, reason]
+        self._lost.append(reason)
         self._restart(worker, reason)
+
+    def take_lost(self) -> list[str]:
+        """Return why workers were replaced, for each since the last call."""
+        lost, self._lost = self._lost, []
+        return lost
 
     def _count_barren(self, reason: str) -> None:
         """Count a worker that ended without having been of use; ``_barren`` is 0 after one was.

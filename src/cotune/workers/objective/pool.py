@@ -107,6 +107,11 @@ class ObjectiveProcesses(Pool["_Worker"]):
         """Workers that wait for a call."""
         return sum(worker.is_idle for worker in self._workers)
 
+    @property
+    def busy(self) -> int:
+        """Workers that are at a call."""
+        return sum(worker.call is not None for worker in self._workers)
+
     def start(self, call: Call) -> None:
         """Make the call in a worker that is idle."""
         worker = next(worker for worker in self._workers if worker.is_idle)
