@@ -90,7 +90,7 @@ def build(trial, n_inputs, n_classes):
     return nn.Sequential(nn.Linear(n_inputs, 64), nn.ReLU(), nn.Linear(64, n_classes))
 
 
-@pytest.mark.parametrize("seed", [0, 2])
+@pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_run_prefers_the_network_that_ranks(tmp_path, seed):
     """On the validation part, the constant network is the more accurate one."""
     rng = np.random.default_rng(seed)

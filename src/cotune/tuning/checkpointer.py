@@ -39,7 +39,6 @@ class Checkpoints:
     from there, all that came later comes again, bit for bit.
 
     Args:
-        context: The run; its executor trains the lanes.
         is_deterministic: Whether all that comes after a checkpoint would come again bit for bit.
         state: What else to keep, as JSON.
         kept: Weights of finished trials that are still wanted.

@@ -69,8 +69,6 @@ def search_all(
 
     Args:
         settings: Of each search, but for its sampler and its seed.
-        chosen: The samplers' names.
-        report: Writes the report of a comparison.
     """
     options = replace(settings.fit(dataset), search_only=True)
     resources = settings.resources

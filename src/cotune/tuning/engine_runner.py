@@ -82,9 +82,6 @@ class EngineRunner(TrialRunner):
     """Has an executor train the trials that a study draws.
 
     Attributes:
-        study: Draws and judges the trials.
-        executor: Trains them.
-        ledger: Knows them.
         lineup: Trials of the sampler wait until all but one of these have ended, or an engine is
             idle: a short run is better spent on what is likely to be good.
         metric: What is reported to the study, a key of a report's scores.
@@ -255,7 +252,6 @@ class EngineRunner(TrialRunner):
             curves: All reports, by trial.
             lanes: Files of a checkpoint.
             weights: Of trials that ended, from the checkpoint.
-            state: Of the checkpoint.
 
         Returns:
             The trials with their hyperparameters; those of them that the study was not told of;

@@ -31,9 +31,7 @@ def final_spec(params: Mapping[str, Value], key: TrainingKey, seed: int) -> Tria
     """Return the spec of a configuration on all rows but the test set's.
 
     Args:
-        params: Its complete hyperparameters.
         key: Of the final model, the default or a member of an ensemble.
-        seed: The run's seed.
     """
     if key.role == "member":
         seed = (seed * 1_000_003 + (key.index + 1) * 32_452_843) % 2**63
@@ -94,11 +92,7 @@ class TestReading:
 def read_test_set(
     models: Sequence[Classifier | Ensemble], dataset: Dataset, metric: str
 ) -> list[TestReading]:
-    """Open the sealed test set and score the models on it. Called once in a run.
-
-    Args:
-        metric: What the models were tuned for.
-    """
+    """Open the sealed test set and score the models on it. Called once in a run."""
     inputs, labels = dataset.read_test()
     digests = row_digests(inputs)
     return [_score(model, inputs, labels, digests, metric) for model in models]

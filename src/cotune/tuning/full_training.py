@@ -41,10 +41,8 @@ class FullTraining:
 
     Attributes:
         executor: Without other trials.
-        clock: The run's time.
         log: Where reports are recorded; trainings resume from what it has of them.
         tick: Called about ten times a second.
-        checkpoints: Saves the lanes.
         lanes: Files of a checkpoint to resume from.
     """
 
@@ -65,7 +63,6 @@ class FullTraining:
         """Train all of them, those together that fit.
 
         Args:
-            specs: What is trained.
             reported: Told of every epoch.
             deadline: By the clock. Training ends early rather than go past it, but for a first
                 epoch of the first; what was not begun by then has no reports.

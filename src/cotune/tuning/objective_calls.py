@@ -40,9 +40,7 @@ class ObjectiveCalls:
     """Makes calls of an objective, again where their worker was lost.
 
     Attributes:
-        pool: Makes them.
         study: Answers what the objective asks of its trial.
-        seed: The run's.
         params: Hyperparameters that each trial of the search has drawn so far, by number.
         is_winding_up: Calls are ended where they next ask something.
     """

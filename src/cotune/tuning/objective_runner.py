@@ -23,10 +23,6 @@ class ObjectiveRunner(TrialRunner):
     Its hyperparameters are drawn as the objective asks for them, and it is pruned where it asks.
 
     Attributes:
-        study: Draws and judges.
-        calls: Calls the objective.
-        ledger: Knows the trials.
-        name: What the objective is called.
         grace: Returns the seconds that calls have at the end to come to a question. A worker that
             is killed has to be started again, which takes longer. 0 where none is needed again.
     """

@@ -46,11 +46,7 @@ def run_objective(
     began: float,
     report: BuildReport,
 ) -> RunDirectory:
-    """Run an objective; see :func:`cotune.optimize`.
-
-    Args:
-        report: Writes the run's report.
-    """
+    """Run an objective; see :func:`cotune.optimize`."""
     found = read_objective(objective, options.arguments)
     stem = found.name.rpartition(":")[0] or found.name
     return _run(
@@ -130,7 +126,6 @@ def settle_direction(asked: Direction | None, facts: Facts) -> tuple[Direction, 
 
     Args:
         asked: What the user said; None for nothing.
-        facts: Of the script.
 
     Raises:
         UsageError: The script's own study has several objectives, or nobody says its direction.
@@ -207,7 +202,6 @@ def resume_objective(
 
     Args:
         limits: Of ``asked``, parsed.
-        report: Writes the run's report.
 
     Raises:
         UsageError: The objective is not given: what a run directory names is not run.

@@ -22,10 +22,6 @@ class Progress:
     """Keeps ``summary.json`` up to date.
 
     Attributes:
-        run: The run directory.
-        ledger: Knows the trials.
-        clock: The run's time.
-        observer: Told of every tick.
         beside: Return what took time beside the phases, by name.
         details: Returns the further fields of the summary in a state.
     """
@@ -75,7 +71,6 @@ class Progress:
         """Write ``summary.json``.
 
         Args:
-            state: The run's.
             message: Why it ended as it did, or "".
             further: Fields that are known now; the others are as ``details`` has them.
         """

@@ -26,8 +26,6 @@ class Recorder:
     """Records reports and results of trials, and announces them.
 
     Attributes:
-        study: The study.
-        run: The run directory, with its tables.
         observer: Told of everything, once it is recorded.
         append: Writes a report to its table.
     """
@@ -51,8 +49,4 @@ class Recorder:
         self.study.sync()
         self.run.tables.add_trial_columns(trial.params)
         self.run.tables.append_trial(trial)
-        self.study.tell(trial)
-
-    def untold(self, trial: TrialResult) -> None:
-        """Tell the study of a trial that has a row already."""
         self.study.tell(trial)

@@ -11,13 +11,11 @@ from typing import Final
 
 from cotune.records import ObjectiveFinalist, TrialResult
 from cotune.runs.directory import RunDirectory
-from cotune.study.objective_study import ObjectiveStudy
 from cotune.tuning.clock import Clock
 from cotune.tuning.ledger import Ledger
 from cotune.tuning.objective_calls import EndedCall, ObjectiveCalls
 from cotune.tuning.observer import Observer
 from cotune.tuning.trial_runner import POLL_SECONDS
-from cotune.workers.objective.pool import ObjectiveProcesses
 
 REPEATS: Final = 3
 """How often each finalist is run again."""
@@ -36,9 +34,6 @@ class Repeats:
     Attributes:
         wanted: How many finalists; None: three, where there are trials enough; 0: none.
         repeats: How often each is called.
-        ledger: Knows the trials.
-        clock: The run's time.
-        pool: The workers.
         values: What the objective returned, by trial and repeat; None where it failed.
     """
 
@@ -47,7 +42,7 @@ class Repeats:
     workers: int
     ledger: Ledger
     clock: Clock
-    pool: ObjectiveProcesses
+    calls: ObjectiveCalls
     values: dict[tuple[int, int], float | None] = field(default_factory=dict, init=False)
     _began: dict[tuple[int, int], float] = field(default_factory=dict, init=False)
 
@@ -80,7 +75,7 @@ class Repeats:
     @property
     def _grace(self) -> float:
         """Seconds for trials to come to a call: a new worker has nothing imported or cached."""
-        return max(_GRACE_SECONDS, self.pool.load_seconds)
+        return max(_GRACE_SECONDS, self.calls.pool.load_seconds)
 
     def _plan(self, candidates: Sequence[TrialResult], seconds: float) -> tuple[int, int, float]:
         """Return how many finalists and repeats there is time for, and what they take."""
@@ -90,12 +85,7 @@ class Repeats:
         return count, repeats, math.ceil(count * repeats / self.workers) * each
 
     def go(
-        self,
-        calls: ObjectiveCalls,
-        study: ObjectiveStudy,
-        run: RunDirectory,
-        observer: Observer,
-        tick: Callable[[], None],
+        self, run: RunDirectory, observer: Observer, tick: Callable[[], None]
     ) -> list[ObjectiveFinalist] | None:
         """Return the finalists, best first; None after a stop.
 
@@ -105,17 +95,18 @@ class Repeats:
         candidates = self.candidates()
         if not candidates:
             return []
-        left = self.clock.remaining - self.pool.load_seconds
+        calls = self.calls
+        left = self.clock.remaining - calls.pool.load_seconds
         count, repeats, _ = self._plan(candidates, left)
         if not count:
             return []
         finalists = candidates[:count]
-        self.pool.refill()
+        calls.pool.refill()
         observer.repeats_started(finalists, repeats)
         for repeat in range(1, repeats + 1):
             for trial in finalists:
                 if (trial.number, repeat) not in self.values:
-                    study.fix(trial.number, repeat)
+                    calls.study.fix(trial.number, repeat)
                     calls.add(trial.number, repeat)
         seconds = {trial.number: trial.seconds for trial in finalists}
         while calls and not self.clock.stopped and self.clock.remaining > 0:

@@ -85,8 +85,6 @@ def replay(
     and 2 differed by more than :data:`TOLERANCE` after some, by 0.028 at most.
 
     Args:
-        path: The run directory.
-        number: The trial's number.
         replayed: Told of every epoch: its number, the recorded score and the one of now.
         model: Of a run on networks of your own: what makes them.
 

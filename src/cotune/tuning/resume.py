@@ -36,9 +36,6 @@ def resume_run(
 ) -> tuple[RunDirectory, CustomNetwork | None]:
     """Resume a run; see :func:`cotune.resume`.
 
-    Args:
-        report: Writes its report.
-
     Returns:
         Its directory; and what makes its networks, where they are the user's own.
     """

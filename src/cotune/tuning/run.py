@@ -45,7 +45,6 @@ class Session:
     """The process that a run is carried out in.
 
     Attributes:
-        observer: Told how the run goes.
         report: Writes a report of the directory, unless there is only a search; None for none.
         began: ``time.monotonic()`` when the timeout began to count; None: with the search.
         stop: Set by whoever catches the signals; None: they are caught by the run.
@@ -62,9 +61,7 @@ class Before:
     """The state of a run before it is resumed.
 
     Attributes:
-        config: Its ``config.yaml``.
         seconds: What its phases took, as in its summary.
-        generation: The checkpoint to resume from.
         exact: All files are as they were at that checkpoint.
         extended: The search continues, even if it was over.
     """
@@ -84,7 +81,6 @@ class PreparedRun:
         options: What was asked for, fitted to the rows.
         dataset: With remarks on how its rows are treated.
         training: Rows of training and validation.
-        preprocessing: What was done to them.
     """
 
     options: Options

@@ -19,11 +19,6 @@ class Search:
     """Runs trials and records how they end.
 
     Attributes:
-        runner: Runs the trials: on engines, or by calls of an objective.
-        ledger: Knows the trials.
-        recorder: Records what they come to.
-        rules: End the search.
-        clock: The run's time.
         reserve: Returns the seconds that have to be left at the end, as the trials rank now.
         tick: Called about ten times a second.
     """
@@ -57,18 +52,31 @@ class Search:
             for trial in self.runner.cut("patience" if self.rules.no_gain else "out_of_time"):
                 self.end(trial)
 
-    def restore(self, ended: Sequence[TrialResult], untold: Sequence[TrialResult]) -> None:
+    def restore(
+        self,
+        ended: Sequence[TrialResult],
+        untold: Sequence[TrialResult],
+        unrecorded: Sequence[TrialResult] = (),
+    ) -> None:
         """Take in trials of a run that had been stopped or killed; before :meth:`go`.
 
         Args:
             ended: Those that have a row, in that order.
             untold: Those of them that the study was not told of.
+            unrecorded: Trials that had ended, but have no row.
         """
         for trial in untold:
-            self.recorder.untold(trial)
+            self.recorder.study.tell(trial)
         for trial in ended:
             self.ledger.finished.append(trial)
             self.rules.take(trial, self.ledger)
+        for trial in unrecorded:
+            self.end(trial)
+
+    def announce(self) -> None:
+        """Tell what was restored."""
+        specs = [running.spec for running in self.ledger.running.values()]
+        self.recorder.observer.resumed(self.ledger.finished, specs, self.ledger.best())
 
     def step(self) -> None:
         """Handle what comes in within a poll."""

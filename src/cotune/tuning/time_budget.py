@@ -20,12 +20,9 @@ class Budget:
     """Divides a run's time between trials, finalists and final models, by what trials took.
 
     Args:
-        space: What is searched.
-        training: The dataset.
         n_test: Rows of the test set.
         workers: Trainings that go on side by side.
         total: Seconds for everything from now on; None for no limit.
-        lineup: The configurations that are tried first.
         ensemble: Networks of an ensemble of finalists; 0 for none.
     """
 
@@ -101,7 +98,6 @@ class Budget:
         """Plan finalists as :meth:`Plan.finalists` does.
 
         Args:
-            ranked: Trials, the best first.
             spent: Epochs of all trials.
         """
         return self._plan.finalists([self._cost(t) for t in self.promising(ranked)], spent)

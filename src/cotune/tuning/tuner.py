@@ -39,7 +39,6 @@ class Tuner:
     """Runs one search and trains its final model.
 
     Args:
-        context: The run.
         is_resumed: It had been stopped or killed.
     """
 
@@ -181,21 +180,17 @@ class Tuner:
             self._trainer.lanes = lanes
             self._context.executor.keep(lanes)
             state = generation.state.get("search", {}) if generation else {}
-            ended, untold, unrecorded = self._runner.restore(
-                run.tables.trials(), run.tables.curves(), lanes, weights, state
+            tables = run.tables
+            self._search.restore(
+                *self._runner.restore(tables.trials(), tables.curves(), lanes, weights, state)
             )
-            self._search.restore(ended, untold)
-            for trial in unrecorded:
-                self._search.end(trial)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, CotuneError):
                 raise
             raise StorageError(
                 f"{run.path}: its files do not belong together ({error!r})"
             ) from error
-        ledger = self._ledger
-        specs = [running.spec for running in ledger.running.values()]
-        self._context.observer.resumed(ledger.finished, specs, ledger.best())
+        self._search.announce()
         if extended:
             self._rules.be_patient()
 

@@ -20,8 +20,6 @@ class EngineJob:
     """The job of an executor's engines, given before any trial.
 
     Attributes:
-        data: The dataset.
-        seed: The run's.
         lanes: Trials in training at a time in each engine; measured by default.
         precision: Of the large products, ``float32`` or ``bfloat16``.
         metric: By which a lane's best epoch is known.

@@ -41,7 +41,6 @@ class ProcessExecutor(Pool["_Worker"], Executor):
     gives them the dataset.
 
     Args:
-        workers: Number of processes.
         lockstep: Of a single worker: train an epoch only when the driver waits for its reports.
             Which trials meet then does not depend on how fast the driver is, and the same seed
             gives the same results bit for bit.

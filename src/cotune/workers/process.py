@@ -85,7 +85,6 @@ class WorkerProcess:
     """A worker process at the end of a pipe.
 
     Args:
-        pipe: The driver's end.
         process: The process; it leads a group.
 
     Attributes:

@@ -36,7 +36,6 @@ class Call:
     """One call of the objective.
 
     Attributes:
-        number: The trial's.
         repeat: 0 in the search; a finalist's calls count from 1.
         seed: What the worker seeds Python, NumPy and PyTorch with.
     """
@@ -66,8 +65,6 @@ class ObjectiveProcesses(Pool["_Worker"]):
     """Calls an objective in several worker processes.
 
     Args:
-        workers: Number of processes.
-        source: The objective.
         output: Where goes what it prints.
         hang_seconds: A worker that gives no sign of life for so long is replaced.
 
@@ -254,11 +251,7 @@ class _Worker(WorkerProcess):
 
 
 class _Forker:
-    """The process that has loaded the objective, and forks workers.
-
-    Args:
-        loader: The worker that it was until then.
-    """
+    """The process that has loaded the objective, and forks workers."""
 
     def __init__(self, loader: _Worker) -> None:
         self._loader = loader
