@@ -33,7 +33,7 @@ from cotune.tuning.optimize import run_objective
 from cotune.tuning.repeats import REPEATS
 from cotune.tuning.resume import resume_run
 from cotune.tuning.resumption import Resumption
-from cotune.tuning.run import Session, carry_out, executor_for
+from cotune.tuning.run import Session, carry_out, executor_for, prepare_run
 from cotune.tuning.settings import read_settings
 from cotune.workers.objective.given import ObjectiveLike
 
@@ -176,12 +176,13 @@ def run(
     with executor_for(settings.resources, settings.options) as executor:
         # They import PyTorch while the data is read.
         dataset = read_dataset(data, target, test, columns, skip_damaged)
-        directory = carry_out(
-            settings.fit(dataset),
+        prepared = prepare_run(settings.fit(dataset), dataset)
+        directory = RunDirectory.create(out or default_path(dataset.name))
+        carry_out(
+            prepared,
             settings.resources,
-            dataset,
             executor,
-            lambda: RunDirectory.create(out or default_path(dataset.name)),
+            directory,
             Session(observer or Observer(), build_report if report else None, began),
         )
     return RunResult(directory, settings.options.custom)

@@ -19,6 +19,17 @@ Part = Literal["train", "all"]
 State = Literal["complete", "pruned", "failed"]
 """How a trial ended, with Optuna's meaning."""
 
+StopCause = Literal["pruned", "out_of_time", "patience", "early_stopped", "failed"]
+"""Why a trial ended before it had all its epochs. The pruner, the end of the time or the search's
+patience cut it short; or its own early stopping ended it, and it is complete; or it failed."""
+
+CUT_SHORT: Final[dict[StopCause, str]] = {
+    "pruned": "pruned",
+    "out_of_time": "time was up",
+    "patience": "patience was over",
+}
+"""What the reason of a trial that was cut short begins with."""
+
 Direction = Literal["maximize", "minimize"]
 
 Scores = dict[str, float]
@@ -114,6 +125,11 @@ class EpochReport(_Json):
     error: str | None = None
     alone: str = ""
 
+    @property
+    def failure(self) -> str:
+        """The error with its epoch, for people."""
+        return f"epoch {self.epoch}: {self.error}"
+
 
 @dataclass(frozen=True)
 class Verdict(_Json):
@@ -140,7 +156,7 @@ class TrialResult(_Json):
         value: The run's metric on the validation part after the last epoch, or after the best
             one where the trial was stopped early; None when failed before the first report.
         epochs: Epochs that were trained.
-        reason: Why it was pruned, failed or stopped early, else "".
+        reason: What people read of its :attr:`stop_cause`; "" where there is none.
         seconds: Wall clock the engine spent on it.
         costs: What its network costs, by name, where that is an objective: ``parameters``, and
             ``latency`` in milliseconds a row.
@@ -156,9 +172,13 @@ class TrialResult(_Json):
     costs: dict[str, float] = field(default_factory=dict)
 
     @property
-    def stopped_early(self) -> bool:
-        """Tell whether it is complete with fewer epochs, because later ones were no better."""
-        return self.state == "complete" and self.reason != ""
+    def stop_cause(self) -> StopCause | None:
+        """Why it ended before it had all its epochs; None where it has them."""
+        if self.state == "complete":
+            return "early_stopped" if self.reason else None
+        if self.state == "failed" or self.reason == CUT_SHORT["pruned"]:
+            return self.state
+        return "patience" if self.reason.startswith(CUT_SHORT["patience"]) else "out_of_time"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,13 @@ SPACE = {
 
 def start(path: Path, metric: str) -> cotune.RunResult:
     return cotune.run(
-        "digits", space=SPACE, metric=metric, pruner="none", n_trials=3, workers=1, out=path
+        "digits",
+        space=SPACE,
+        metric=metric,
+        pruner="none",
+        n_trials=3,
+        workers="in-process",
+        out=path,
     )
 
 

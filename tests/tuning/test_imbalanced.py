@@ -56,7 +56,7 @@ def test_balanced_accuracy(tmp_path, capsys):
     )
     data = from_arrays(inputs, labels)
     result = cotune.run(
-        data, metric="balanced-accuracy", n_trials=2, workers=1, out=tmp_path / "run"
+        data, metric="balanced-accuracy", n_trials=2, workers="in-process", out=tmp_path / "run"
     )
     check_test_scores(result, data)
     weights = [trial.params["class_weight"] for trial in result.study.trials]
@@ -87,7 +87,7 @@ def test_auc_of_two_classes(tmp_path):
         metric="auc",
         space={"lr": {"type": "float", "low": 1e-3, "high": 1e-2}, "width": 16, "epochs": 4},
         n_trials=3,
-        workers=1,
+        workers="in-process",
         out=tmp_path / "run",
     )
     check_test_scores(result, data)
@@ -102,7 +102,7 @@ def test_auc_of_two_classes(tmp_path):
 def test_an_auc_comes_again(tmp_path):
     space = {"lr": {"type": "float", "low": 1e-3, "high": 1e-2}, "width": 16, "epochs": 2}
     result = cotune.run(
-        "digits", metric="auc", space=space, n_trials=1, workers=1, out=tmp_path / "run"
+        "digits", metric="auc", space=space, n_trials=1, workers="in-process", out=tmp_path / "run"
     )
     again = replay(result.path, 0)
     again.check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -91,8 +92,8 @@ def test_nothing_to_test_again(finished):
 
 
 def test_it_is_resumed(finished, tmp_path: Path):
+    shutil.copytree(finished[0].path, tmp_path / "run")
     data = from_arrays(X, Y, test=False, name="iris")
-    result = cotune.run(data, n_trials=2, workers="in-process", out=tmp_path / "run")
-    longer = cotune.resume(result.path, more=1, data=data)
+    longer = cotune.resume(tmp_path / "run", more=1, data=data)
     assert longer.summary.state == "complete"
-    assert longer.summary.trials.total == 3
+    assert longer.summary.trials.total == 5

@@ -46,7 +46,14 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose trials were trained side by side."""
     path = tmp_path_factory.mktemp("runs") / "together"
     cotune.run(
-        "digits", space=SPACE, n_trials=6, seed=6, workers=1, lanes=4, device="cpu", out=path
+        "digits",
+        space=SPACE,
+        n_trials=6,
+        seed=6,
+        workers="in-process",
+        lanes=4,
+        device="cpu",
+        out=path,
     )
     return path
 

@@ -488,7 +488,7 @@ return x
             while not events and time.monotonic() < began + 30:
                 events = pool.events(0.1)
             assert [(event.call, event.kind) for event in events] == [(call, "lost")]
-            assert pool.lost == ["no sign of life for 2 s"]
+            assert pool.take_lost() == ["no sign of life for 2 s"]
             pool.wait(lambda: False)
             assert pool.idle == 1
             assert not lives(pid)

@@ -496,6 +496,7 @@ def objective(trial):
 """
     name = script(tmp_path, f"DRIVER = {os.getpid()}\n" + text) + ":objective"
     out = tmp_path / "out"
+    handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         cotune.optimize(name, n_trials=6, workers=1, finalists=0, out=out)
     (tmp_path / "go").touch()
@@ -504,4 +505,4 @@ def objective(trial):
     assert [trial.params["x"] for trial in trials[1:4]] == [11, 12, 13]
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 6
     assert len(table(out / "trials.csv")) == 6
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from cotune.engine.lane_state import saved_specs
 from cotune.exceptions import StorageError
-from cotune.records import EpochReport
+from cotune.records import EpochReport, TrialSpec
 from cotune.runs.checkpoint_store import Generation, Generations
 from cotune.tuning.context import RunContext
+from cotune.workers.base import Executor
 
 Handle = Callable[[list[EpochReport]], None]
 """Records reports and lets their trials go on or stop."""
@@ -23,9 +25,7 @@ Handle = Callable[[list[EpochReport]], None]
 Weights = dict[int, dict[str, NDArray[Any]]]
 """A network's weights by name, by the trial's number."""
 
-STOP_SECONDS: Final = 5.0
-"""What saving the lanes may take when the user wants the run to end."""
-
+_STOP_SECONDS: Final = 5.0  # what saving the lanes may take when the user wants the run to end
 _EXACT_SECONDS: Final = 600.0
 _COST_SHARE: Final = 0.02  # of the wall clock, at most
 _KEPT: Final = "kept.safetensors"
@@ -39,7 +39,6 @@ class Checkpoints:
     from there, all that came later comes again, bit for bit.
 
     Args:
-        context: The run; its executor trains the lanes.
         is_deterministic: Whether all that comes after a checkpoint would come again bit for bit.
         state: What else to keep, as JSON.
         kept: Weights of finished trials that are still wanted.
@@ -85,13 +84,13 @@ class Checkpoints:
             self._begin(handle)
         self._end(handle, _EXACT_SECONDS if self._lockstep else 0.0)
 
-    def finish(self, handle: Handle, patience: float) -> None:
-        """Save the lanes now; if that takes longer than ``patience`` seconds, leave it."""
+    def finish(self, handle: Handle) -> None:
+        """Save the lanes now; if that takes too long, leave it."""
         if self._every is None:
             return
-        end = time.monotonic() + patience
+        end = time.monotonic() + _STOP_SECONDS
         if self._folder is None:
-            if not self._executor.settle(patience):
+            if not self._executor.settle(_STOP_SECONDS):
                 return
             self._begin(handle)
         if not self._end(handle, max(0.0, end - time.monotonic())) and self._folder is not None:
@@ -143,6 +142,19 @@ class Checkpoints:
             stacklevel=2,
         )
         return False
+
+
+def resume_lanes(
+    executor: Executor, lanes: Sequence[Path], wanted: Mapping[int, TrialSpec]
+) -> set[int]:
+    """Train on what is wanted and has a lane in these files; returns its numbers."""
+    left = dict(wanted)
+    for path in lanes:
+        if saved := [spec for spec in saved_specs(path) if left.get(spec.number) == spec]:
+            executor.submit(saved, lanes)
+        for spec in saved:
+            del left[spec.number]
+    return wanted.keys() - left.keys()
 
 
 def lane_files(generation: Generation | None) -> list[Path]:

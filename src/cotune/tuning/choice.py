@@ -24,9 +24,6 @@ class Choice:
     metric.
 
     Args:
-        metric: The run's.
-        training: The dataset.
-        ledger: Has the trials' scores.
         doubt: How unlikely a trial was to be good before anything was measured, by its number.
 
     Attributes:
@@ -91,7 +88,6 @@ class Choice:
         For runs without a test set, where held-out rows of the search are all there is.
 
         Args:
-            trial: The chosen one.
             classes: Names.
         """
         value, trainings, auc = trial.value, 1, self._ledger.areas.get(trial.number)

@@ -20,7 +20,7 @@ from cotune.runs.paths import default_path
 from cotune.study.journal import load_study
 from cotune.tuning.comparison import Comparison, Ended, SearchRecord
 from cotune.tuning.observer import Observer
-from cotune.tuning.run import Session, carry_out, executor_for
+from cotune.tuning.run import Session, carry_out, executor_for, prepare_run
 from cotune.tuning.settings import Settings
 from cotune.tuning.signals import Stopped, StopRequest, stop_request
 
@@ -69,8 +69,6 @@ def search_all(
 
     Args:
         settings: Of each search, but for its sampler and its seed.
-        chosen: The samplers' names.
-        report: Writes the report of a comparison.
     """
     options = replace(settings.fit(dataset), search_only=True)
     resources = settings.resources
@@ -114,14 +112,10 @@ def _search(
         return None
     try:
         with executor_for(resources, options) as executor:
-            return carry_out(
-                options,
-                resources,
-                dataset,
-                executor,
-                lambda: RunDirectory.create(path / f"{options.sampler}-{options.seed}"),
-                Session(Observer(), stop=stop),
-            )
+            prepared = prepare_run(options, dataset)
+            run = RunDirectory.create(path / f"{options.sampler}-{options.seed}")
+            carry_out(prepared, resources, executor, run, Session(Observer(), stop=stop))
+            return run
     except Stopped:
         return None
 

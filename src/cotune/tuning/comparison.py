@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median, median_low
@@ -47,17 +46,20 @@ class SearchRecord:
     seconds: float
     trials: list[Ended]
 
-    def by_trials(self, maximize: bool) -> Steps:
-        """Return the best score so far against the trials that have ended."""
-        points = [(count, trial.value) for count, trial in enumerate(self.trials, start=1)]
+    def steps(self, by: str, maximize: bool) -> Steps:
+        """Return the best score so far.
+
+        Args:
+            by: Against the ``trials`` that have ended, or the ``seconds`` since the search began.
+        """
+        points = [
+            (trial.seconds if by == "seconds" else count, trial.value)
+            for count, trial in enumerate(self.trials, start=1)
+        ]
         return best_so_far(points, maximize)
 
-    def by_seconds(self, maximize: bool) -> Steps:
-        """Return the best score so far against the seconds since the search began."""
-        return best_so_far([(trial.seconds, trial.value) for trial in self.trials], maximize)
-
     def best(self, maximize: bool) -> float | None:
-        steps = self.by_trials(maximize)
+        steps = self.steps("trials", maximize)
         return steps[-1][1] if steps else None
 
 
@@ -133,19 +135,15 @@ class Comparison:
         Args:
             by: ``trials`` or ``seconds``.
         """
-        steps: Callable[[SearchRecord], Steps]
         if by == "trials":
-            steps = lambda search: search.by_trials(self.maximize)  # noqa: E731
             ends = [float(len(search.trials)) for search in self.searches]
         else:
-            steps = lambda search: search.by_seconds(self.maximize)  # noqa: E731
             ends = [search.seconds for search in self.searches]
-        bands = {name: self.of(name) for name in self.samplers}
-        return {
-            name: band([steps(search) for search in own], max(ends))
-            for name, own in bands.items()
-            if any(steps(search) for search in own)
+        steps = {
+            name: [search.steps(by, self.maximize) for search in self.of(name)]
+            for name in self.samplers
         }
+        return {name: band(own, max(ends)) for name, own in steps.items() if any(own)}
 
     def focus(self, by: str) -> tuple[float, float]:
         """Return the range of scores to draw, without the weakest first trials.
@@ -202,7 +200,7 @@ class Comparison:
         if target is None:
             seconds = float("inf")
         else:
-            steps = [search.by_seconds(self.maximize) for search in own]
+            steps = [search.steps("seconds", self.maximize) for search in own]
             seconds = median_low(reached(one, target, self.maximize) for one in steps)
         # Seeds decide the split too, so scores are comparable within one only.
         others = {} if sampler == BASELINE else self._bests(BASELINE)

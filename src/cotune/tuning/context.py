@@ -21,14 +21,9 @@ class RunContext:
     """A run: what was asked for, its data, where it is recorded, who trains, who is told.
 
     Attributes:
-        options: What was asked for.
         dataset: Its test set is opened once, at the end.
         training: The prepared dataset; the executor has it already.
         preprocessing: What was done to its inputs.
-        directory: The run directory.
-        executor: Trains the trials.
-        observer: Told of everything.
-        clock: The run's time.
         checkpoint_seconds: From one checkpoint to the next; None for no checkpoints.
         max_disk: Bytes that the run directory may take up.
         is_lockstep: The executor trains in lockstep with the driver.

@@ -8,11 +8,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cotune.engine.lane_state import saved_specs
-from cotune.records import EpochReport, State, TrialResult, TrialSpec, Verdict
+from cotune.records import (
+    CUT_SHORT,
+    EpochReport,
+    State,
+    StopCause,
+    TrialResult,
+    TrialSpec,
+    Verdict,
+)
 from cotune.study.study import Study
-from cotune.tuning.checkpointer import STOP_SECONDS, Checkpoints, Weights
-from cotune.tuning.ledger import PRUNED, Ledger, RunningTrial
+from cotune.tuning.checkpointer import Checkpoints, Weights, resume_lanes
+from cotune.tuning.ledger import Ledger, RunningTrial
 from cotune.tuning.lineup import Lineup
 from cotune.tuning.trial_runner import Events, Handle, TrialRunner
 from cotune.workers.base import Executor
@@ -70,121 +77,96 @@ class LaneCounts:
         self.why_alone = set(state.get("why_alone", ()))
 
 
-@dataclass(frozen=True)
-class TrialPolicy:
-    """The treatment of the trials of a search.
+@dataclass
+class EngineRunner(TrialRunner):
+    """Has an executor train the trials that a study draws.
 
     Attributes:
+        lineup: Trials of the sampler wait until all but one of these have ended, or an engine is
+            idle: a short run is better spent on what is likely to be good.
         metric: What is reported to the study, a key of a report's scores.
         most_epochs: Returns how many epochs a trial has time for, by the seconds that one takes;
             None for any number.
         n_saved_models: Of how many complete trials, the best, the weights are kept.
         costs: Returns what a configuration costs, by name, where that is an objective.
-    """
-
-    metric: str
-    most_epochs: Callable[[float], int | None] = lambda seconds: None
-    n_saved_models: int = 0
-    costs: Callable[[TrialSpec], dict[str, float]] = lambda spec: {}
-
-
-class EngineRunner(TrialRunner):
-    """Has an executor train the trials that a study draws.
-
-    Args:
-        study: Draws and judges the trials.
-        executor: Trains them.
-        ledger: Knows them.
-        lineup: Trials of the sampler wait until all but one of these have ended, or an engine is
-            idle: a short run is better spent on what is likely to be good.
-        policy: How trials are treated.
         checkpoints: Saves the lanes.
         lane_counts: Counts how trials were trained.
     """
 
-    def __init__(
-        self,
-        study: Study,
-        executor: Executor,
-        ledger: Ledger,
-        lineup: Lineup,
-        policy: TrialPolicy,
-        checkpoints: Checkpoints | None = None,
-        lane_counts: LaneCounts | None = None,
-    ) -> None:
-        self._study = study
-        self._executor = executor
-        self._ledger = ledger
-        self._lineup = lineup
-        self._policy = policy
-        self._checkpoints = checkpoints
-        self._backlog: list[TrialSpec] = []  # to be trained on, or again, when there is room
-        self._verdicts: list[Verdict] = []
-        self._losses = 0  # engines that were lost
-        self._lane_counts = lane_counts or LaneCounts()
+    study: Study
+    executor: Executor
+    ledger: Ledger
+    lineup: Lineup
+    metric: str
+    most_epochs: Callable[[float], int | None] = lambda seconds: None
+    n_saved_models: int = 0
+    costs: Callable[[TrialSpec], dict[str, float]] = lambda spec: {}
+    checkpoints: Checkpoints | None = None
+    lane_counts: LaneCounts = field(default_factory=LaneCounts)
+    # To be trained on, or again, when there is room.
+    _backlog: list[TrialSpec] = field(default_factory=list, init=False)
+    _verdicts: list[Verdict] = field(default_factory=list, init=False)
 
     @property
     def asked(self) -> int:
-        return self._study.asked
+        return self.study.asked
 
     @property
     def wants_more(self) -> bool:
-        return not self._study.exhausted
+        return not self.study.exhausted
 
     def fill(self, most: float) -> list[TrialSpec]:
         started: list[TrialSpec] = []
-        openings = self._executor.openings()
+        openings = self.executor.openings()
         while openings and self._backlog:
             size = openings.pop(0)
             group, self._backlog = self._backlog[:size], self._backlog[size:]
-            self._executor.submit(group)
-        first, total = len(self._lineup), self.asked + most
+            self.executor.submit(group)
+        first, total = len(self.lineup), self.asked + most
         for i, size in enumerate(openings):
             # The first and the last trials are shared out, so that no engine waits for another.
             engines = len(openings) - i
             if self.asked < first:
                 size = min(size, -(-(first - self.asked) // engines))
-            elif size < self._executor.lanes and self._first_running > 1:
+            elif size < self.executor.lanes and self._first_running > 1:
                 break
             if not math.isinf(total):
                 size = min(size, -(-(int(total) - self.asked) // engines))
-            if size < 1 or self._study.exhausted:
+            if size < 1 or self.study.exhausted:
                 break
-            specs = self._study.ask(size, self._executor.alone)
-            self._executor.submit(specs)
+            specs = self.study.ask(size, self.executor.alone)
+            self.executor.submit(specs)
             for spec in specs:
-                params = self._study.params(spec.number)
-                self._ledger.running[spec.number] = RunningTrial(spec, params)
+                params = self.study.params(spec.number)
+                self.ledger.running[spec.number] = RunningTrial(spec, params)
             started += specs
         return started
 
     @property
     def _first_running(self) -> int:
-        return sum(number < len(self._lineup) for number in self._ledger.running)
+        return sum(number < len(self.lineup) for number in self.ledger.running)
 
     def events(self, timeout: float) -> Events:
-        return self._take(self._executor.reports(timeout))
+        return self._take(self.executor.reports(timeout))
 
     def _take(self, reports: Sequence[EpochReport]) -> Events:
         """Sort out reports; those of epochs that are trained again only let their trials go on."""
-        lost = self._executor.lost[self._losses :]
-        self._losses = len(self._executor.lost)
+        lost = self.executor.take_lost()
         if lost:
-            self._study.mark_not_deterministic()
+            self.study.mark_not_deterministic()
         reported, failed = list[tuple[EpochReport, float]](), list[TrialResult]()
         for report in reports:
-            running = self._ledger.running[report.number]
+            running = self.ledger.running[report.number]
             if report.epoch <= running.epochs and not report.error:
                 # Its engine was lost, or the run killed.
                 self._verdicts.append(Verdict(report.number, False, report.epoch))
                 continue
             self._record(running, report)
-            self._lane_counts.take(report)
+            self.lane_counts.take(report)
             if report.error:
-                reason = f"epoch {report.epoch}: {report.error}"
-                failed.append(self._end(running, "failed", reason))
+                failed.append(self._end(running, "failed", report.failure))
                 continue
-            self._ledger.note(report.number, report)
+            self.ledger.note(report.number, report)
             assert running.value is not None
             reported.append((report, running.value))
         return Events(reported, failed, lost)
@@ -193,67 +175,67 @@ class EngineRunner(TrialRunner):
         running.epochs = report.epoch
         running.seconds += report.seconds
         if not report.error:
-            running.value = report.scores[self._policy.metric]
+            running.value = report.scores[self.metric]
             known = [running.best] if running.best else []
-            running.best = self._ledger.best_of([*known, report], self._policy.metric)
+            running.best = self.ledger.best_of([*known, report], self.metric)
 
     def judge(self, reported: Sequence[tuple[EpochReport, float]]) -> list[TrialResult]:
         values = {report.number: (report.epoch, value) for report, value in reported}
-        weak = self._study.report(values) - self._lineup.never_pruned if values else set()
+        weak = self.study.report(values) - self.lineup.never_pruned if values else set()
         ended = []
         for number in values:
-            running = self._ledger.running[number]
+            running = self.ledger.running[number]
             over = self._is_complete(running)
             if over:
                 ended.append(self._complete(running))
             elif number in weak:
-                ended.append(self._end(running, "pruned", PRUNED))
+                ended.append(self._end(running, "pruned", CUT_SHORT["pruned"]))
             self._verdicts.append(Verdict(number, over or number in weak, running.epochs))
         return ended
 
     def apply(self) -> None:
         self._keep_weights()
         verdicts, self._verdicts = self._verdicts, []
-        self._executor.apply(verdicts)
+        self.executor.apply(verdicts)
 
     def _keep_weights(self) -> None:
         """Keep the weights of trials that have just completed, and are among the best."""
-        ledger, most = self._ledger, self._policy.n_saved_models
+        ledger, most = self.ledger, self.n_saved_models
         ended = {verdict.number for verdict in self._verdicts if verdict.stop}
         if not most or not ended:
             return
         best = {trial.number for trial in ledger.ranked()[:most]}
         for trial in ledger.finished[-len(ended) :]:
             is_wanted = trial.number in best & ended and trial.state == "complete"
-            if is_wanted and (weights := self._executor.weights(trial.number, best=True)):
+            if is_wanted and (weights := self.executor.weights(trial.number, best=True)):
                 ledger.weights[trial.number] = weights
         ledger.weights = {n: weights for n, weights in ledger.weights.items() if n in best}
 
     def wind_up(self) -> float:
         return 0.0
 
-    def cut(self, reason: str) -> list[TrialResult]:
+    def cut(self, cause: StopCause) -> list[TrialResult]:
         """Stop all trials at once; Optuna calls what was cut short pruned."""
-        self._executor.clear()
+        self.executor.clear()
         return [
             self._end(
-                running, "pruned", f"{reason} after epoch {running.epochs} of {running.spec.epochs}"
+                one, "pruned", f"{CUT_SHORT[cause]} after epoch {one.epochs} of {one.spec.epochs}"
             )
-            for running in list(self._ledger.running.values())
+            for one in list(self.ledger.running.values())
         ]
 
     def save(self, handle: Handle) -> None:
-        if self._checkpoints:
-            self._checkpoints.step(lambda reports: handle(self._take(reports)))
+        if self.checkpoints:
+            self.checkpoints.step(lambda reports: handle(self._take(reports)))
 
     def halt(self, handle: Handle) -> None:
-        if self._checkpoints:
-            self._checkpoints.finish(lambda reports: handle(self._take(reports)), STOP_SECONDS)
-        self._executor.clear()
+        if self.checkpoints:
+            self.checkpoints.finish(lambda reports: handle(self._take(reports)))
+        self.executor.clear()
 
     def so_far(self) -> list[TrialResult]:
         """Return the running trials as they would be recorded if they ended now."""
-        return [_result(running, "pruned", "") for running in self._ledger.running.values()]
+        return [_result(running, "pruned", "") for running in self.ledger.running.values()]
 
     def restore(
         self,
@@ -270,17 +252,16 @@ class EngineRunner(TrialRunner):
             curves: All reports, by trial.
             lanes: Files of a checkpoint.
             weights: Of trials that ended, from the checkpoint.
-            state: Of the checkpoint.
 
         Returns:
             The trials with their hyperparameters; those of them that the study was not told of;
             those that had ended, but have no row.
         """
-        ledger = self._ledger
-        params = self._study.params_of_all()
-        running = {spec.number: spec for spec in self._study.reopen()}
-        metric = self._policy.metric
-        self._study.recall(
+        ledger = self.ledger
+        params = self.study.params_of_all()
+        running = {spec.number: spec for spec in self.study.reopen()}
+        metric = self.metric
+        self.study.recall(
             {
                 number: {report.epoch: report.scores[metric] for report in reports}
                 for number, reports in curves.items()
@@ -291,14 +272,14 @@ class EngineRunner(TrialRunner):
         ended, untold = list[TrialResult](), list[TrialResult]()
         for trial in trials:
             ended.append(replace(trial, params=params[trial.number]))
-            if trial.stopped_early and trial.number in curves:
+            if trial.stop_cause == "early_stopped" and trial.number in curves:
                 ledger.note(trial.number, ledger.best_of(curves[trial.number], metric))
             if trial.number not in ledger.accuracies and trial.value is not None:
                 ledger.accuracies[trial.number] = trial.value  # its curve was lost with the power
             if running.pop(trial.number, None):  # killed before the study was told
                 untold.append(ended[-1])
         ledger.weights = dict(weights)
-        self._lane_counts.restore(state)
+        self.lane_counts.restore(state)
         for number, spec in running.items():
             ledger.running[number] = RunningTrial(spec, params[number])
             for report in curves.get(number, []):
@@ -307,13 +288,8 @@ class EngineRunner(TrialRunner):
         unrecorded = [self._complete(one) for one in complete]
         for trial in unrecorded:
             del running[trial.number]
-        for path in lanes:
-            saved = [spec for spec in saved_specs(path) if running.get(spec.number) == spec]
-            if saved:
-                self._executor.submit(saved, lanes)
-            for spec in saved:
-                del running[spec.number]
-        self._backlog = list(running.values())
+        resumed = resume_lanes(self.executor, lanes, running)
+        self._backlog = [spec for number, spec in running.items() if number not in resumed]
         return ended, untold, unrecorded
 
     def _is_complete(self, running: RunningTrial) -> bool:
@@ -323,7 +299,7 @@ class EngineRunner(TrialRunner):
     def _has_all_epochs(self, running: RunningTrial) -> bool:
         if running.epochs == 0:
             return False
-        most = self._policy.most_epochs(running.seconds / running.epochs)
+        most = self.most_epochs(running.seconds / running.epochs)
         return running.epochs >= min(running.spec.epochs, most or running.spec.epochs)
 
     def _complete(self, running: RunningTrial) -> TrialResult:
@@ -331,13 +307,13 @@ class EngineRunner(TrialRunner):
         reason = ""
         if running.best is not None and not self._has_all_epochs(running):
             reason = f"stopped early: none was better than epoch {running.best.epoch}"
-            running.value = running.best.scores[self._policy.metric]
-            self._ledger.note(running.spec.number, running.best)
+            running.value = running.best.scores[self.metric]
+            self.ledger.note(running.spec.number, running.best)
         return self._end(running, "complete", reason)
 
     def _end(self, running: RunningTrial, state: State, reason: str) -> TrialResult:
-        del self._ledger.running[running.spec.number]
-        costs = self._policy.costs(running.spec) if state == "complete" else {}
+        del self.ledger.running[running.spec.number]
+        costs = self.costs(running.spec) if state == "complete" else {}
         return _result(running, state, reason, costs)
 
 

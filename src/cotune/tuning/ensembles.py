@@ -38,7 +38,6 @@ def train_members(
     Args:
         chosen: The trial of the final model, and that model's training.
         trials: By number.
-        kept: Where weights are put.
 
     Returns:
         {} where none was asked for; None when the user stopped it.

@@ -18,10 +18,9 @@ from cotune.inference.ensemble import Ensemble
 from cotune.inference.model_file import Classifier, trained_network
 from cotune.inference.scores import compute_logits, wilson_interval
 from cotune.metrics import confusion_matrix, scores_of
-from cotune.records import EnsembleResult, Finalist, FinalResult, TrialSpec, Value
+from cotune.records import FinalResult, TrialSpec, Value
 from cotune.runs.summary import FinalSummary
 from cotune.space.hyperparameters import is_averaged
-from cotune.standard_error import mcnemar
 from cotune.tuning.full_training import Training
 from cotune.tuning.training_key import TrainingKey
 
@@ -32,9 +31,7 @@ def final_spec(params: Mapping[str, Value], key: TrainingKey, seed: int) -> Tria
     """Return the spec of a configuration on all rows but the test set's.
 
     Args:
-        params: Its complete hyperparameters.
         key: Of the final model, the default or a member of an ensemble.
-        seed: The run's seed.
     """
     if key.role == "member":
         seed = (seed * 1_000_003 + (key.index + 1) * 32_452_843) % 2**63
@@ -95,11 +92,7 @@ class TestReading:
 def read_test_set(
     models: Sequence[Classifier | Ensemble], dataset: Dataset, metric: str
 ) -> list[TestReading]:
-    """Open the sealed test set and score the models on it. Called once in a run.
-
-    Args:
-        metric: What the models were tuned for.
-    """
+    """Open the sealed test set and score the models on it. Called once in a run."""
     inputs, labels = dataset.read_test()
     digests = row_digests(inputs)
     return [_score(model, inputs, labels, digests, metric) for model in models]
@@ -142,54 +135,6 @@ def _score(
             baseline_warning(metric, logits, truth, trained, model.classes) if trained else ""
         ),
         digests=digests,
-    )
-
-
-def p_value(one: TestReading, other: TestReading) -> float:
-    """Return the chance of a difference as large between two models that are equally good."""
-    return mcnemar(one.right, other.right)
-
-
-def final_result(
-    model: Classifier,
-    training: Training,
-    reading: TestReading | None,
-    default: TestReading | None,
-    default_number: int | None,
-    finalists: Sequence[Finalist],
-    ensemble: EnsembleResult | None,
-    warning: str,
-) -> FinalResult:
-    """Make one record of the final model's training and test.
-
-    Args:
-        reading: Its own; None where there is no test set.
-        default: The default's reading; None where it was not trained in time.
-        default_number: Its trial, where it has a score.
-        warning: What is to be said of it where there is no reading, or "".
-    """
-    reports = training.reports
-    return FinalResult(
-        test_accuracy=reading.accuracy if reading else None,
-        test_ci95=reading.ci95 if reading else None,
-        epochs=reports[-1].epoch,
-        parameters=sum(p.numel() for p in model.parameters()),
-        curve={
-            "loss": [report.train_loss for report in reports],
-            "accuracy": [report.train_accuracy for report in reports],
-        },
-        confusion=reading.confusion if reading else [],
-        mistakes=reading.mistakes if reading else [],
-        finalists=list(finalists),
-        default_number=default_number,
-        default_test_accuracy=default.accuracy if default else None,
-        default_test_ci95=default.ci95 if default else None,
-        default_p_value=p_value(reading, default) if reading and default else None,
-        ensemble=ensemble,
-        warning=reading.warning if reading else warning,
-        baseline_test_scores=reading.baseline if reading else {},
-        test_scores=reading.scores if reading else {},
-        default_test_scores=default.scores if default else {},
     )
 
 

@@ -9,8 +9,9 @@ from cotune.data.pictures import draw_mistakes
 from cotune.inference.ensemble import Ensemble
 from cotune.inference.model_file import Classifier, save_model
 from cotune.records import EnsembleResult, Finalist, FinalResult
+from cotune.standard_error import mcnemar
 from cotune.tuning.context import RunContext
-from cotune.tuning.final_model import TestReading, final_result, make_classifier, read_test_set
+from cotune.tuning.final_model import TestReading, make_classifier, read_test_set
 from cotune.tuning.full_training import Training
 from cotune.version import VERSION
 
@@ -55,15 +56,29 @@ def score_final_model(
         if dataset.can_be_drawn and reading.mistakes:
             draw_mistakes(dataset, reading.images, reading.mistakes, run.mistakes_path)
     has_default = is_default or bool(more)
-    final = final_result(
-        models[0],
-        training,
-        reading,
-        (more[0] if more else reading) if has_default else None,
-        default_number if has_default else None,
-        finalists,
-        combined,
-        warning,
+    other = (more[0] if more else reading) if has_default else None
+    reports = training.reports
+    final = FinalResult(
+        test_accuracy=reading.accuracy if reading else None,
+        test_ci95=reading.ci95 if reading else None,
+        epochs=reports[-1].epoch,
+        parameters=sum(p.numel() for p in models[0].parameters()),
+        curve={
+            "loss": [report.train_loss for report in reports],
+            "accuracy": [report.train_accuracy for report in reports],
+        },
+        confusion=reading.confusion if reading else [],
+        mistakes=reading.mistakes if reading else [],
+        finalists=list(finalists),
+        default_number=default_number if has_default else None,
+        default_test_accuracy=other.accuracy if other else None,
+        default_test_ci95=other.ci95 if other else None,
+        default_p_value=mcnemar(reading.right, other.right) if reading and other else None,
+        ensemble=combined,
+        test_scores=reading.scores if reading else {},
+        default_test_scores=other.scores if other else {},
+        baseline_test_scores=reading.baseline if reading else {},
+        warning=reading.warning if reading else warning,
     )
     run.write_final(final)
     context.observer.final_ended(final)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cotune.records import Finalist, TrialResult, TrialSpec
-from cotune.runs.training_log import TrainingLog
 from cotune.tuning.choice import Choice
 from cotune.tuning.context import RunContext
 from cotune.tuning.full_training import FullTraining, Training
@@ -23,18 +22,17 @@ def judge_finalists(
     budget: Budget,
     choice: Choice,
     trainer: FullTraining,
-    log: TrainingLog,
 ) -> list[Finalist] | None:
     """Train the most promising trials again and order them by the means, best first.
 
     Args:
         ranked: Trials that may become finalists, the best first.
-        log: Remembers which were chosen, and their reports.
+        trainer: Its log remembers which were chosen, and their reports.
 
     Returns:
         [] where there is no time for it; None when the user stopped it.
     """
-    clock, observer = context.clock, context.observer
+    clock, observer, log = context.clock, context.observer, trainer.log
     if log.finalists is None:
         spent = sum(float(trial.epochs) for trial in ledger.finished)
         count, rounds, _ = budget.finalists(ranked, spent)

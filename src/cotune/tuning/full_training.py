@@ -11,14 +11,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from cotune.engine.lane import key_of
-from cotune.engine.lane_state import saved_specs
 from cotune.records import EpochReport, TrialSpec, Verdict
 from cotune.runs.training_log import Round, TrainingLog
-from cotune.tuning.checkpointer import STOP_SECONDS, Checkpoints, Weights
+from cotune.tuning.checkpointer import Checkpoints, Weights, resume_lanes
 from cotune.tuning.clock import Clock
+from cotune.tuning.trial_runner import POLL_SECONDS
 from cotune.workers.base import Executor
-
-_POLL_SECONDS = 0.1
 
 
 @dataclass
@@ -43,17 +41,15 @@ class FullTraining:
 
     Attributes:
         executor: Without other trials.
-        clock: The run's time.
-        tick: Called about ten times a second.
         log: Where reports are recorded; trainings resume from what it has of them.
-        checkpoints: Saves the lanes.
+        tick: Called about ten times a second.
         lanes: Files of a checkpoint to resume from.
     """
 
     executor: Executor
     clock: Clock
+    log: TrainingLog
     tick: Callable[[], None] = lambda: None
-    log: TrainingLog | None = None
     checkpoints: Checkpoints | None = None
     lanes: Sequence[Path] = ()
 
@@ -67,7 +63,6 @@ class FullTraining:
         """Train all of them, those together that fit.
 
         Args:
-            specs: What is trained.
             reported: Told of every epoch.
             deadline: By the clock. Training ends early rather than go past it, but for a first
                 epoch of the first; what was not begun by then has no reports.
@@ -77,38 +72,28 @@ class FullTraining:
         Returns:
             In the order of the specs, or None when the user stopped it.
         """
-        known = self.log.round(specs) if self.log else Round(list(specs))
-        trainings = {s.number: Training(s, list(known.reports.get(s.number, []))) for s in specs}
-        for training in trainings.values():
-            if training.reports and training.reports[-1].error:
-                training.error = _failure(training.reports.pop())
-        for number, training in trainings.items():
-            if kept and number in kept:
-                if training.reports:
-                    training.weights = kept[number]
-                else:
-                    del kept[number]  # of another configuration
+        known = self.log.round(specs)
+        trainings = _begun_before(known, kept)
         if known.is_over and kept is None:
             return list(trainings.values())
         left = {
-            number
+            number: training.spec
             for number, training in trainings.items()
             if training.error is None
             and not training.weights
             and (kept is not None or len(training.reports) < training.spec.epochs)
             and not (known.is_over and not training.reports)
         }
-        running: set[int] = set()
 
         def handle(reports: Sequence[EpochReport]) -> None:
             verdicts = []
             for report in reports:
                 training = trainings[report.number]
                 is_new = report.epoch > len(training.reports)
-                if is_new and self.log:
+                if is_new:
                     self.log.report(known, report)
                 if report.error:
-                    training.error = _failure(report)
+                    training.error = report.failure
                     running.remove(report.number)
                     continue
                 if is_new:
@@ -117,7 +102,7 @@ class FullTraining:
                 # An epoch takes as long as all lanes trained together.
                 next_end = self.clock.now() + report.seconds * report.lanes
                 over = report.epoch >= len(training.reports) and (
-                    report.epoch >= training.spec.epochs or (next_end > deadline)
+                    report.epoch >= training.spec.epochs or next_end > deadline
                 )
                 if over and kept is not None:
                     training.weights = self.executor.weights(report.number)
@@ -130,21 +115,17 @@ class FullTraining:
             self.executor.apply(verdicts)
 
         groups = _groups(specs, self.executor)
-        for path in self.lanes:
-            if saved := [s for s in saved_specs(path) if s.number in left and s in specs]:
-                self.executor.submit(saved, self.lanes)
-                running |= {spec.number for spec in saved}
-                left -= running
-        groups = [rest for group in groups if (rest := [s for s in group if s.number in left])]
+        running = resume_lanes(self.executor, self.lanes, left)
+        waiting = left.keys() - running
+        groups = [rest for one in groups if (rest := [s for s in one if s.number in waiting])]
         begun = bool(running)
         while groups or running:
             if self.clock.stopped:
                 if self.checkpoints:
-                    self.checkpoints.finish(handle, STOP_SECONDS)
+                    self.checkpoints.finish(handle)
                 self.executor.clear()
                 return None
-            late = self.clock.now() > deadline
-            if late and begun and not running:
+            if begun and not running and self.clock.now() > deadline:
                 break
             for places in self.executor.openings():
                 if groups and len(groups[0]) <= places:
@@ -152,17 +133,28 @@ class FullTraining:
                     self.executor.submit(group)
                     running.update(spec.number for spec in group)
                     begun = True
-            handle(self.executor.reports(_POLL_SECONDS))
+            handle(self.executor.reports(POLL_SECONDS))
             if self.checkpoints:
                 self.checkpoints.step(handle)
             self.tick()
-        if self.log:
-            self.log.end(known)
+        self.log.end(known)
         return list(trainings.values())
 
 
-def _failure(report: EpochReport) -> str:
-    return f"epoch {report.epoch}: {report.error}"
+def _begun_before(known: Round, kept: Weights | None) -> dict[int, Training]:
+    """Return trainings as they were left, by number; weights of other ones leave ``kept``."""
+    trainings = {}
+    for spec in known.specs:
+        training = Training(spec, list(known.reports.get(spec.number, ())))
+        trainings[spec.number] = training
+        if training.reports and training.reports[-1].error:
+            training.error = training.reports.pop().failure
+        if kept and spec.number in kept:
+            if training.reports:
+                training.weights = kept[spec.number]
+            else:
+                del kept[spec.number]
+    return trainings
 
 
 def _groups(specs: Sequence[TrialSpec], executor: Executor) -> list[list[TrialSpec]]:

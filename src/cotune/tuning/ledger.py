@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 
 from cotune.records import Direction, EpochReport, TrialResult, TrialSpec, Value
 
-PRUNED = "pruned"
-"""The reason of trials that the pruner stopped."""
-
 
 @dataclass
 class RunningTrial:
@@ -89,9 +86,6 @@ class Ledger:
         """
         return self.rank(self.finished)
 
-    def _counts(self, trial: TrialResult) -> bool:
-        return self.ranks_cut_short and trial.reason != PRUNED
-
     def rank(self, trials: Iterable[TrialResult]) -> list[TrialResult]:
         """Return these trials in the order of :meth:`ranked`."""
         scored = [
@@ -99,7 +93,9 @@ class Ledger:
             for trial in trials
             if trial.state != "failed" and trial.value is not None and math.isfinite(trial.value)
         ]
-        first = [trial for trial in scored if trial.state == "complete" or self._counts(trial)]
+        cut_short = ("out_of_time", "patience") if self.ranks_cut_short else ()
+        ranked = (None, "early_stopped", *cut_short)
+        first = [trial for trial in scored if trial.stop_cause in ranked]
 
         def order(trial: TrialResult) -> tuple[float, float, int]:
             value, loss = trial.value or 0.0, self.losses.get(trial.number, math.inf)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from cotune.exceptions import NoUsableTrialError
@@ -26,40 +27,31 @@ from cotune.workers.objective.pool import ObjectiveProcesses
 _HOPELESS = 20  # trials that all failed, after which a search ends
 
 
+@dataclass
 class ObjectiveTuner:
     """Searches over an objective and runs its finalists.
 
-    Args:
-        run: The run directory.
-        pool: Calls the objective.
-        study: The study.
+    Attributes:
         options: What was asked for; the direction is settled.
-        observer: Told of everything.
-        clock: The run's time.
         is_resumed: The run had been stopped or killed.
     """
 
-    def __init__(
-        self,
-        run: RunDirectory,
-        pool: ObjectiveProcesses,
-        study: ObjectiveStudy,
-        options: ObjectiveOptions,
-        observer: Observer,
-        clock: Clock,
-        is_resumed: bool = False,
-    ) -> None:
-        self._run = run
-        self._study = study
-        self._options = options
-        self._observer = observer
-        self._clock = clock
-        self._is_resumed = is_resumed
+    run: RunDirectory
+    pool: ObjectiveProcesses
+    study: ObjectiveStudy
+    options: ObjectiveOptions
+    observer: Observer
+    clock: Clock
+    is_resumed: bool = False
+
+    def __post_init__(self) -> None:
+        run, pool, study, options = self.run, self.pool, self.study, self.options
+        observer, clock = self.observer, self.clock
         self._finalists: list[ObjectiveFinalist] = []
         self._ledger = Ledger(options.direction or "minimize", ranks_cut_short=False)
         self._calls = ObjectiveCalls(pool, study, options.seed)
         self._repeats = Repeats(
-            options.finalists, options.repeats, options.workers, self._ledger, clock, pool
+            options.finalists, options.repeats, options.workers, self._ledger, clock, self._calls
         )
         self._progress = Progress(
             run, self._ledger, clock, observer, {"study": lambda: study.seconds}, self._details
@@ -90,28 +82,25 @@ class ObjectiveTuner:
             UsageError: The objective cannot be loaded.
         """
         with self._progress.ends_by_errors():
-            self._run.tables.start_objective()
-            if self._is_resumed:
+            self.run.tables.start_objective()
+            if self.is_resumed:
                 self._restore()
             self._search.go()
             self._progress.end_search()
-            if self._clock.stopped:
+            if self.clock.stopped:
                 return self._progress.write("interrupted", "stopped by the user")
             if not self._ledger.ranked():
                 raise NoUsableTrialError(self._why_none())
-            finalists = self._repeats.go(
-                self._calls, self._study, self._run, self._observer, self._progress.tick
-            )
+            finalists = self._repeats.go(self.run, self.observer, self._progress.tick)
             if finalists is None:
                 return self._progress.write("interrupted", "stopped by the user")
             self._finalists = finalists
             return self._progress.write("complete", self._remark())
 
     def _restore(self) -> None:
-        self._search.restore(*self._runner.restore(self._run.tables.trials()))
-        self._repeats.values = self._run.tables.finalists()
-        specs = [running.spec for running in self._ledger.running.values()]
-        self._observer.resumed(self._ledger.finished, specs, self._ledger.best())
+        self._repeats.values = self.run.tables.finalists()
+        self._search.restore(*self._runner.restore(self.run.tables.trials()))
+        self._search.announce()
 
     def _details(self, state: RunState) -> Mapping[str, Any]:
         """Return further fields of the summary."""
@@ -137,10 +126,10 @@ class ObjectiveTuner:
         commonest = max(set(failed), key=failed.count)
         return (
             f"all {len(failed)} trials that ended failed, most of them because {commonest}; "
-            f"{self._run.output_path.name} in the run directory has the tracebacks"
+            f"{self.run.output_path.name} in the run directory has the tracebacks"
         )
 
     def _remark(self) -> str:
         if self._ledger.ranked()[0].state != "complete":
             return "no trial is complete; the best of those that were cut short is shown"
-        return "the objective stopped the study" if self._study.stopped else ""
+        return "the objective stopped the study" if self.study.stopped else ""

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from cotune.exceptions import StorageError
-from cotune.records import EpochReport, State
+from cotune.records import CUT_SHORT, EpochReport, State
 from cotune.study.objective_study import ObjectiveStudy
 from cotune.workers.objective.pool import Call, ObjectiveProcesses
-
-TIME_WAS_UP = "time was up"
 
 
 @dataclass(frozen=True)
@@ -37,36 +35,30 @@ class CallEvents:
     lost: Sequence[str] = ()
 
 
+@dataclass
 class ObjectiveCalls:
     """Makes calls of an objective, again where their worker was lost.
 
-    Args:
-        pool: Makes them.
-        study: Answers what the objective asks of its trial.
-        seed: The run's.
-
     Attributes:
+        study: Answers what the objective asks of its trial.
         params: Hyperparameters that each trial of the search has drawn so far, by number.
         is_winding_up: Calls are ended where they next ask something.
     """
 
-    def __init__(self, pool: ObjectiveProcesses, study: ObjectiveStudy, seed: int) -> None:
-        self._pool = pool
-        self._study = study
-        self._seed = seed
-        self._waiting: deque[Call] = deque()
-        self._running: set[Call] = set()
-        self._losses = 0
-        self.params: dict[int, dict[str, Any]] = {}
-        self.is_winding_up = False
+    pool: ObjectiveProcesses
+    study: ObjectiveStudy
+    seed: int
+    _waiting: deque[Call] = field(default_factory=deque, init=False)
+    params: dict[int, dict[str, Any]] = field(default_factory=dict, init=False)
+    is_winding_up: bool = field(default=False, init=False)
 
     def __len__(self) -> int:
         """Count the calls that are made or wait."""
-        return len(self._running) + len(self._waiting)
+        return self.pool.busy + len(self._waiting)
 
     def add(self, number: int, repeat: int = 0) -> Call:
         """Have a call wait for a worker; ``repeat`` counts a finalist's from 1."""
-        seeds = np.random.SeedSequence([self._seed, number, repeat])
+        seeds = np.random.SeedSequence([self.seed, number, repeat])
         call = Call(number, repeat, int(seeds.generate_state(1)[0]))
         self._waiting.append(call)
         if not repeat:
@@ -76,15 +68,14 @@ class ObjectiveCalls:
     @property
     def idle(self) -> int:
         """Workers that no waiting call is for."""
-        return max(0, self._pool.idle - len(self._waiting))
+        return max(0, self.pool.idle - len(self._waiting))
 
     def start(self) -> list[Call]:
         """Make the calls that wait, where workers are idle; returns those."""
         started = []
-        while self._waiting and self._pool.idle:
+        while self._waiting and self.pool.idle:
             call = self._waiting.popleft()
-            self._running.add(call)
-            self._pool.start(call)
+            self.pool.start(call)
             started.append(call)
         return started
 
@@ -100,39 +91,36 @@ class ObjectiveCalls:
     def events(self, timeout: float) -> CallEvents:
         """Answer what calls ask; return what has come in within a poll."""
         ended, reported = list[EndedCall](), list[EpochReport]()
-        for event in self._pool.events(timeout):
+        for event in self.pool.events(timeout):
             call = event.call
             if event.kind == "asked":
                 report = self._answer(call, *event.content)
                 reported += [report] if report else []
                 continue
-            self._running.remove(call)
             if event.kind == "ended":
                 state, value, reason = event.content
                 if self.is_winding_up and state == "pruned":
-                    reason = TIME_WAS_UP
+                    reason = CUT_SHORT["out_of_time"]
                 ended.append(EndedCall(call, state, value, reason))
                 continue
             self._waiting.append(call)  # its worker was lost
-        lost = self._pool.lost[self._losses :]
-        self._losses = len(self._pool.lost)
-        return CallEvents(ended, reported, lost)
+        return CallEvents(ended, reported, self.pool.take_lost())
 
     def _answer(
         self, call: Call, name: str, arguments: Sequence[Any], named: Mapping[str, Any]
     ) -> EpochReport | None:
         """Answer a call of a trial's method or property; returns what was reported by it."""
         if self.is_winding_up:
-            self._pool.answer(call, error=self._study.cut(TIME_WAS_UP))
+            self.pool.answer(call, error=self.study.cut(CUT_SHORT["out_of_time"]))
             return None
         try:
-            answer = self._study.call(call.number, call.repeat, name, arguments, named)
+            answer = self.study.call(call.number, call.repeat, name, arguments, named)
         except StorageError:
             raise
         except Exception as error:  # what Optuna says to a call that is wrong is for the objective
-            self._pool.answer(call, error=error)
+            self.pool.answer(call, error=error)
             return None
-        self._pool.answer(call, answer)
+        self.pool.answer(call, answer)
         if call.repeat:
             return None
         if name.startswith("suggest_"):
@@ -144,8 +132,6 @@ class ObjectiveCalls:
 
     def clear(self) -> list[Call]:
         """End all calls at once; returns them, those that waited too."""
-        self._pool.clear()
-        calls = [*self._running, *self._waiting]
-        self._running.clear()
+        calls = [*self.pool.clear(), *self._waiting]
         self._waiting.clear()
         return calls

@@ -8,7 +8,7 @@ import platform
 import shlex
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -46,17 +46,13 @@ def run_objective(
     began: float,
     report: BuildReport,
 ) -> RunDirectory:
-    """Run an objective; see :func:`cotune.optimize`.
-
-    Args:
-        report: Writes the run's report.
-    """
+    """Run an objective; see :func:`cotune.optimize`."""
     found = read_objective(objective, options.arguments)
     stem = found.name.rpartition(":")[0] or found.name
     return _run(
         found,
         replace(options, name=found.name),
-        lambda: RunDirectory.create(out or default_path(Path(stem).stem)),
+        RunDirectory.create(out or default_path(Path(stem).stem)),
         observer,
         began,
         report,
@@ -66,7 +62,7 @@ def run_objective(
 def _run(
     objective: GivenObjective,
     options: ObjectiveOptions,
-    open_directory: Callable[[], RunDirectory],
+    directory: RunDirectory,
     observer: Observer,
     began: float,
     report: BuildReport,
@@ -74,7 +70,6 @@ def _run(
 ) -> RunDirectory:
     """Run it, in a directory of its own or in one that has a configuration and seconds already."""
     with contextlib.ExitStack() as stack:
-        directory = open_directory()
         stack.callback(directory.close)
         stop = stack.enter_context(stop_request())
         deadline = math.inf if options.timeout is None else began + options.timeout
@@ -131,7 +126,6 @@ def settle_direction(asked: Direction | None, facts: Facts) -> tuple[Direction, 
 
     Args:
         asked: What the user said; None for nothing.
-        facts: Of the script.
 
     Raises:
         UsageError: The script's own study has several objectives, or nobody says its direction.
@@ -208,7 +202,6 @@ def resume_objective(
 
     Args:
         limits: Of ``asked``, parsed.
-        report: Writes the run's report.
 
     Raises:
         UsageError: The objective is not given: what a run directory names is not run.
@@ -248,7 +241,7 @@ def resume_objective(
         _run(
             found,
             replace(options, name=found.name),
-            lambda: run,
+            run,
             observer,
             began - used,
             report,

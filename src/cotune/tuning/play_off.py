@@ -32,9 +32,7 @@ class PlayOff:
     Attributes:
         rounds: How many trainings the last two get.
         folds: Ways to hold out other rows; the rounds go through them in turn.
-        seed: The run's seed.
         metric: A key of a report's scores.
-        direction: Of the metric.
         stage: Rounds from one to the next after which the worse half goes out.
     """
 
@@ -56,7 +54,6 @@ class PlayOff:
         Args:
             params: Their complete hyperparameters by number, ``epochs`` as many as there is time
                 for.
-            train: Trains them.
             has_time: Whether so many seconds are left for a round of these trials; asked before
                 each but the first.
 
@@ -121,7 +118,6 @@ def prefer(
         doubt: How unlikely a trial was to be good, by its number.
         noise: The standard error of one training's value. Close is a mean within its own standard
             error of the best.
-        maximize: Whether a larger value is better.
     """
     sign = -1.0 if maximize else 1.0
     margin = noise / math.sqrt(finalists[0].trainings) if finalists else 0.0
@@ -148,7 +144,6 @@ def prefer_learned(
         noise: The standard error of one training's value.
         auc_noise: The standard error of the AUC of one training that has learned nothing. What is
             above 0.5 by more has learned something.
-        maximize: Whether a larger value is better.
     """
     close = _close(finalists, noise, maximize)
     chance = CHANCE + (auc_noise / math.sqrt(close[0].trainings + 1) if close else 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cotune.exceptions import CotuneError, StorageError
@@ -16,50 +17,42 @@ from cotune.tuning.observer import Observer
 _SUMMARY_SECONDS: Final = 2.0  # between two writings of summary.json
 
 
+@dataclass
 class Progress:
     """Keeps ``summary.json`` up to date.
 
-    Args:
-        run: The run directory.
-        ledger: Knows the trials.
-        clock: The run's time.
-        observer: Told of every tick.
-        seconds: Return what took time beside the phases, by name.
+    Attributes:
+        beside: Return what took time beside the phases, by name.
         details: Returns the further fields of the summary in a state.
     """
 
-    def __init__(
-        self,
-        run: RunDirectory,
-        ledger: Ledger,
-        clock: Clock,
-        observer: Observer,
-        seconds: Mapping[str, Callable[[], float]],
-        details: Callable[[RunState], Mapping[str, Any]],
-    ) -> None:
-        self._run = run
-        self._ledger = ledger
-        self._clock = clock
-        self._observer = observer
-        self._beside = seconds
-        self._details = details
-        self._search_began = clock.now()
-        self._search_ended = self._finalists_ended = self._written = 0.0
+    run: RunDirectory
+    ledger: Ledger
+    clock: Clock
+    observer: Observer
+    beside: Mapping[str, Callable[[], float]]
+    details: Callable[[RunState], Mapping[str, Any]]
+    _search_ended: float = field(default=0.0, init=False)
+    _finalists_ended: float = field(default=0.0, init=False)
+    _written: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self._search_began = self.clock.now()
 
     def end_search(self) -> None:
         """Note that the search is over."""
-        self._search_ended = self._clock.now()
+        self._search_ended = self.clock.now()
 
     def end_finalists(self) -> None:
         """Note that the finalists are judged."""
-        self._finalists_ended = self._clock.now()
+        self._finalists_ended = self.clock.now()
 
     def tick(self) -> None:
         """Show that time passes; called about ten times a second."""
-        self._observer.tick()
-        if self._clock.now() - self._written > _SUMMARY_SECONDS:
+        self.observer.tick()
+        if self.clock.now() - self._written > _SUMMARY_SECONDS:
             self.write("running", "")
-            self._written = self._clock.now()
+            self._written = self.clock.now()
 
     @contextmanager
     def ends_by_errors(self) -> Iterator[None]:
@@ -78,11 +71,10 @@ class Progress:
         """Write ``summary.json``.
 
         Args:
-            state: The run's.
             message: Why it ended as it did, or "".
             further: Fields that are known now; the others are as ``details`` has them.
         """
-        counts = self._ledger.counts()
+        counts = self.ledger.counts()
         summary = Summary(
             state=state,
             seconds=self._seconds(),
@@ -90,24 +82,24 @@ class Progress:
                 complete=counts["complete"],
                 pruned=counts["pruned"],
                 failed=counts["failed"],
-                running=len(self._ledger.running) if state == "running" else 0,
+                running=len(self.ledger.running) if state == "running" else 0,
             ),
             message=message,
-            **{**self._details(state), **further},
+            **{**self.details(state), **further},
         )
-        self._run.write_summary(summary)
+        self.run.write_summary(summary)
         return summary
 
     def _seconds(self) -> Seconds:
-        now = self._clock.now()
+        now = self.clock.now()
         ended = self._search_ended or now
         judged = self._finalists_ended or now
         phases = {
             "search": ended - self._search_began,
             "finalists": max(0.0, judged - ended),
             "final": now - judged,
-            **{name: seconds() for name, seconds in self._beside.items()},
+            **{name: seconds() for name, seconds in self.beside.items()},
         }
-        seconds = {name: self._clock.earlier.get(name, 0.0) + phases[name] for name in phases}
-        seconds = {"total": now - self._clock.began, **seconds}
+        seconds = {name: self.clock.earlier.get(name, 0.0) + phases[name] for name in phases}
+        seconds = {"total": now - self.clock.began, **seconds}
         return Seconds(**{name: round(value, 2) for name, value in seconds.items()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from cotune.records import EpochReport, TrialResult
@@ -20,31 +21,23 @@ class Told(Protocol):
         """End a running trial."""
 
 
+@dataclass
 class Recorder:
     """Records reports and results of trials, and announces them.
 
-    Args:
-        study: The study.
-        run: The run directory, with its tables.
+    Attributes:
         observer: Told of everything, once it is recorded.
         append: Writes a report to its table.
     """
 
-    def __init__(
-        self,
-        study: Told,
-        run: RunDirectory,
-        observer: Observer,
-        append: Callable[[EpochReport, float], None],
-    ) -> None:
-        self._study = study
-        self._run = run
-        self._append = append
-        self.observer = observer
+    study: Told
+    run: RunDirectory
+    observer: Observer
+    append: Callable[[EpochReport, float], None]
 
     def reported(self, report: EpochReport, value: float) -> None:
         """Record what a trial reported; ``value`` is the run's metric."""
-        self._append(report, value)
+        self.append(report, value)
         self.observer.trial_reported(report, value)
 
     def ended(self, trial: TrialResult) -> None:
@@ -53,11 +46,7 @@ class Recorder:
         A row of the table means that it has ended, whether or not the study was told before a kill.
         The table refers to the study, so that is made safe first.
         """
-        self._study.sync()
-        self._run.tables.add_trial_columns(trial.params)
-        self._run.tables.append_trial(trial)
-        self._study.tell(trial)
-
-    def untold(self, trial: TrialResult) -> None:
-        """Tell the study of a trial that has a row already."""
-        self._study.tell(trial)
+        self.study.sync()
+        self.run.tables.add_trial_columns(trial.params)
+        self.run.tables.append_trial(trial)
+        self.study.tell(trial)

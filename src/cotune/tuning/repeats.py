@@ -6,17 +6,16 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from cotune.records import ObjectiveFinalist, TrialResult
 from cotune.runs.directory import RunDirectory
-from cotune.study.objective_study import ObjectiveStudy
 from cotune.tuning.clock import Clock
 from cotune.tuning.ledger import Ledger
 from cotune.tuning.objective_calls import EndedCall, ObjectiveCalls
 from cotune.tuning.observer import Observer
-from cotune.tuning.search import POLL_SECONDS
-from cotune.workers.objective.pool import ObjectiveProcesses
+from cotune.tuning.trial_runner import POLL_SECONDS
 
 REPEATS: Final = 3
 """How often each finalist is run again."""
@@ -28,52 +27,41 @@ _GRACE_SECONDS = 1.0
 _FINALISTS_SHARE = 0.4  # of the time, at most
 
 
+@dataclass
 class Repeats:
     """Calls an objective again with the hyperparameters of the best trials.
 
-    Args:
+    Attributes:
         wanted: How many finalists; None: three, where there are trials enough; 0: none.
         repeats: How often each is called.
-        ledger: Knows the trials.
-        clock: The run's time.
-        pool: The workers.
-
-    Attributes:
         values: What the objective returned, by trial and repeat; None where it failed.
     """
 
-    def __init__(
-        self,
-        wanted: int | None,
-        repeats: int,
-        workers: int,
-        ledger: Ledger,
-        clock: Clock,
-        pool: ObjectiveProcesses,
-    ) -> None:
-        self._wanted = wanted
-        self._repeats = repeats
-        self._workers = workers
-        self._ledger = ledger
-        self._clock = clock
-        self._pool = pool
-        self._share = _FINALISTS_SHARE * clock.remaining
-        self._began: dict[tuple[int, int], float] = {}
-        self.values: dict[tuple[int, int], float | None] = {}
+    wanted: int | None
+    repeats: int
+    workers: int
+    ledger: Ledger
+    clock: Clock
+    calls: ObjectiveCalls
+    values: dict[tuple[int, int], float | None] = field(default_factory=dict, init=False)
+    _began: dict[tuple[int, int], float] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._share = _FINALISTS_SHARE * self.clock.remaining
 
     def candidates(self) -> list[TrialResult]:
         """Return the trials that are to be finalists, as they rank now."""
-        wanted, complete = self._wanted, self._ledger.ranked()
+        wanted, complete = self.wanted, self.ledger.ranked()
         if not complete or complete[0].state != "complete":
             return []
-        enough = len(complete) >= 2 and len(self._ledger.finished) >= _ENOUGH_TRIALS
+        enough = len(complete) >= 2 and len(self.ledger.finished) >= _ENOUGH_TRIALS
         if wanted is None and not enough:
             return []
         return complete[: _FINALISTS if wanted is None else wanted]
 
     def reserve(self) -> float:
         """Return the seconds to leave for the finalists."""
-        candidates = self.candidates() if self._clock.has_limit else []
+        candidates = self.candidates() if self.clock.has_limit else []
         if not candidates:
             return 0.0
         count, _, seconds = self._plan(candidates, self._share)
@@ -87,22 +75,17 @@ class Repeats:
     @property
     def _grace(self) -> float:
         """Seconds for trials to come to a call: a new worker has nothing imported or cached."""
-        return max(_GRACE_SECONDS, self._pool.load_seconds)
+        return max(_GRACE_SECONDS, self.calls.pool.load_seconds)
 
     def _plan(self, candidates: Sequence[TrialResult], seconds: float) -> tuple[int, int, float]:
         """Return how many finalists and repeats there is time for, and what they take."""
         each = max(trial.seconds for trial in candidates) + 0.01
-        slots = self._workers * int(min(1_000.0, max(0.0, seconds) / each))
-        count, repeats = plan_repeats(len(candidates), self._repeats, slots)
-        return count, repeats, math.ceil(count * repeats / self._workers) * each
+        slots = self.workers * int(min(1_000.0, max(0.0, seconds) / each))
+        count, repeats = plan_repeats(len(candidates), self.repeats, slots)
+        return count, repeats, math.ceil(count * repeats / self.workers) * each
 
     def go(
-        self,
-        calls: ObjectiveCalls,
-        study: ObjectiveStudy,
-        run: RunDirectory,
-        observer: Observer,
-        tick: Callable[[], None],
+        self, run: RunDirectory, observer: Observer, tick: Callable[[], None]
     ) -> list[ObjectiveFinalist] | None:
         """Return the finalists, best first; None after a stop.
 
@@ -112,21 +95,22 @@ class Repeats:
         candidates = self.candidates()
         if not candidates:
             return []
-        left = self._clock.remaining - self._pool.load_seconds
+        calls = self.calls
+        left = self.clock.remaining - calls.pool.load_seconds
         count, repeats, _ = self._plan(candidates, left)
         if not count:
             return []
         finalists = candidates[:count]
-        self._pool.refill()
+        calls.pool.refill()
         observer.repeats_started(finalists, repeats)
         for repeat in range(1, repeats + 1):
             for trial in finalists:
                 if (trial.number, repeat) not in self.values:
-                    study.fix(trial.number, repeat)
+                    calls.study.fix(trial.number, repeat)
                     calls.add(trial.number, repeat)
         seconds = {trial.number: trial.seconds for trial in finalists}
-        while calls and not self._clock.stopped and self._clock.remaining > 0:
-            while (call := calls.next) and seconds[call.number] >= self._clock.remaining:
+        while calls and not self.clock.stopped and self.clock.remaining > 0:
+            while (call := calls.next) and seconds[call.number] >= self.clock.remaining:
                 calls.drop()
             for call in calls.start():
                 self._began[call.number, call.repeat] = time.monotonic()
@@ -137,12 +121,12 @@ class Repeats:
                 observer.engine_lost(reason)
             tick()
         calls.clear()
-        if self._clock.stopped:
+        if self.clock.stopped:
             return None
         ended = [self._finalist(trial.number, repeats) for trial in finalists]
         ranked = sorted(
             (finalist for finalist in ended if finalist is not None),
-            key=lambda one: (one.failed, self._ledger.sign * one.mean, one.number),
+            key=lambda one: (one.failed, self.ledger.sign * one.mean, one.number),
         )
         observer.repeats_ended(ranked)
         return ranked

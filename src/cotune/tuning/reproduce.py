@@ -85,8 +85,6 @@ def replay(
     and 2 differed by more than :data:`TOLERANCE` after some, by 0.028 at most.
 
     Args:
-        path: The run directory.
-        number: The trial's number.
         replayed: Told of every epoch: its number, the recorded score and the one of now.
         model: Of a run on networks of your own: what makes them.
 
@@ -117,7 +115,7 @@ def replay(
     with _executor(device) as executor:
         for report in _train(executor, job, spec, len(recorded)):
             if report.error:
-                raise CotuneError(f"trial {number}: epoch {report.epoch}: {report.error}")
+                raise CotuneError(f"trial {number}: {report.failure}")
             again.append(report.scores[metric])
             replayed(report.epoch, recorded[report.epoch - 1], again[-1])
     return Replay(number, metric, recorded, again, _remark(config))

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from cotune.arguments import count, named, positive, read_metrics, read_seed, read_size
+from cotune.arguments import positive
 from cotune.data import Dataset
 from cotune.data.reading import Data, read_dataset
-from cotune.engine.device import read_device, read_precision
 from cotune.engine.networks import CustomNetwork
 from cotune.exceptions import CotuneError, StorageError, UsageError
 from cotune.runs.checkpoint_store import Generation, Generations
-from cotune.runs.config import RecordedOptions
 from cotune.runs.directory import RunDirectory
 from cotune.runs.network import custom_space, recorded_custom_network, recorded_treatment
 from cotune.runs.options import Options, Resources
@@ -21,25 +19,22 @@ from cotune.runs.summary import Summary
 from cotune.space.space import Space
 from cotune.space.yaml import space_from_dict
 from cotune.study.journal import OptunaStudy, load_study
-from cotune.study.pruners import PRUNERS, PrunerLike
-from cotune.study.samplers import SAMPLERS, SamplerLike
+from cotune.study.pruners import PRUNERS
+from cotune.study.samplers import SAMPLERS
 from cotune.study.study import NOT_DETERMINISTIC
 from cotune.text import parse_duration
 from cotune.tuning.observer import Observer
 from cotune.tuning.optimize import resume_objective
 from cotune.tuning.report_writer import BuildReport
 from cotune.tuning.resumption import Limits, Resumption, recorded_part
-from cotune.tuning.run import Before, Session, carry_out, executor_for
-from cotune.tuning.settings import ENSEMBLES
+from cotune.tuning.run import Before, Session, carry_out, executor_for, prepare_run
+from cotune.tuning.settings import read_settings
 
 
 def resume_run(
     path: str | Path, asked: Resumption, observer: Observer, began: float, report: BuildReport
 ) -> tuple[RunDirectory, CustomNetwork | None]:
     """Resume a run; see :func:`cotune.resume`.
-
-    Args:
-        report: Writes its report.
 
     Returns:
         Its directory; and what makes its networks, where they are the user's own.
@@ -58,11 +53,10 @@ def resume_run(
         raise UsageError(f"{path}: is no run of an objective; resume it without one")
     run = RunDirectory.reopen(path)
     try:
-        config, recorded, summary = run.data_config(), run.options(), _summary(run)
+        config, summary = run.data_config(), _summary(run)
         is_complete = summary is not None and summary.state == "complete"
         custom = recorded_custom_network(run, asked.model)
-        options = _options(run, recorded, custom, asked.sampler, asked.pruner)
-        resources = _resources(recorded)
+        options, resources = _recorded(run, custom, asked)
         study = _study(run)
         is_lockstep = resources.is_lockstep(options)
         used = summary.seconds.total if summary else 0.0
@@ -83,25 +77,17 @@ def resume_run(
         is_lockstep = is_lockstep and not (study and study.user_attrs.get(NOT_DETERMINISTIC))
         may_be_exact = is_lockstep and not extended and not is_complete
 
-        def go_back() -> Before:
-            """Go back to an exact checkpoint; otherwise leave the files as they are."""
+        with executor_for(resources, options) as executor:
+            prepared = prepare_run(options, dataset)
+            # Go back to an exact checkpoint; otherwise leave the files as they are.
             exact = may_be_exact and _cut_back(run, generation)
             if extended:
                 run.trainings_path.unlink(missing_ok=True)  # other finalists will be chosen
             seconds = asdict(summary.seconds) if summary else {}
-            return Before(config, seconds, generation, exact, extended)
-
-        with executor_for(resources, options) as executor:
-            directory = carry_out(
-                options,
-                resources,
-                dataset,
-                executor,
-                lambda: run,
-                Session(observer, report, began - used),
-                go_back,
-            )
-        return directory, custom
+            before = Before(config, seconds, generation, exact, extended)
+            session = Session(observer, report, began - used)
+            carry_out(prepared, resources, executor, run, session, before)
+        return run, custom
     finally:
         run.close()
 
@@ -144,51 +130,44 @@ def _dataset(run: RunDirectory, data: Data, target: str | int | None, test: Data
     return dataset
 
 
-def _options(
-    run: RunDirectory,
-    recorded: RecordedOptions,
-    custom: CustomNetwork | None,
-    sampler: SamplerLike | None,
-    pruner: PrunerLike | None,
-) -> Options:
+def _recorded(
+    run: RunDirectory, custom: CustomNetwork | None, asked: Resumption
+) -> tuple[Options, Resources]:
+    recorded = run.options()
+    if recorded.search_only:
+        raise UsageError(f"{run.path}: is a search of a comparison, which is not resumed")
+    treatment, timeout = recorded_treatment(recorded), recorded.timeout_seconds
     try:
-        if recorded.search_only:
-            raise UsageError(f"{run.path}: is a search of a comparison, which is not resumed")
-        metric, costs = read_metrics(",".join([recorded.metric, *recorded.costs]))
-        timeout = recorded.timeout_seconds
-        return Options(
+        settings = read_settings(
+            sampler=recorded_part("sampler", recorded.sampler, asked.sampler, SAMPLERS),
+            pruner=recorded_part("pruner", recorded.pruner, asked.pruner, PRUNERS),
+            metric=",".join([recorded.metric, *recorded.costs]),
+            n_trials=recorded.n_trials,
+            seed=recorded.seed,
+            workers="in-process" if recorded.workers == 0 else recorded.workers or 1,
+            lanes=recorded.lanes,
+            device=recorded.device,
+            precision=recorded.precision,
+            portfolio=recorded.portfolio,
+            patience=recorded.patience,
+            ensemble=recorded.ensemble,
+            ensemble_of=recorded.ensemble_of,
+            validation=recorded.validation,
+            inputs=treatment.inputs,
+            channels=treatment.channels,
+            checkpoint=recorded.checkpoint_seconds,
+            max_disk=recorded.max_disk_bytes,
+        )
+        options = replace(
+            settings.options,
             # The sampler's own: a grid was made of the space already.
             space=space_from_dict(recorded.space) if custom is None else Space({}),
             custom=custom,
-            sampler=recorded_part("sampler", recorded.sampler, sampler, SAMPLERS),
-            pruner=recorded_part("pruner", recorded.pruner, pruner, PRUNERS),
-            metric=metric,
-            costs=costs,
-            n_trials=positive(recorded.n_trials, "n_trials"),
             timeout=None if timeout is None else parse_duration(timeout),
-            seed=read_seed(recorded.seed),
             enqueued=recorded.enqueued,
-            portfolio=recorded.portfolio,
-            patience=positive(recorded.patience, "patience"),
-            ensemble=count(recorded.ensemble, "ensemble"),
-            ensemble_of=named(recorded.ensemble_of, ENSEMBLES, "ensemble_of"),
-            validation=recorded.validation,
-            inputs=recorded_treatment(recorded).inputs,
-            channels=recorded_treatment(recorded).channels,
         )
     except CotuneError:
         raise
     except (TypeError, ValueError) as error:
         raise UsageError(f"{run.config_path}: cannot be used: {error}") from None
-
-
-def _resources(recorded: RecordedOptions) -> Resources:
-    device = read_device(recorded.device)
-    return Resources(
-        device=device,
-        workers=1 if recorded.workers is None else count(recorded.workers, "workers"),
-        lanes=positive(recorded.lanes, "lanes"),
-        precision=read_precision(recorded.precision, device),
-        checkpoint=parse_duration(recorded.checkpoint_seconds, "checkpoint"),
-        max_disk=read_size(recorded.max_disk_bytes, "max_disk"),
-    )
+    return options, settings.resources

@@ -6,13 +6,14 @@ import contextlib
 import math
 import shlex
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cotune.data import Dataset, prepare
+from cotune.data.dataset import TrainingData
 from cotune.data.known_rows import known_rows
+from cotune.data.preprocessing.preprocess import Preprocessing
 from cotune.data.preprocessing.told import remarks_of
 from cotune.data.splits import parts_of_rows
 from cotune.engine.networks import CustomNetwork
@@ -44,7 +45,6 @@ class Session:
     """The process that a run is carried out in.
 
     Attributes:
-        observer: Told how the run goes.
         report: Writes a report of the directory, unless there is only a search; None for none.
         began: ``time.monotonic()`` when the timeout began to count; None: with the search.
         stop: Set by whoever catches the signals; None: they are caught by the run.
@@ -61,9 +61,7 @@ class Before:
     """The state of a run before it is resumed.
 
     Attributes:
-        config: Its ``config.yaml``.
         seconds: What its phases took, as in its summary.
-        generation: The checkpoint to resume from.
         exact: All files are as they were at that checkpoint.
         extended: The search continues, even if it was over.
     """
@@ -75,27 +73,28 @@ class Before:
     extended: bool
 
 
-def carry_out(
-    options: Options,
-    resources: Resources,
-    dataset: Dataset,
-    executor: Executor,
-    open_directory: Callable[[], RunDirectory],
-    session: Session,
-    before: Callable[[], Before] | None = None,
-) -> RunDirectory:
-    """Run a search, and what follows from it, in a directory: new, or of an earlier run.
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run that can begin: its rows are split and scaled.
 
-    Args:
-        executor: From :func:`executor_for`.
-        open_directory: Opens the run directory for writing, once the data can be learned from.
-        session: Who is told, and when the time began.
-        before: Of a run that is resumed; asked once the directory is open.
+    Attributes:
+        options: What was asked for, fitted to the rows.
+        dataset: With remarks on how its rows are treated.
+        training: Rows of training and validation.
+    """
+
+    options: Options
+    dataset: Dataset
+    training: TrainingData
+    preprocessing: Preprocessing
+
+
+def prepare_run(options: Options, dataset: Dataset) -> PreparedRun:
+    """Split and scale the rows; nothing is written before that is possible.
 
     Raises:
-        As :func:`run`.
+        DataError: The rows cannot be learned from.
     """
-    observer, report = session.observer, session.report
     training, preprocessing = prepare(
         dataset,
         validation=options.validation,
@@ -106,10 +105,32 @@ def carry_out(
         options = replace(options, custom=with_rows(options.custom, training.inputs))
     told = remarks_of(dataset, options.asked, preprocessing, options.custom is not None)
     dataset = replace(dataset, remarks=(*dataset.remarks, *told))
+    return PreparedRun(options, dataset, training, preprocessing)
+
+
+def carry_out(
+    prepared: PreparedRun,
+    resources: Resources,
+    executor: Executor,
+    directory: RunDirectory,
+    session: Session,
+    earlier: Before | None = None,
+) -> None:
+    """Run a search, and what follows from it, in a directory: new, or of an earlier run.
+
+    Args:
+        executor: From :func:`executor_for`.
+        directory: Open for writing; it is closed at the end.
+        session: Who is told, and when the time began.
+        earlier: Of a run that is resumed.
+
+    Raises:
+        As :func:`run`.
+    """
+    observer, report = session.observer, session.report
+    options, dataset, training = prepared.options, prepared.dataset, prepared.training
     with contextlib.ExitStack() as stack:
-        directory = open_directory()
         stack.callback(directory.close)
-        earlier = before() if before else None
         executor.load(
             EngineJob(
                 training,
@@ -146,7 +167,7 @@ def carry_out(
             options=options,
             dataset=dataset,
             training=training,
-            preprocessing=preprocessing,
+            preprocessing=prepared.preprocessing,
             directory=directory,
             executor=executor,
             observer=observer,
@@ -162,7 +183,6 @@ def carry_out(
             tuner.go()
     if stop.signal is not None:
         raise Stopped(stop.signal, directory.path, _advice(directory, options.custom))
-    return directory
 
 
 def _advice(directory: RunDirectory, custom: CustomNetwork | None) -> str:

@@ -4,48 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Final
+from dataclasses import dataclass
 
 from cotune.records import TrialResult
 from cotune.tuning.clock import Clock
 from cotune.tuning.ledger import Ledger
 from cotune.tuning.recorder import Recorder
 from cotune.tuning.stop_rules import StopRules
-from cotune.tuning.trial_runner import Events, TrialRunner
-
-POLL_SECONDS: Final = 0.1
+from cotune.tuning.trial_runner import POLL_SECONDS, Events, TrialRunner
 
 
+@dataclass
 class Search:
     """Runs trials and records how they end.
 
-    Args:
-        runner: Runs the trials: on engines, or by calls of an objective.
-        ledger: Knows the trials.
-        recorder: Records what they come to.
-        rules: End the search.
-        clock: The run's time.
+    Attributes:
         reserve: Returns the seconds that have to be left at the end, as the trials rank now.
         tick: Called about ten times a second.
     """
 
-    def __init__(
-        self,
-        runner: TrialRunner,
-        ledger: Ledger,
-        recorder: Recorder,
-        rules: StopRules,
-        clock: Clock,
-        reserve: Callable[[], float],
-        tick: Callable[[], None],
-    ) -> None:
-        self._runner = runner
-        self._ledger = ledger
-        self._recorder = recorder
-        self._rules = rules
-        self._clock = clock
-        self._reserve = reserve
-        self._tick = tick
+    runner: TrialRunner
+    ledger: Ledger
+    recorder: Recorder
+    rules: StopRules
+    clock: Clock
+    reserve: Callable[[], float]
+    tick: Callable[[], None]
 
     def go(self) -> None:
         """Search until the trials, the time or the configurations are used up, or a stop.
@@ -53,69 +37,81 @@ class Search:
         After a stop, trials in training are left as they are, to be resumed.
         """
         while not self._is_over():
-            for spec in self._runner.fill(self._trials_left()):
-                self._recorder.observer.trial_started(spec)
-            if not self._ledger.running and not self._wants_more():
+            for spec in self.runner.fill(self._trials_left()):
+                self.recorder.observer.trial_started(spec)
+            if not self.ledger.running and not self._wants_more():
                 break
             self.step()
-        if not self._clock.stopped:
-            end = self._clock.now() + self._runner.wind_up()
-            while self._ledger.running and not self._clock.stopped and self._clock.now() < end:
+        if not self.clock.stopped:
+            end = self.clock.now() + self.runner.wind_up()
+            while self.ledger.running and not self.clock.stopped and self.clock.now() < end:
                 self.step()
-        if self._clock.stopped:
-            self._runner.halt(self.handle)
+        if self.clock.stopped:
+            self.runner.halt(self.handle)
         else:
-            reason = "patience was over" if self._rules.cause else "time was up"
-            for trial in self._runner.cut(reason):
+            for trial in self.runner.cut("patience" if self.rules.no_gain else "out_of_time"):
                 self.end(trial)
 
-    def restore(self, ended: Sequence[TrialResult], untold: Sequence[TrialResult]) -> None:
+    def restore(
+        self,
+        ended: Sequence[TrialResult],
+        untold: Sequence[TrialResult],
+        unrecorded: Sequence[TrialResult] = (),
+    ) -> None:
         """Take in trials of a run that had been stopped or killed; before :meth:`go`.
 
         Args:
             ended: Those that have a row, in that order.
             untold: Those of them that the study was not told of.
+            unrecorded: Trials that had ended, but have no row.
         """
         for trial in untold:
-            self._recorder.untold(trial)
+            self.recorder.study.tell(trial)
         for trial in ended:
-            self._ledger.finished.append(trial)
-            self._rules.take(trial, self._ledger)
+            self.ledger.finished.append(trial)
+            self.rules.take(trial, self.ledger)
+        for trial in unrecorded:
+            self.end(trial)
+
+    def announce(self) -> None:
+        """Tell what was restored."""
+        specs = [running.spec for running in self.ledger.running.values()]
+        self.recorder.observer.resumed(self.ledger.finished, specs, self.ledger.best())
 
     def step(self) -> None:
         """Handle what comes in within a poll."""
-        self.handle(self._runner.events(POLL_SECONDS))
-        self._runner.save(self.handle)
-        self._tick()
+        self.handle(self.runner.events(POLL_SECONDS))
+        self.runner.save(self.handle)
+        self.tick()
 
     def handle(self, events: Events) -> None:
         """Record events, judge the trials that reported, and let the others go on."""
         for reason in events.lost:
-            self._recorder.observer.engine_lost(reason)
+            self.recorder.observer.engine_lost(reason)
         for report, value in events.reported:
-            self._recorder.reported(report, value)
+            self.recorder.reported(report, value)
         for trial in events.ended:
             self.end(trial)
-        for trial in self._runner.judge(events.reported):
+        for trial in self.runner.judge(events.reported):
             self.end(trial)
-        self._runner.apply()
+        self.runner.apply()
 
     def end(self, trial: TrialResult) -> None:
         """Record a trial that has ended."""
-        self._recorder.ended(trial)
-        self._ledger.finished.append(trial)
-        self._recorder.observer.trial_ended(trial, self._ledger.best())
-        self._rules.take(trial, self._ledger)
+        self.recorder.ended(trial)
+        self.ledger.finished.append(trial)
+        self.recorder.observer.trial_ended(trial, self.ledger.best())
+        self.rules.take(trial, self.ledger)
 
     def _is_over(self) -> bool:
-        if self._clock.stopped or self._rules.cause or self._rules.all_failed(self._ledger):
+        if self.clock.stopped or self.rules.no_gain or self.rules.all_failed(self.ledger):
             return True
-        return self._clock.has_limit and self._clock.remaining <= self._reserve()
+        return self.clock.has_limit and self.clock.remaining <= self.reserve()
 
     def _trials_left(self) -> float:
-        if self._rules.n_trials is None:
+        if self.rules.n_trials is None:
             return math.inf
-        return self._rules.n_trials - self._runner.asked
+        return self.rules.n_trials - self.runner.asked
 
     def _wants_more(self) -> bool:
-        return self._runner.wants_more and self._trials_left() > 0
+        return self.runner.wants_more and self._trials_left() > 0

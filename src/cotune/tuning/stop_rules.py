@@ -20,14 +20,14 @@ class StopRules:
         all_failed_limit: It ends when so many trials have ended and all of them failed; None for
             no such end.
         noise: Returns by how much two equally good trials differ by chance, about, at a value.
-        cause: Why patience has ended the search, or "".
+        no_gain: How patience has ended the search, in a line, or "".
     """
 
     n_trials: int | None = None
     patience: int | None = None
     all_failed_limit: int | None = None
     noise: Callable[[float], float] = lambda value: 0.0
-    cause: str = ""
+    no_gain: str = ""
     _record: float | None = None  # the best value that was more than noise
     _since_record: int = 0
 
@@ -43,14 +43,14 @@ class StopRules:
         self._since_record += 1
         if self._since_record >= self.patience and self._record is not None:
             noise = self.noise(self._record)
-            self.cause = (
+            self.no_gain = (
                 f"patience: none of the last {self._since_record} trials was better than "
                 f"{self._record:.4f} by more than {noise:.4f}, the noise of the validation part"
             )
 
     def be_patient(self) -> None:
         """Count the trials without a gain from here on."""
-        self.cause, self._since_record = "", 0
+        self.no_gain, self._since_record = "", 0
 
     def all_failed(self, ledger: Ledger) -> bool:
         """Return whether enough trials have ended, and all of them failed."""

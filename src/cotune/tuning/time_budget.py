@@ -24,12 +24,9 @@ class Budget:
     """Divides a run's time between trials, finalists and final models, by what trials took.
 
     Args:
-        space: What is searched.
-        training: The dataset.
         n_test: Rows of the test set.
         workers: Trainings that go on side by side.
         total: Seconds for everything from now on; None for no limit.
-        lineup: The configurations that are tried first.
         ensemble: Networks of an ensemble of finalists; 0 for none.
     """
 
@@ -80,7 +77,7 @@ class Budget:
         at its best.
         """
         params = self._space.complete(trial.params)
-        if trial.stopped_early:
+        if trial.stop_cause == "early_stopped":
             return {**params, "epochs": trial.epochs - int(params["early_stopping"])}
         if is_annealed(params):
             params["schedule"] = "linear"
@@ -92,7 +89,7 @@ class Budget:
     def epochs(self, trial: TrialResult) -> int:
         """Return the epochs that a finalist has time for."""
         wanted = int(self.params(trial)["epochs"])
-        if trial.stopped_early:
+        if trial.stop_cause == "early_stopped":
             return wanted
         share = _DEAR_FINAL_SHARE if self._is_dear else FINAL_SHARE
         most = self._plan.most_epochs(trial.seconds / trial.epochs, share)
@@ -114,7 +111,6 @@ class Budget:
         """Plan finalists as :meth:`Plan.finalists` does.
 
         Args:
-            ranked: Trials, the best first.
             spent: Epochs of all trials.
         """
         return self._plan.finalists([self._cost(t) for t in self.promising(ranked)], spent)

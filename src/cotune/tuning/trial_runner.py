@@ -5,8 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from cotune.records import EpochReport, TrialResult, TrialSpec
+from cotune.records import EpochReport, StopCause, TrialResult, TrialSpec
+
+POLL_SECONDS: Final = 0.1
+"""How long a loop waits for what comes in."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class TrialRunner(ABC):
         """Prepare for the end; returns the seconds that trials have to end by themselves."""
 
     @abstractmethod
-    def cut(self, reason: str) -> list[TrialResult]:
+    def cut(self, cause: StopCause) -> list[TrialResult]:
         """Stop all trials at once; returns them as they were when they were cut."""
 
     @abstractmethod

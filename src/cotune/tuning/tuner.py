@@ -17,7 +17,7 @@ from cotune.study.study import Study
 from cotune.tuning.checkpointer import Checkpoints, Weights, kept_weights, lane_files
 from cotune.tuning.choice import Choice, held_out_counts
 from cotune.tuning.context import RunContext
-from cotune.tuning.engine_runner import EngineRunner, LaneCounts, TrialPolicy
+from cotune.tuning.engine_runner import EngineRunner, LaneCounts
 from cotune.tuning.ensembles import save_candidates, save_members, train_members
 from cotune.tuning.final_model import final_spec, summarize_final
 from cotune.tuning.final_test import score_final_model
@@ -39,7 +39,6 @@ class Tuner:
     """Runs one search and trains its final model.
 
     Args:
-        context: The run.
         is_resumed: It had been stopped or killed.
     """
 
@@ -98,12 +97,10 @@ class Tuner:
             context.executor,
             self._ledger,
             self._lineup,
-            TrialPolicy(
-                options.metric,
-                self._budget.most_epochs,
-                0 if of_finalists else _CANDIDATES * options.ensemble,
-                self._measure_costs,
-            ),
+            options.metric,
+            self._budget.most_epochs,
+            0 if of_finalists else _CANDIDATES * options.ensemble,
+            self._measure_costs,
             self._checkpoints,
             self._lane_counts,
         )
@@ -123,7 +120,7 @@ class Tuner:
             self._progress.tick,
         )
         self._trainer = FullTraining(
-            context.executor, clock, self._progress.tick, self._log, self._checkpoints
+            context.executor, clock, self._log, self._progress.tick, self._checkpoints
         )
 
     def _identity(self) -> dict[str, Any]:
@@ -183,21 +180,17 @@ class Tuner:
             self._trainer.lanes = lanes
             self._context.executor.keep(lanes)
             state = generation.state.get("search", {}) if generation else {}
-            ended, untold, unrecorded = self._runner.restore(
-                run.tables.trials(), run.tables.curves(), lanes, weights, state
+            tables = run.tables
+            self._search.restore(
+                *self._runner.restore(tables.trials(), tables.curves(), lanes, weights, state)
             )
-            self._search.restore(ended, untold)
-            for trial in unrecorded:
-                self._search.end(trial)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, CotuneError):
                 raise
             raise StorageError(
                 f"{run.path}: its files do not belong together ({error!r})"
             ) from error
-        ledger = self._ledger
-        specs = [running.spec for running in ledger.running.values()]
-        self._context.observer.resumed(ledger.finished, specs, ledger.best())
+        self._search.announce()
         if extended:
             self._rules.be_patient()
 
@@ -214,7 +207,6 @@ class Tuner:
             self._budget,
             self._choice,
             self._trainer,
-            self._log,
         )
         self._progress.end_finalists()
         if finalists is None:
@@ -344,7 +336,7 @@ class Tuner:
         return f"all {len(failed)} trials that ended failed, most of them because {commonest}"
 
     def _remarks(self, trial: TrialResult, final: FinalResult) -> list[str]:
-        remarks = [self._rules.cause] if self._rules.cause else []
+        remarks = [self._rules.no_gain] if self._rules.no_gain else []
         if trial.state != "complete":
             remarks.append(f"trial {trial.number}: {trial.reason}; its score is of that epoch")
         wanted = int(self._budget.params(trial)["epochs"])

@@ -20,8 +20,6 @@ class EngineJob:
     """The job of an executor's engines, given before any trial.
 
     Attributes:
-        data: The dataset.
-        seed: The run's.
         lanes: Trials in training at a time in each engine; measured by default.
         precision: Of the large products, ``float32`` or ``bfloat16``.
         metric: By which a lane's best epoch is known.
@@ -44,12 +42,9 @@ class Executor(ABC):
     its report it waits for its verdict. A trial whose report has an error is over.
 
     Attributes:
-        lost: For each engine that was lost and replaced, why. Its trials then train on in other
-            company, so the last bits are no longer those of an undisturbed run.
         saving_seconds: How long engines stood still to save their lanes.
     """
 
-    lost: Sequence[str] = ()
     saving_seconds = 0.0
 
     @abstractmethod
@@ -140,6 +135,14 @@ class Executor(ABC):
             {} if its engine was lost just now; it then trains some epochs again, which are
             reported once more.
         """
+
+    def take_lost(self) -> list[str]:
+        """Return why engines were lost and replaced, for each since the last call.
+
+        Their trials then train on in other company, so the last bits are no longer those of an
+        undisturbed run.
+        """
+        return []
 
     @abstractmethod
     def close(self) -> None:

@@ -12,12 +12,10 @@ that it was training one at a time: one that ends its worker again is the one to
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
 from math import nan
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ from cotune.engine.families import FAMILIES
 from cotune.exceptions import StorageError
 from cotune.records import EpochReport, TrialSpec, Verdict
 from cotune.workers.base import EngineJob, Executor, worth_filling
-from cotune.workers.process import EXIT_SECONDS, Losses, WorkerProcess, how_it_ended, launch
+from cotune.workers.process import Pool, WorkerLostError, WorkerProcess, launch
 
 _HANG_SECONDS = 120.0  # without a sign of life; a worker gives one a second
 _STARTS = 3  # of a worker, before that is an error
@@ -36,41 +34,29 @@ _BARREN = 5  # workers that end one after another without a report, before that 
 _LOAD_SECONDS = 120.0
 
 
-class _WorkerLostError(Exception):
-    """A worker ended or failed; the message says how."""
-
-
-class ProcessExecutor(Executor):
+class ProcessExecutor(Pool["_Worker"], Executor):
     """Trains trials in several worker processes, several together in each.
 
     The processes start at once and import PyTorch while the caller reads its data; :meth:`load`
     gives them the dataset.
 
     Args:
-        workers: Number of processes.
         lockstep: Of a single worker: train an epoch only when the driver waits for its reports.
             Which trials meet then does not depend on how fast the driver is, and the same seed
             gives the same results bit for bit.
         hang_seconds: A worker that gives no sign of life for so long is replaced.
-
-    Attributes:
-        lost: For each worker that was replaced, why.
-        saving_seconds: How long workers stood still to save their lanes.
     """
 
     def __init__(
         self, workers: int, lockstep: bool = False, hang_seconds: float = _HANG_SECONDS
     ) -> None:
+        super().__init__(hang_seconds, _BARREN)
         self._lockstep = lockstep and workers == 1
-        self._hang_seconds = hang_seconds
         self._stepping = False
         self._file = tempfile.TemporaryFile(prefix="cotune-")  # noqa: SIM115 - until close()
         self._workers = [_Worker(self._file.fileno()) for _ in range(workers)]
         self._lanes = 0
         self._load: tuple[Any, ...] = ()
-        self._losses = Losses(_BARREN)
-        self.lost = self._losses.reasons
-        self.saving_seconds = 0.0
         self._failures: list[EpochReport] = []
         self._folder: Path | None = None
         self._kept: list[Path] = []
@@ -98,14 +84,13 @@ class ProcessExecutor(Executor):
         given = (job.precision, job.metric, job.custom, self._lockstep)
         self._load = (layout, job.seed, job.lanes, *given)
         for worker in self._workers:
-            with contextlib.suppress(_WorkerLostError):  # it is found to be lost below
-                worker.send("load", self._load)
+            worker.send(("load", self._load))
         # Measured side by side, as they will train; the least keeps all workers alike.
         measured = []
         for i, worker in enumerate(self._workers):
             try:
                 measured.append(worker.ask("lanes", _LOAD_SECONDS))
-            except _WorkerLostError:
+            except WorkerLostError:
                 worker.kill()
                 self._workers[i], found = self._start()
                 measured.append(found)
@@ -116,10 +101,10 @@ class ProcessExecutor(Executor):
         """Return a new worker that has the dataset, and how many lanes pay there."""
         for attempt in range(1, _STARTS + 1):
             worker = _Worker(self._file.fileno())
+            worker.send(("load", self._load))
             try:
-                worker.send("load", self._load)
                 return worker, worker.ask("lanes", _LOAD_SECONDS)
-            except _WorkerLostError as error:
+            except WorkerLostError as error:
                 worker.kill()
                 if attempt == _STARTS:
                     raise StorageError(
@@ -148,36 +133,27 @@ class ProcessExecutor(Executor):
         if len(specs) > self._lanes - len(worker.specs):
             raise ValueError(f"trial {specs[0].number}: no worker has room for {len(specs)} trials")
         worker.specs |= {spec.number: spec for spec in specs}
-        self._send(worker, "resume", (list(specs), list(saved)))
+        worker.resume(specs, saved)
 
     def reports(self, timeout: float) -> list[EpochReport]:
         if self._lockstep and not self._stepping:
             self._stepping = True
-            self._send(self._workers[0], "step", None)
+            self._workers[0].send(("step", None))
         reports = self.pending()
-        pipes = {worker.pipe: worker for worker in self._workers if worker.specs}
-        for pipe in wait(list(pipes), 0.0 if reports else timeout):
-            worker = pipes[pipe]  # type: ignore[index]
-            while self._receive(worker) and worker in self._workers and worker.pipe.poll():
-                pass
+        at_work = [worker for worker in self._workers if worker.specs]
+        self._listen(at_work, 0.0 if reports else timeout)
         if self._stepping or not self._lockstep:
             self._watch([worker for worker in self._workers if worker.specs])
         return reports + self.pending()
 
-    def _watch(self, workers: Sequence[_Worker]) -> None:
-        """Replace those that hang."""
-        for worker in workers:
-            if worker.is_silent(self._hang_seconds):
-                self._replace(worker, f"no sign of life for {self._hang_seconds:g} s")
-
     def apply(self, verdicts: Sequence[Verdict]) -> None:
-        for worker in list(self._workers):
+        for worker in self._workers:
             # Together, so that lanes which go on go on together.
             if own := [verdict for verdict in verdicts if verdict.number in worker.specs]:
                 for verdict in own:
                     if verdict.stop:
                         del worker.specs[verdict.number]
-                self._send(worker, "apply", own)
+                worker.send(("apply", own))
                 self._clear_suspects(worker)
 
     def settle(self, timeout: float) -> bool:
@@ -196,10 +172,9 @@ class ProcessExecutor(Executor):
 
     def save(self, folder: Path) -> None:
         self._folder = folder
-        for i, worker in enumerate(list(self._workers)):
-            worker.saved, worker.saving = None, folder / f"lanes-{i}.safetensors"
+        for i, worker in enumerate(self._workers):
             worker.last_sign = time.monotonic()
-            self._send(worker, "save", worker.saving)
+            worker.save(folder / f"lanes-{i}.safetensors")
 
     def saved(self, timeout: float) -> list[Path] | None:
         end = time.monotonic() + timeout
@@ -226,89 +201,69 @@ class ProcessExecutor(Executor):
         worker = next((worker for worker in self._workers if number in worker.specs), None)
         if worker is None:
             return {}
+        worker.send(("weights", (number, best)))
         try:
-            worker.send("weights", (number, best))
-            weights: dict[str, NDArray]  # type: ignore[type-arg]
-            weights = worker.ask("weights", self._hang_seconds)
-        except _WorkerLostError as error:
+            return dict(worker.ask("weights", self._hang_seconds))
+        except WorkerLostError as error:
             self._replace(worker, str(error))
             return {}
-        return weights
 
     def clear(self) -> None:
         self._failures = []
-        for worker in list(self._workers):
+        for worker in self._workers:
             worker.specs.clear()
-            self._send(worker, "clear", None)
+            worker.send(("clear", None))
             self._clear_suspects(worker)
 
     def close(self) -> None:
-        for worker in self._workers:
-            worker.pipe.close()  # all of them see it before the first is waited for
-        for worker in self._workers:
-            worker.end()
-        self._workers = []
+        super().close()
         with contextlib.suppress(OSError):  # what a full disk had no room for is tried once more
             self._file.close()
 
-    def _send(self, worker: _Worker, kind: str, content: Any) -> None:
-        try:
-            worker.send(kind, content)
-        except _WorkerLostError as error:
-            self._replace(worker, str(error))
-
-    def _receive(self, worker: _Worker) -> bool:
-        """Take in what a worker says next; False if it is lost, and replaced."""
-        try:
-            kind, _ = worker.receive()
-        except _WorkerLostError as error:
-            self._replace(worker, str(error))
-            return False
+    def _take(self, worker: _Worker, kind: str, content: Any) -> None:
         if kind == "reports":
             self._stepping = False
-            self._losses.useful()
+            self._barren = 0
             self._clear_suspects(worker)
-        return True
 
     def _clear_suspects(self, worker: _Worker) -> None:
         """Let a worker train all its lanes together again when none of them can be to blame."""
         if worker.suspects:
             worker.suspects &= worker.specs.keys() - worker.reported
             if not worker.suspects:
-                self._send(worker, "limit", self._lanes)
+                worker.send(("limit", self._lanes))
 
     def _replace(self, worker: _Worker, reason: str) -> None:
-        """Resume a lost worker's trials in a new process."""
         # What it told before its end stands; its lanes train on from further back.
-        with contextlib.suppress(_WorkerLostError, OSError):
+        with contextlib.suppress(WorkerLostError, OSError):
             while worker.pipe.poll():
                 worker.receive()
-        worker.kill()
+        super()._replace(worker, reason)
+
+    def _restart(self, worker: _Worker, reason: str) -> None:
+        """Resume a lost worker's trials in a new process."""
         self._failures += worker.take_reports()
         in_training = [number for number in worker.in_training if number in worker.specs]
-        for number, error in self._losses.blame(in_training, reason).items():
+        for number, error in self._blame(in_training, reason).items():
             epoch = worker.epochs.get(number, 0) + 1
             self._failures.append(EpochReport(number, epoch, nan, nan, {}, 0.0, 0, error=error))
             del worker.specs[number]
-        self._losses.reasons.append(reason)
-        self._losses.barren(reason)
+        self._count_barren(reason)
         self._stepping = False
         new, _ = self._start()
         self._workers[self._workers.index(worker)] = new
         new.specs, new.epochs = worker.specs, worker.epochs
         new.suspects = {number for number in in_training if number in new.specs}
         if new.suspects:
-            self._send(new, "limit", 1)
-        self._send(new, "resume", (list(new.specs.values()), self._kept))
-        if worker.saved is None:
-            new.saved, new.saving = None, worker.saving
-            self._send(new, "save", new.saving)
+            new.send(("limit", 1))
+        new.resume(list(new.specs.values()), self._kept)
+        if worker.saved is None and worker.saving:
+            new.save(worker.saving)
 
 
 class _Worker(WorkerProcess):
     def __init__(self, data_fd: int) -> None:
-        pipe, self._command = launch("cotune.workers.training", data_fd)
-        super().__init__(pipe, self._command)
+        super().__init__(*launch("cotune.workers.training", data_fd))
         self.specs: dict[int, TrialSpec] = {}
         self.epochs: dict[int, int] = {}  # by trial, the last that was reported
         self.in_training: list[int] = []
@@ -319,13 +274,18 @@ class _Worker(WorkerProcess):
         self.saving_seconds = 0.0
         self._reports: list[EpochReport] = []
 
-    def send(self, kind: str, content: Any) -> None:
-        if not self.specs or kind == "resume":
+    def send(self, content: Any) -> None:
+        if not self.specs:
             self.last_sign = time.monotonic()  # until now there was nothing to tell
-        try:
-            self.pipe.send((kind, content))
-        except OSError:
-            raise self._lost() from None
+        super().send(content)
+
+    def resume(self, specs: Sequence[TrialSpec], saved: Sequence[Path]) -> None:
+        self.last_sign = time.monotonic()
+        self.send(("resume", (list(specs), list(saved))))
+
+    def save(self, path: Path) -> None:
+        self.saved, self.saving = None, path
+        self.send(("save", path))
 
     def ask(self, kind: str, seconds: float) -> Any:
         """Return the answer of that kind; reports that come before it are kept.
@@ -335,18 +295,14 @@ class _Worker(WorkerProcess):
         """
         while True:
             if not self.pipe.poll(seconds):
-                raise _WorkerLostError(f"no sign of life for {seconds:g} s")
+                raise WorkerLostError(f"no sign of life for {seconds:g} s")
             if (answer := self.receive())[0] == kind:
                 return answer[1]
 
     def receive(self) -> tuple[str, Any]:
-        try:
-            kind, content = self.pipe.recv()
-        except (EOFError, OSError):
-            raise self._lost() from None
-        self.last_sign = time.monotonic()
+        kind, content = super().receive()
         if kind == "error":
-            raise _WorkerLostError(content)
+            raise WorkerLostError(content)
         if kind == "began":
             self.in_training = content
         elif kind == "reports":
@@ -366,22 +322,3 @@ class _Worker(WorkerProcess):
             if report.error:
                 del self.specs[report.number]
         return reports
-
-    def _lost(self) -> _WorkerLostError:
-        return _WorkerLostError(how_it_ended(self.process))
-
-    def kill(self) -> None:
-        """End it at once."""
-        with contextlib.suppress(OSError):
-            self.pipe.close()
-        self._command.kill()
-        self._command.wait()
-
-    def end(self) -> None:
-        """Wait until it ends, as it does when its pipe is closed; kill it if it does not."""
-        self.pipe.close()
-        try:
-            self._command.wait(EXIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._command.kill()
-            self._command.wait()

@@ -39,7 +39,7 @@ class PlainObserver(CountingObserver):
         if not is_best and not self._is_due():
             return
         leader = f", best {self._score(best.value)} (trial {best.number})" if best else ""
-        told = trial.state == "failed" or trial.stopped_early
+        told = trial.stop_cause in ("failed", "early_stopped")
         why = f" ({trial.reason})" if told else ""
         self._say(
             f"trial {trial.number} {trial.state}{why}: {self._metric} {self._score(trial.value)} "

@@ -17,7 +17,6 @@ def as_objective(found: Any, name: str) -> tuple[Objective, tuple[str, ...]]:
 
     Args:
         found: A function, another callable object, or a class that is made without arguments.
-        name: Its name, for messages.
 
     Raises:
         UnusableError: It cannot be called with a trial alone.

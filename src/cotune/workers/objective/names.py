@@ -12,7 +12,6 @@ class ScriptNames:
     """Names that a script binds at its top level, with and without its main guard.
 
     Args:
-        text: The script.
         file: Its path, for errors.
 
     Raises:

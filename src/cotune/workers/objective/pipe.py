@@ -15,11 +15,7 @@ _SIGN_OF_LIFE_SECONDS = 1.0
 
 
 class Pipe:
-    """Sends and receives; where the driver is gone, it ends the process.
-
-    Args:
-        handle: The file descriptor.
-    """
+    """Sends and receives; where the driver is gone, it ends the process."""
 
     def __init__(self, handle: int) -> None:
         self._connection: Connection[Any, Any] = Connection(handle)

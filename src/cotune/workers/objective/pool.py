@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import signal
 import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.connection import Connection, Pipe
 from typing import IO, Any, Literal, Self
 
 from cotune.exceptions import UsageError
 from cotune.workers.objective.pipe import send_handle
 from cotune.workers.objective.source import Facts, Source
-from cotune.workers.process import Losses, Process, WorkerProcess, how_it_ended, launch
+from cotune.workers.process import Pool, Process, WorkerLostError, WorkerProcess, launch
 
 _HANG_SECONDS = 300.0  # without a sign of life; a worker gives one a second
 _POLL_SECONDS = 0.1
-_KILL_SECONDS = 2.0
 _MODULE = "cotune.workers.objective.worker"
 # Without the threads of OpenBLAS, and with a look for GPUs that does not use CUDA, the process that
 # loads the objective can be forked.
@@ -38,7 +36,6 @@ class Call:
     """One call of the objective.
 
     Attributes:
-        number: The trial's.
         repeat: 0 in the search; a finalist's calls count from 1.
         seed: What the worker seeds Python, NumPy and PyTorch with.
     """
@@ -64,17 +61,14 @@ class Event:
     content: Any
 
 
-class ObjectiveProcesses:
+class ObjectiveProcesses(Pool["_Worker"]):
     """Calls an objective in several worker processes.
 
     Args:
-        workers: Number of processes.
-        source: The objective.
         output: Where goes what it prints.
         hang_seconds: A worker that gives no sign of life for so long is replaced.
 
     Attributes:
-        lost: For each worker that was replaced, why.
         load_seconds: What the last worker took to start, with loading the objective if it had to.
         is_loaded: The objective has been loaded once.
         facts: What became known by that.
@@ -87,15 +81,13 @@ class ObjectiveProcesses:
         output: IO[Any] | None = None,
         hang_seconds: float = _HANG_SECONDS,
     ) -> None:
+        super().__init__(hang_seconds, _STARTS)
         self._source = source
         self._output = output
-        self._hang_seconds = hang_seconds
-        self._losses = Losses(_STARTS)  # of workers before they were ready
-        self.lost = self._losses.reasons
         self.load_seconds = 0.0
         self.facts = Facts()
         self._count = self._wanted = workers
-        self._workers: list[_Worker] = []
+        self._events: list[Event] = []
         self._forker: _Forker | None = None
         self._loader: _Worker | None = None  # loads the objective, while others wait
         self.is_loaded = False
@@ -111,6 +103,11 @@ class ObjectiveProcesses:
     def idle(self) -> int:
         """Workers that wait for a call."""
         return sum(worker.is_idle for worker in self._workers)
+
+    @property
+    def busy(self) -> int:
+        """Workers that are at a call."""
+        return sum(worker.call is not None for worker in self._workers)
 
     def start(self, call: Call) -> None:
         """Make the call in a worker that is idle."""
@@ -134,46 +131,25 @@ class ObjectiveProcesses:
             UsageError: The objective cannot be loaded.
             StorageError: Workers exit immediately after starting.
         """
-        events: list[Event] = []
-        pipes = {worker.pipe: worker for worker in self._workers}
-        for pipe in wait([*pipes, *([self._forker.pipe] if self._forker else [])], timeout):
-            worker = pipes.get(pipe)  # type: ignore[call-overload]
-            if worker is not None:
-                events += self._receive(worker)
+        self._listen(self._workers, timeout, *([self._forker.pipe] if self._forker else []))
         if self._forker is not None and not self._forker.hears():
             self._forker = None  # the next worker loads the objective again
-        for worker in list(self._workers):
-            # A process that the objective started may hold the other end of the pipe open.
-            if worker.process.poll() is not None and not worker.pipe.poll():
-                events += self._replace(worker, how_it_ended(worker.process))
-            elif worker.is_silent(self._hang_seconds):
-                events += self._replace(worker, f"no sign of life for {self._hang_seconds:g} s")
+        self._watch(self._workers)
+        events, self._events = self._events, []
         return events
 
-    def _receive(self, worker: _Worker) -> list[Event]:
-        try:
-            message = worker.pipe.recv_bytes()
-        except (EOFError, OSError):
-            return self._replace(worker, how_it_ended(worker.process))
-        worker.last_sign = time.monotonic()
-        try:
-            kind, content = pickle.loads(message)
-        except Exception as error:  # a type of the script's, which this process has not
-            worker.send((None, TypeError(f"it cannot be sent to the study: {error}")))
-            return []
+    def _take(self, worker: _Worker, kind: Any, content: Any) -> None:
         if kind == "unusable":
             raise UsageError(content)
         if kind == "ready":
             self._is_ready(worker, content)
-        elif worker.call is not None and kind != "alive":
-            event = Event(worker.call, kind, content)
+        elif worker.call is not None and kind in ("asked", "ended"):
+            self._events.append(Event(worker.call, kind, content))
             if kind == "ended":
                 worker.call = None
-            return [event]
-        return []
 
     def _is_ready(self, worker: _Worker, content: Facts | int) -> None:
-        self._losses.useful()
+        self._barren = 0
         self.load_seconds = time.monotonic() - worker.began
         if isinstance(content, int):  # a fork's number
             worker.process.pid = content
@@ -190,20 +166,20 @@ class ObjectiveProcesses:
         worker.is_ready = True
         self._fill()
 
-    def _replace(self, worker: _Worker, reason: str) -> list[Event]:
-        worker.kill()
+    def _restart(self, worker: _Worker, reason: str) -> None:
         self._workers.remove(worker)
         if worker is self._loader:
             self._loader = None
         if not worker.is_ready:
-            self._losses.barren(reason)
-        self.lost.append(reason)
+            self._count_barren(reason)
         self._fill()
         if worker.call is None:
-            return []
-        if failed := self._losses.blame([worker.call], reason):
-            return [Event(worker.call, "ended", ("failed", None, failed[worker.call]))]
-        return [Event(worker.call, "lost", reason)]
+            return
+        if failed := self._blame([worker.call], reason):
+            ended = ("failed", None, failed[worker.call])
+            self._events.append(Event(worker.call, "ended", ended))
+        else:
+            self._events.append(Event(worker.call, "lost", reason))
 
     def wait(self, stopped: Callable[[], bool]) -> None:
         """Wait until a worker has loaded the objective, or until a stop.
@@ -245,22 +221,14 @@ class ObjectiveProcesses:
                 self._loader = worker
 
     def close(self) -> None:
-        """End all processes. May be called twice."""
-        for worker in self._workers:
-            worker.kill()
-        self._workers = []
+        super().close()
         if self._forker is not None:
             self._forker.kill()
             self._forker = None
 
 
 class _Worker(WorkerProcess):
-    """A worker process, and the call that it is at.
-
-    Args:
-        pipe: To it.
-        process: It leads a group.
-    """
+    """A worker process, and the call that it is at."""
 
     def __init__(self, pipe: Connection[Any, Any], process: Process) -> None:
         super().__init__(pipe, process)
@@ -272,27 +240,18 @@ class _Worker(WorkerProcess):
     def is_idle(self) -> bool:
         return self.is_ready and self.call is None
 
-    def send(self, content: Any) -> None:
-        with contextlib.suppress(OSError):  # its end is seen when its pipe is read
-            self.pipe.send(content)
-
-    def kill(self) -> None:
-        """End the process and all of its group."""
-        if self.process.pid:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-        self.pipe.close()  # by which a fork that has not said its number ends
-        if self.process.pid:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(_KILL_SECONDS)
+    def receive(self) -> tuple[str, Any]:
+        try:
+            return super().receive()
+        except WorkerLostError:
+            raise
+        except Exception as error:  # a type of the script's, which this process has not
+            self.send((None, TypeError(f"it cannot be sent to the study: {error}")))
+            return "unknown", None
 
 
 class _Forker:
-    """The process that has loaded the objective, and forks workers.
-
-    Args:
-        loader: The worker that it was until then.
-    """
+    """The process that has loaded the objective, and forks workers."""
 
     def __init__(self, loader: _Worker) -> None:
         self._loader = loader

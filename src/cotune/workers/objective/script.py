@@ -37,7 +37,6 @@ def load_objective(source: Source, serve: Serve) -> None:
 
     Args:
         source: Of a script, or a function by cloudpickle.
-        serve: Called with the objective.
 
     Raises:
         UnusableError: There is no objective that can be called with a trial.

@@ -98,8 +98,6 @@ class _Worker:
     """Calls the objective for one trial after another.
 
     Args:
-        pipe: To the driver.
-        objective: What is called.
         study: The script's own study, which becomes the run's; None where there is none.
     """
 
