@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from cotune.text import counted
+
 BLUE = "#3f7fe0"
 GREY = "#8d96a5"
 RED = "#d9485f"
@@ -99,7 +101,7 @@ def outside(hidden: int, what: str = "trial") -> str:
     if hidden == 0:
         return ""
     verb = "lies" if hidden == 1 else "lie"
-    return f" {plural(hidden, what)} {verb} outside the drawn range; double-click shows all."
+    return f" {counted(hidden, what)} {verb} outside the drawn range; double-click shows all."
 
 
 def whole_ticks(low: float, high: float) -> dict[str, Any]:
@@ -119,10 +121,6 @@ def log_ticks(low: float, high: float) -> dict[str, Any]:
         "tickvals": ticks,
         "ticktext": [f"{value:g}" for value in ticks],
     }
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def tick(name: str, longest: int = 18) -> str:

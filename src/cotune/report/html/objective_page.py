@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cotune.report.html import text
-from cotune.report.html.chart import Chart, plural
+from cotune.report.html.chart import Chart
 from cotune.report.html.contents import Contents, gather, label_of
 from cotune.report.html.curve_charts import step_chart
 from cotune.report.html.html_file import render_page
@@ -21,6 +21,7 @@ from cotune.report.html.study_charts import (
 from cotune.runs.config import ObjectiveConfig
 from cotune.runs.directory import RunDirectory
 from cotune.runs.files import write_file
+from cotune.text import counted
 
 
 def build_objective_report(run: RunDirectory) -> Path:
@@ -90,7 +91,7 @@ def _tiles(contents: Contents) -> list[Tile]:
     tiles = []
     for one in summary.finalists[:1]:
         spread = "" if one.sd is None else f"± {text.value(one.sd)}; "
-        note = f"{spread}trial {one.number}, {plural(one.runs, 'run')} with fresh seeds"
+        note = f"{spread}trial {one.number}, {counted(one.runs, 'run')} with fresh seeds"
         tiles.append(Tile("Finalists’ best mean", text.value(one.mean), note))
     best = summary.best
     if best:

@@ -11,7 +11,7 @@ from typing import Any
 
 from cotune.records import SIGNIFICANT, FinalResult
 from cotune.report.html import text
-from cotune.report.html.chart import Chart, plural
+from cotune.report.html.chart import Chart
 from cotune.report.html.confusion_chart import confusion_chart
 from cotune.report.html.contents import Contents, Row, gather, label_of
 from cotune.report.html.curve_charts import final_curve_charts, trial_curve_charts
@@ -26,7 +26,7 @@ from cotune.report.html.study_charts import (
 from cotune.runs.config import RunConfig
 from cotune.runs.directory import RunDirectory
 from cotune.runs.files import write_file
-from cotune.text import shown_class
+from cotune.text import counted, shown_class
 
 MOST_ROWS = 50
 """Trials in the table; ``trials.csv`` has all."""
@@ -201,7 +201,7 @@ def _tiles(contents: Contents) -> list[Tile]:
         tiles.append(_default_tile(contents, final))
     if final is not None and final.ensemble is not None and final.ensemble.test_ci95 is not None:
         combined = final.ensemble
-        members = plural(len(combined.members), "network")
+        members = counted(len(combined.members), "network")
         note = f"95 % interval {text.interval(combined.test_ci95)}; {members} averaged"
         tiles.append(Tile("Ensemble’s test accuracy", text.percent(combined.test_accuracy), note))
     for finalist in final.finalists if final is not None else []:
@@ -209,7 +209,7 @@ def _tiles(contents: Contents) -> list[Tile]:
             note = "the chosen configuration, trained again with fresh seeds on other folds"
             if finalist.accuracy_sd is not None:
                 deviation = text.percent(finalist.accuracy_sd)
-                note = f"± {deviation}; {note}, {plural(finalist.trainings, 'time')}"
+                note = f"± {deviation}; {note}, {counted(finalist.trainings, 'time')}"
             tiles.append(Tile("Finalists’ mean", text.percent(finalist.accuracy), note))
     best = summary.best
     if best and best.validation_accuracy is not None:
@@ -302,7 +302,7 @@ def _settings(contents: Contents) -> list[tuple[str, str]]:
     names = contents.classes
     listed = ", ".join(names[:MOST_CLASS_NAMES])
     if len(names) > MOST_CLASS_NAMES:
-        listed += f" and {plural(len(names) - MOST_CLASS_NAMES, 'other')}"
+        listed += f" and {counted(len(names) - MOST_CLASS_NAMES, 'other')}"
     items: list[tuple[str, Any]] = [
         ("Dataset", dataset.name),
         ("Fingerprint of the data", dataset.fingerprint),

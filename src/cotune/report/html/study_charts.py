@@ -15,7 +15,6 @@ from cotune.report.html.chart import (
     missing,
     outside,
     plain,
-    plural,
     rounded,
     tick,
     whole_ticks,
@@ -23,6 +22,7 @@ from cotune.report.html.chart import (
 from cotune.report.html.contents import Contents, Row, label_of
 from cotune.runs.config import RunConfig
 from cotune.space.quiet_optuna import quiet_optuna
+from cotune.text import counted
 
 if TYPE_CHECKING:
     import optuna
@@ -299,7 +299,7 @@ def _with_values(
 
 def _needs(count: int, found: int, kind: str = "complete trial") -> str:
     has = "none" if found == 0 else str(found)
-    return f"Not drawn: it needs {plural(count, kind)}; this run has {has}."
+    return f"Not drawn: it needs {counted(count, kind)}; this run has {has}."
 
 
 def _failed(error: Exception) -> str:
