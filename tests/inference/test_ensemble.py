@@ -132,7 +132,7 @@ def test_saved_and_loaded_it_predicts_the_same(saved: Path):
         ("{}", "is not a Cotune ensemble"),
         ({"version": 1}, "is of version 1, this Cotune reads 2"),
         ({"shares": []}, "is incomplete or damaged"),
-        ({"shares": [1]}, "is incomplete or damaged"),
+        ({"shares": ["1"]}, "is incomplete or damaged"),
         ({"shares": [0.5, -0.5]}, "is incomplete or damaged"),
         ({"shares": "x"}, "is incomplete or damaged"),
         ({"shares": [0.1] * 9}, "no model is there"),
