@@ -162,7 +162,12 @@ def test_where_there_is_none(tmp_path: Path):
 
 def test_a_run_with_one(tmp_path: Path):
     result = cotune.run(
-        "digits", n_trials=6, ensemble=5, timeout=15, workers=2, out=tmp_path / "run"
+        "digits",
+        n_trials=6,
+        ensemble=5,
+        fixed={"epochs": 5},
+        workers="in-process",
+        out=tmp_path / "run",
     )
     assert result.final is not None
     combined = result.final.ensemble
