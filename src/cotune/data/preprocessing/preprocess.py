@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from cotune.data.checks import check_learnable
@@ -16,17 +17,11 @@ from cotune.data.dataset import Column, Dataset, TrainingData
 from cotune.data.memory import new_array
 from cotune.data.preprocessing.channels import find_channels
 from cotune.data.preprocessing.raw_rows import RawRows
-from cotune.data.preprocessing.row_chunks import (
-    check_rows,
-    check_shape,
-    chunks_of,
-    damaged,
-    read_numbers,
-)
+from cotune.data.preprocessing.row_chunks import Finite, Positive, Shape, check_rows, chunks_of
 from cotune.data.preprocessing.table_preprocess import TablePreprocessing
 from cotune.data.preprocessing.treatment import Treatment, rows_to_try
 from cotune.data.splits import further_folds, stratified_split
-from cotune.exceptions import DataError, ModelFileError
+from cotune.exceptions import DataError
 from cotune.text import listed
 
 _SCALED_BY = 1024  # rows by which those are scaled that a network is tried with
@@ -47,10 +42,10 @@ class Standardize:
         axis: Of the channels in a row; None where there are none.
     """
 
-    mean: float | tuple[float, ...]
-    std: float | tuple[float, ...]
-    input_shape: tuple[int, ...]
-    axis: int | None = None
+    mean: Finite | tuple[Finite, ...]
+    std: Positive | tuple[Positive, ...]
+    input_shape: Shape
+    axis: Annotated[int, Meta(ge=0)] | None = None
 
     @property
     def features(self) -> int:
@@ -165,7 +160,7 @@ class Standardize:
         return out
 
     def to_json(self) -> dict[str, Any]:
-        """Return lists and numbers; :meth:`from_json` restores the same object, bit for bit."""
+        """Return lists and numbers; ``card.preprocessing_from_json`` restores the same."""
         return {
             "kind": "standardize",
             "mean": list(self.mean) if isinstance(self.mean, tuple) else self.mean,
@@ -174,37 +169,9 @@ class Standardize:
             **({} if self.axis is None else {"axis": self.axis}),
         }
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Restore it; ``ModelFileError`` where the data are not what :meth:`to_json` writes."""
-        keys = {"kind", "mean", "std", "input_shape"}
-        if not isinstance(data, Mapping) or set(data) - {"axis"} != keys:
-            raise damaged("mean, std and input_shape expected")
-        if data["kind"] != "standardize":
-            raise ModelFileError("preprocessing.kind: is unknown; a newer Cotune may read it")
-        shape = data["input_shape"]
-        check_shape(shape)
-        axis = data.get("axis")
-        if "axis" in data and (type(axis) is not int or not 0 <= axis < len(shape) > 1):
-            raise damaged("the place of an axis expected", "axis")
-        length = shape[axis or 0] if len(shape) == 1 or axis is not None else None
-        mean = _floats(data["mean"], length, "mean")
-        std = _floats(data["std"], length, "std")
-        if np.min(std) <= 0:
-            raise damaged("a deviation is not positive", "std")
-        return cls(mean, std, tuple(shape), axis)
-
 
 Preprocessing = Standardize | TablePreprocessing | RawRows
 """Preprocessing of a table with named columns, of other arrays, or none."""
-
-
-def preprocessing_from_json(data: Mapping[str, Any]) -> Preprocessing:
-    """Read a preprocessing; ``ModelFileError`` where the data are not what ``to_json`` writes."""
-    kind = data.get("kind") if isinstance(data, Mapping) else None
-    if kind == "raw":
-        return RawRows.from_json(data)
-    return TablePreprocessing.from_json(data) if kind == "table" else Standardize.from_json(data)
 
 
 def fit_preprocessing(
@@ -341,8 +308,3 @@ def _warn_of_constants(constant: NDArray[np.bool_], of: str) -> None:
         UserWarning,
         stacklevel=3,
     )
-
-
-def _floats(value: object, length: int | None, key: str) -> float | tuple[float, ...]:
-    numbers = read_numbers(value, length, key)
-    return float(numbers) if length is None else tuple(map(float, numbers))
