@@ -535,8 +535,8 @@ def test_a_csv_file_of_too_many_cells_is_not_parsed(tmp_path):
 
 
 def test_objects_of_two_types_in_a_column():
-    with pytest.raises(DataError, match=r"^mine:1:x: 'a' is a text, where 2 rows have a n"):
-        read_table(pd.DataFrame({"x": [1, "a", 2.5], "label": [0, 1, 0]}), name="mine")
+    with pytest.raises(DataError, match=r"^table:1:x: 'a' is a text, where 2 rows have a n"):
+        read_table(pd.DataFrame({"x": [1, "a", 2.5], "label": [0, 1, 0]}))
 
 
 SPACE = {

@@ -107,9 +107,9 @@ class FashionMnist(NamedDataset):
             *(self.name, self.description, self.rows, TEST_ROWS, len(CLASSES), (28, 28), where)
         )
 
-    def load(self, progress: bool) -> Dataset:
+    def load(self) -> Dataset:
         """Read the training set; the test set is read when it is opened."""
-        folder = find_or_download(progress=progress)
+        folder = find_or_download()
         images, labels = read_part(folder, "train")
         if self.rows < ROWS:  # copied, so that the other images are freed
             images, labels = images[: self.rows].copy(), labels[: self.rows].copy()
@@ -158,7 +158,7 @@ def find() -> Path | None:
     return None
 
 
-def find_or_download(*, mirrors: Sequence[str] = MIRRORS, progress: bool = True) -> Path:
+def find_or_download(*, mirrors: Sequence[str] = MIRRORS) -> Path:
     """Return the folder that holds all four files; what is missing is downloaded into the cache.
 
     Raises:
@@ -177,7 +177,6 @@ def find_or_download(*, mirrors: Sequence[str] = MIRRORS, progress: bool = True)
             size=file.gz_size,
             md5=file.gz_md5,
             advice=ADVICE,
-            progress=progress,
         )
     return folder
 

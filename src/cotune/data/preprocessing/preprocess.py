@@ -126,14 +126,12 @@ class Standardize:
         self,
         inputs: NDArray[np.generic],
         rows: NDArray[np.int64] | None = None,
-        most: float | None = None,
     ) -> NDArray[np.float32]:
         """Return standardized inputs, ``float32 [rows, features]``, contiguous.
 
         Args:
             inputs: ``[rows, *input_shape]``.
             rows: Take these rows in this order; without it, all.
-            most: Bytes of the result in memory; see :func:`new_array`.
 
         Raises:
             DataError: The rows have another shape than the ones it was fitted on, hold no
@@ -141,9 +139,7 @@ class Standardize:
         """
         check_rows(inputs, self.input_shape)
         mean, std = self.scales()
-        out = new_array(
-            (len(inputs) if rows is None else len(rows), self.features), np.float32, most
-        )
+        out = new_array((len(inputs) if rows is None else len(rows), self.features), np.float32)
         start = 0
         for chunk in _chunks(inputs, rows):
             chunk -= mean
@@ -205,7 +201,6 @@ def prepare(
     *,
     validation: float = 0.2,
     seed: int,
-    most: float | None = None,
     treatment: Treatment = _AUTO,
 ) -> tuple[TrainingData, Preprocessing]:
     """Split a dataset, preprocess it by its training part, and lay it out for engines.
@@ -214,7 +209,6 @@ def prepare(
         dataset: What to tune on; its test set is not opened.
         validation: Share of the rows in the validation part, which is stratified by class.
         seed: Decides the split.
-        most: Bytes of inputs in memory; more are in a file that is mapped into it.
         treatment: What is to be done to the rows; by default they are standardized.
 
     Returns:
@@ -232,7 +226,7 @@ def prepare(
     preprocessing = fit_preprocessing(dataset, train, treatment)
     order = np.concatenate((train, held_out))
     return TrainingData(
-        inputs=preprocessing.apply(dataset.inputs, order, most),
+        inputs=preprocessing.apply(dataset.inputs, order),
         labels=dataset.labels[order],
         n_train=len(train),
         n_classes=len(dataset.classes),

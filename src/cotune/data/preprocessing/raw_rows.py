@@ -78,14 +78,12 @@ class RawRows:
         self,
         inputs: NDArray[np.generic],
         rows: NDArray[np.int64] | None = None,
-        most: float | None = None,
     ) -> NDArray[Any]:
         """Return the rows, ``int64`` or ``float32 [rows, features]``, contiguous.
 
         Args:
             inputs: ``[rows, *input_shape]``.
             rows: Take these rows in this order; without it, all.
-            most: Bytes of the result in memory; see :func:`new_array`.
 
         Raises:
             DataError: The rows have another shape, hold no numbers, or one that the type has no
@@ -93,7 +91,7 @@ class RawRows:
         """
         check_rows(inputs, self.input_shape)
         count = len(inputs) if rows is None else len(rows)
-        out = new_array((count, self.features), self.dtype, most)
+        out = new_array((count, self.features), self.dtype)
         start = 0
         for some in chunks_of(inputs, rows):
             with np.errstate(over="ignore", invalid="ignore"):

@@ -177,7 +177,6 @@ class TablePreprocessing:
         self,
         inputs: NDArray[np.generic],
         rows: NDArray[np.int64] | None = None,
-        most: float | None = None,
     ) -> NDArray[np.float32]:
         """Return the features, ``float32 [rows, features]``, contiguous.
 
@@ -185,7 +184,6 @@ class TablePreprocessing:
             inputs: ``float64 [rows, columns]``, NaN where a cell is missing, -1 where a category
                 is not known.
             rows: Take these rows in this order; without it, all.
-            most: Bytes of the result in memory; see :func:`new_array`.
 
         Raises:
             DataError: Another number of columns, another type, or an infinite cell.
@@ -193,7 +191,7 @@ class TablePreprocessing:
         check_rows(inputs, (len(self.columns),))
         numbers, slots = self.numbers(), self.slots()
         count = len(inputs) if rows is None else len(rows)
-        out = new_array((count, self.features), np.float32, most)
+        out = new_array((count, self.features), np.float32)
         out.fill(0.0)
         start = 0
         for chunk in chunks_of(inputs, rows):

@@ -61,9 +61,7 @@ class ImageFolder(ImageFile):
         return read_test_folder(path, train.inputs.shape[1:], classes, reading.skip_damaged)
 
 
-def read_image_folder(
-    folder: Path, shape: tuple[int, ...] | None = None, skip_damaged: bool = False
-) -> Rows:
+def read_image_folder(folder: Path, skip_damaged: bool = False) -> Rows:
     """Read ``FOLDER/CLASS/*.png``, or ``FOLDER/train/CLASS`` and ``FOLDER/test/CLASS``.
 
     Images of several sizes are resized to the one that most of them have, or else to the median
@@ -75,7 +73,6 @@ def read_image_folder(
         folder: Parts are known by the usual names, see :mod:`cotune.data.readers.part_names`.
             Without a test part the validation part is the test set; beside one, it belongs to the
             training set.
-        shape: Of an image, ``(height, width)`` or ``(height, width, 3)``; found out by default.
         skip_damaged: Leave out images that cannot be decoded.
 
     Raises:
@@ -86,7 +83,7 @@ def read_image_folder(
     layout = find_layout(tree)
     check_classes(layout)
     damage = ImageDamage(folder, skip_damaged)
-    rows = _read(_list(tree, layout), shape, damage)
+    rows = _read(_list(tree, layout), None, damage)
     if layout.test:
         sealed = _list(tree, Layout(layout.test, remarks=layout.test_remarks))
         rows.test = _read(sealed, rows.inputs.shape[1:], damage)
@@ -131,7 +128,7 @@ def read_images(path: Path, shape: tuple[int, ...], classes: Collection[str] = (
 
     Args:
         path: A file or a folder.
-        shape: What they are resized to; see :func:`read_image_folder`.
+        shape: What they are resized to: ``(height, width)`` or ``(height, width, 3)``.
         classes: Those of the model.
 
     Raises:
