@@ -10,8 +10,7 @@ import pytest
 import torch
 
 import cotune
-from cotune.data.known_rows import parts_of
-from cotune.data.row_hashes import row_digests, rows_fingerprint
+from cotune.data.known_rows import row_digests, rows_fingerprint, splits_of
 from cotune.exceptions import UsageError
 from cotune.runs.directory import RunDirectory
 from cotune.tuning.retest import retest
@@ -58,7 +57,7 @@ def test_equal_rows_of_several_parts():
     known = [("train", 1), ("test", 1), ("train", 1), ("validation", 2), ("test", 3)]
 
     def parts(*digests: int) -> dict[str, list[int]]:
-        found = parts_of(known, np.array(digests, np.uint64))
+        found = splits_of(known, np.array(digests, np.uint64))
         return {part: np.flatnonzero(rows).tolist() for part, rows in found.items()}
 
     assert parts(1, 1, 1, 2, 3) == {"train": [0, 2], "validation": [3], "test": [1, 4]}

@@ -22,9 +22,9 @@ from torch.utils.data import TensorDataset
 
 from cotune.data import Dataset, Standardize, TablePreprocessing, load, prepare
 from cotune.data.builtin.fashion_mnist import read_part
+from cotune.data.known_rows import splits_of_rows
 from cotune.data.readers.image_tree import is_image
 from cotune.data.reading import check_path, read_data, read_inputs
-from cotune.data.splits import parts_of_rows
 from cotune.exceptions import DataError, UsageError
 from tests.support.formats import digits, idx, write_all, write_idx, write_pngs
 
@@ -101,13 +101,13 @@ class TestTheSameData:
         np.testing.assert_array_equal(dataset.inputs, rows[dataset.rows])
         np.testing.assert_array_equal(dataset.read_test()[0], rows[dataset.test_rows])
         training, _ = prepare(dataset, seed=0)
-        parts = parts_of_rows(dataset, training)
+        parts = splits_of_rows(dataset, training)
         assert [place for place, _ in parts] == list(range(600))
         names = [part for _, part in parts]
         assert names.count("train") == training.n_train
         assert names.count("test") == dataset.n_test == 120
         assert names.count("validation") == 600 - 120 - training.n_train
-        assert parts_of_rows(load("digits"), training) == []
+        assert splits_of_rows(load("digits"), training) == []
 
 
 class TestTestSets:
@@ -124,7 +124,7 @@ class TestTestSets:
         np.testing.assert_array_equal(dataset.read_test()[0], IMAGES[500:])
         assert dataset.name == "mnist"
         training, _ = prepare(dataset, seed=0)
-        assert {part for _, part in parts_of_rows(dataset, training)} == {"train", "validation"}
+        assert {part for _, part in splits_of_rows(dataset, training)} == {"train", "validation"}
 
     def test_in_a_folder_as_mnist_has_them(self, tmp_path):
         write_idx(tmp_path, "train", IMAGES[:500], LABELS[:500])
