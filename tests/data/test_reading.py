@@ -21,7 +21,7 @@ from sklearn.datasets import load_wine
 from torch.utils.data import TensorDataset
 
 from cotune.data import Dataset, Standardize, TablePreprocessing, load, prepare
-from cotune.data.builtin.fashion_mnist import read_part
+from cotune.data.builtin.fashion_mnist import read_split
 from cotune.data.known_rows import splits_of_rows
 from cotune.data.readers.image_tree import is_image
 from cotune.data.reading import check_path, read_data, read_inputs
@@ -71,7 +71,7 @@ class TestTheSameData:
         np.testing.assert_array_equal(ours.fold_of, theirs.fold_of)
 
     def test_pictures_of_clothes(self, fashion_mnist_dir, tmp_path):
-        images, labels = read_part(fashion_mnist_dir, "t10k")
+        images, labels = read_split(fashion_mnist_dir, "t10k")
         paths = write_all(tmp_path, images[:300], labels[:300])
         assert len({read_data(path).fingerprint for path in paths.values()}) == 1
 

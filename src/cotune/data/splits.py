@@ -69,14 +69,14 @@ def stratified_split(
 
 
 def further_folds(labels: NDArray[np.int64], held_out: int, seed: int) -> NDArray[np.int64]:
-    """Divide the training part into folds about as large as the validation part.
+    """Divide the training split into folds about as large as the validation split.
 
-    With one fold held out in place of the validation part, and that trained on, a configuration is
+    With one fold held out in place of the validation split, and that trained on, a configuration is
     judged by rows that it was not chosen by.
 
     Args:
-        labels: ``[rows]`` of the training part.
-        held_out: Rows of the validation part.
+        labels: ``[rows]`` of the training split.
+        held_out: Rows of the validation split.
         seed: As for :func:`stratified_split`.
 
     Returns:
@@ -91,7 +91,7 @@ def further_folds(labels: NDArray[np.int64], held_out: int, seed: int) -> NDArra
     if count < 2:
         return folds
     with warnings.catch_warnings():
-        # A class with fewer rows than folds: it is missing from some validation parts.
+        # A class with fewer rows than folds: it is missing from some validation splits.
         warnings.simplefilter("ignore", UserWarning)
         splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
         for number, (_, rows) in enumerate(splitter.split(labels, labels), start=1):

@@ -30,14 +30,14 @@ _AUTO = Treatment()
 
 @dataclass(frozen=True)
 class Standardize:
-    """Standardization by mean and standard deviation of the training part.
+    """Standardization by mean and standard deviation of the training split.
 
     Images (rows of two dimensions or more) have one mean and deviation over all pixels, or one
     for each channel; tables have one per feature.
 
     Attributes:
         mean: A number, or one per feature or channel.
-        std: As ``mean``; positive. It is 1 where the training part has a single value.
+        std: As ``mean``; positive. It is 1 where the training split has a single value.
         input_shape: Shape of one row.
         axis: Of the channels in a row; None where there are none.
     """
@@ -203,16 +203,16 @@ def prepare(
     seed: int,
     treatment: Treatment = _AUTO,
 ) -> tuple[TrainingData, Preprocessing]:
-    """Split a dataset, preprocess it by its training part, and lay it out for engines.
+    """Split a dataset, preprocess it by its training split, and lay it out for engines.
 
     Args:
         dataset: What to tune on; its test set is not opened.
-        validation: Share of the rows in the validation part, which is stratified by class.
+        validation: Share of the rows in the validation split, which is stratified by class.
         seed: Decides the split.
         treatment: What is to be done to the rows; by default they are standardized.
 
     Returns:
-        Rows with the training part first, each part in the dataset's order; and what was done to
+        Rows with the training split first, each part in the dataset's order; and what was done to
         the inputs.
 
     Raises:

@@ -28,7 +28,7 @@ class RawRows:
 
     Attributes:
         dtype: ``int64``, of whole numbers, or ``float32``.
-        low, high: The least and the greatest value of the training part: of rows of one axis one
+        low, high: The least and the greatest value of the training split: of rows of one axis one
             a feature, of others one for all.
         input_shape: Shape of one row.
         columns: Of a table whose columns are all numbers.

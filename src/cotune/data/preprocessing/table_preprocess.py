@@ -32,7 +32,7 @@ class NumberFeatures:
     """Features of a column of numbers or booleans.
 
     Attributes:
-        center: The median of the training part, which also stands for a missing cell.
+        center: The median of the training split, which also stands for a missing cell.
         scale: What differences to it are multiplied by; 0 where there is a single value, and so
             no feature.
         missing: Whether another feature tells if the cell is missing.

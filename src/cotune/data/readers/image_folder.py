@@ -13,7 +13,7 @@ import numpy as np
 
 from cotune.data.dataset import Reading
 from cotune.data.memory import new_array
-from cotune.data.readers.folder_parts import Classes, Layout, check_classes, find_layout
+from cotune.data.readers.folder_splits import Classes, Layout, check_classes, find_layout
 from cotune.data.readers.image_damage import ImageDamage
 from cotune.data.readers.image_file import FORMATS, OTHER_PICTURES, SUFFIXES, Look, decode, look
 from cotune.data.readers.image_tree import ImageTree, is_image
@@ -70,8 +70,8 @@ def read_image_folder(folder: Path, skip_damaged: bool = False) -> Rows:
     Hidden files are skipped.
 
     Args:
-        folder: Parts are known by the usual names, see :mod:`cotune.data.readers.part_names`.
-            Without a test part the validation part is the test set; beside one, it belongs to the
+        folder: Splits are known by the usual names, see :mod:`cotune.data.readers.split_names`.
+            Without a test split the validation split is the test set; beside one, it belongs to the
             training set.
         skip_damaged: Leave out images that cannot be decoded.
 
@@ -97,7 +97,7 @@ def read_test_folder(
     """Read the images of a test set that has a folder of its own.
 
     Args:
-        folder: Of a folder for each class; where it has parts, its test part is read.
+        folder: Of a folder for each class; where it has splits, its test split is read.
         shape: What they are resized to.
         classes: Those of the training images.
         skip_damaged: Leave out images that cannot be decoded.
@@ -123,8 +123,8 @@ def read_images(path: Path, shape: tuple[int, ...], classes: Collection[str] = (
     """Read an image, or all in a folder and the folders in it.
 
     Their classes are those of the folders in the folder, empty ones left out; where the folder has
-    parts, its test part is read, or else its training part. Where images are in the folder itself,
-    or its folders are no classes, these are not known.
+    splits, its test split is read, or else its training split. Where images are in the folder
+    itself, or its folders are no classes, these are not known.
 
     Args:
         path: A file or a folder.
