@@ -21,7 +21,7 @@ SPACE = {"width": 8, "lr": {"type": "float", "low": 1e-3, "high": 1e-2}, "epochs
 
 
 def tune(data: Path, out: Path, **options: object) -> Path:
-    cotune.run(data, n_trials=1, workers=1, lanes=1, space=SPACE, out=out, **options)  # type: ignore[arg-type]
+    cotune.run(data, n_trials=1, workers="in-process", lanes=1, space=SPACE, out=out, **options)  # type: ignore[arg-type]
     return out
 
 
@@ -94,7 +94,7 @@ def test_every_reading_is_recorded(folder, kind, data):
 
 def test_the_test_set_of_a_named_dataset(tmp_path):
     run = tmp_path / "run"
-    cotune.run("digits", n_trials=1, workers=1, space=SPACE, out=run)
+    cotune.run("digits", n_trials=1, workers="in-process", space=SPACE, out=run)
     inputs, labels = cotune.data.load("digits").read_test()
     result = cotune.evaluate(run, (inputs[:50], labels[:50]))
     assert result.parts["test"].rows == 50

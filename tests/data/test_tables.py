@@ -205,7 +205,9 @@ SPACE = {
 def test_a_run_from_the_file_to_its_predictions(tmp_path):
     mixed_table().to_csv(tmp_path / "wine.csv", index=False)
     data = read_table(tmp_path / "wine.csv")
-    result = cotune.run(data, n_trials=2, workers=1, space=SPACE, ensemble=2, out=tmp_path / "run")
+    result = cotune.run(
+        data, n_trials=2, workers="in-process", space=SPACE, ensemble=2, out=tmp_path / "run"
+    )
     assert result.test_accuracy is not None
     assert result.test_accuracy > 0.85
     for model in (cotune.load(result.path), cotune.load_ensemble(result.path).members[0]):
