@@ -25,12 +25,12 @@ from cotune.api import run
 from cotune.data import Dataset, from_arrays
 from cotune.data.dataset import Column
 from cotune.data.readers.arrays import check_numbers
-from cotune.data.readers.masked import without_mask
 from cotune.data.readers.missing import columns_with_missing
 from cotune.data.readers.objects import tidy_inputs
 from cotune.data.readers.registry import read_raw
 from cotune.data.readers.sparse import is_sparse, to_dense_frame
 from cotune.data.tables.columns import understand
+from cotune.data.tables.mixed_objects import without_mask
 from cotune.data.tables.tables import read_cells
 from cotune.engine.device import n_cores
 from cotune.inference.ensemble import Ensemble

@@ -256,7 +256,7 @@ class TestDamage:
             ({"classes": ["a", "b", 3]}, "is incomplete or damaged"),
             ({"architecture": []}, "is incomplete or damaged"),
             ({"weights": []}, "is incomplete or damaged"),
-            ({"preprocessing": {}}, "preprocessing: mean, std and input_shape expected; export"),
+            ({"preprocessing": {}}, "preprocessing: a mapping with its kind expected; export"),
         ],
     )
     def test_a_changed_card(self, folder, change, message):

@@ -21,7 +21,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from cotune.data.preprocessing.preprocess import Preprocessing, preprocessing_from_json
+from cotune.data.preprocessing.card import preprocessing_from_json
+from cotune.data.preprocessing.preprocess import Preprocessing
 from cotune.engine.families import FAMILIES, family_of
 from cotune.engine.networks import CUSTOM, Architecture, CustomNetwork, Network
 from cotune.exceptions import ModelFileError, UsageError

@@ -12,10 +12,9 @@ import numpy as np
 
 from cotune.data import Dataset, prepare
 from cotune.data.dataset import TrainingData
-from cotune.data.known_rows import known_rows
+from cotune.data.known_rows import known_rows, splits_of_rows
 from cotune.data.preprocessing.preprocess import Preprocessing
 from cotune.data.preprocessing.told import remarks_of
-from cotune.data.splits import parts_of_rows
 from cotune.engine.networks import CustomNetwork
 from cotune.engine.networks.custom.rows import with_rows
 from cotune.inference.baseline import validation_baseline
@@ -151,7 +150,7 @@ def carry_out(
         if earlier:
             config["command"] = earlier.config.command
         directory.write_config(config)
-        directory.tables.write_splits(parts_of_rows(dataset, training))
+        directory.tables.write_splits(splits_of_rows(dataset, training))
         directory.tables.write_rows(rows)
         stop = session.stop if session.stop is not None else stack.enter_context(stop_request())
         if options.search_only:
