@@ -54,25 +54,18 @@ __all__ = [
 
 # Imported on first use: PyTorch and Optuna take seconds, which `cotune --help` need not wait for.
 _LAZY = {
-    "CotuneClassifier": ("cotune.estimator", "CotuneClassifier"),
-    "RunResult": ("cotune.result", "RunResult"),
-    "compare": ("cotune.api", "compare"),
-    "load": ("cotune.result", "load"),
-    "load_ensemble": ("cotune.result", "load_ensemble"),
-    "evaluate": ("cotune.inference.evaluate", "evaluate"),
-    "export": ("cotune.inference.export", "export"),
-    "open_run": ("cotune.result", "open_run"),
-    "optimize": ("cotune.api", "optimize"),
-    "predict": ("cotune.inference.predict", "predict"),
-    "resume": ("cotune.api", "resume"),
-    "run": ("cotune.api", "run"),
+    **dict.fromkeys(("compare", "optimize", "resume", "run"), "cotune.api"),
+    **dict.fromkeys(("RunResult", "load", "load_ensemble", "open_run"), "cotune.result"),
+    "CotuneClassifier": "cotune.estimator",
+    "evaluate": "cotune.inference.evaluate",
+    "export": "cotune.inference.export",
+    "predict": "cotune.inference.predict",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'cotune' has no attribute {name!r}")
-    module, attribute = _LAZY[name]
-    value = getattr(import_module(module), attribute)
+    value = getattr(import_module(_LAZY[name]), name)
     globals()[name] = value
     return value

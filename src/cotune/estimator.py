@@ -25,12 +25,12 @@ from cotune.api import run
 from cotune.data import Dataset, from_arrays
 from cotune.data.dataset import Column
 from cotune.data.readers.arrays import check_numbers
-from cotune.data.readers.masked import without_mask
 from cotune.data.readers.missing import columns_with_missing
 from cotune.data.readers.objects import tidy_inputs
 from cotune.data.readers.registry import read_raw
 from cotune.data.readers.sparse import is_sparse, to_dense_frame
 from cotune.data.tables.columns import understand
+from cotune.data.tables.mixed_objects import without_mask
 from cotune.data.tables.tables import read_cells
 from cotune.engine.device import n_cores
 from cotune.inference.ensemble import Ensemble
@@ -69,17 +69,12 @@ class CotuneClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             your own is searched in.
         metric: The metric on rows held out of ``X``: ``accuracy``, ``balanced-accuracy``,
             ``f1``, ``auc`` or ``loss``.
-        sampler, pruner: Names, or Optuna objects, as for :func:`cotune.run`.
-        inputs: What is done to the rows: ``standardize``, ``raw``, or ``auto``: raw where they are
-            whole numbers, as token ids, and the network is your own.
-        channels: The axis of rows of two axes or more whose entries are scaled each by itself:
-            ``first``, ``last``, ``none`` or ``auto``.
+        sampler, pruner, inputs, channels, device: As for :func:`cotune.run`.
         ensemble: Predict with the average of so many networks, of the best finalists'
             configurations, each trained on all rows, as many as there is time for; 1: with the
             final model alone.
         n_jobs: Worker processes; None or 1: none, it trains in this process, on one core; -1: one
             a core.
-        device: ``auto`` (a GPU when there is one), ``cpu`` or ``cuda``.
         random_state: With ``n_trials`` and without ``timeout``, the same whole number gives the
             same model on the same machine.
         out: The run directory to keep; by default there is none after the fit.

@@ -75,6 +75,11 @@ def listed(names: Sequence[str], most: int = 8, *, whole: bool = False) -> str:
     return shown if rest <= 0 else f"{shown} and {rest:,} more"
 
 
+def counted(count: int, noun: str, ending: str = "s") -> str:
+    """Return ``1 trial``, ``1,200 trials``."""
+    return f"{count:,} {noun}{'' if count == 1 else ending}"
+
+
 def one_line(error: Exception) -> str:
     """Return another library's error message on one line."""
     text = " ".join(str(error).split())

@@ -1,12 +1,15 @@
-"""The command line as a user meets it: a process, its exit code and what it prints."""
+"""The command line as a user meets it: its exit code and what it prints."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
+from cotune.cli.main import main
 from cotune.runs.directory import RunDirectory
 from cotune.runs.summary import BestTrial, FinalSummary, Seconds, Summary, TrialCounts
 from cotune.version import VERSION
@@ -36,7 +40,27 @@ class Outcome:
         return self.err.removeprefix("cotune: error: ").rstrip("\n")
 
 
-def cotune(*arguments: str | Path, cwd: Path | None = None, **options) -> Outcome:
+def cotune(*arguments: str | Path, cwd: Path | None = None) -> Outcome:
+    """Run a command in this process, as :func:`started` does in one of its own."""
+    out, err = io.StringIO(), io.StringIO()
+    code: object = 0
+    with (
+        contextlib.chdir(cwd or "."),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("default")
+        try:
+            main([*map(str, arguments)])
+        except SystemExit as end:
+            code = end.code
+    done = subprocess.CompletedProcess(arguments, int(str(code)), out.getvalue(), err.getvalue())
+    return Outcome(done)
+
+
+def started(*arguments: str | Path, cwd: Path | None = None, **options) -> Outcome:
+    """Run a command in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "cotune", *map(str, arguments)],
         capture_output=True,
@@ -118,13 +142,13 @@ class TestUsage:
         ],
     )
     def test_what_is_wrong(self, line, message, tmp_path, without_pytorch):
-        outcome = cotune(*line.split(), cwd=tmp_path, env=without_pytorch)
+        outcome = started(*line.split(), cwd=tmp_path, env=without_pytorch)
         assert re.match(message, outcome.error), outcome.error
         assert outcome.code == 2
         assert os.listdir(tmp_path) == []
 
     def test_unknown_dataset(self, tmp_path, without_pytorch):
-        outcome = cotune("run", "digit", cwd=tmp_path, env=without_pytorch)
+        outcome = started("run", "digit", cwd=tmp_path, env=without_pytorch)
         assert "no dataset or file 'digit'; did you mean digits?" in outcome.error
         assert outcome.code == 3
         assert os.listdir(tmp_path) == []
@@ -165,7 +189,7 @@ class TestUsage:
 class TestOut:
     def test_an_existing_run_is_never_touched(self, tmp_path, without_pytorch):
         (tmp_path / "config.yaml").write_text("mine")
-        outcome = cotune("run", "digits", "--out", tmp_path, env=without_pytorch)
+        outcome = started("run", "digits", "--out", tmp_path, env=without_pytorch)
         assert outcome.error.endswith("other files are there already; choose another --out DIR")
         assert outcome.code == 2
         assert os.listdir(tmp_path) == ["config.yaml"]
@@ -198,7 +222,7 @@ class TestDebug:
 
 class TestDatasets:
     def test_the_list(self):
-        outcome = cotune("datasets", env={**os.environ, "COLUMNS": "100"})
+        outcome = started("datasets", env={**os.environ, "COLUMNS": "100"})
         assert outcome.code == 0
         lines = outcome.out.splitlines()
         assert lines[0].split() == ["name", "rows", "test", "rows", "classes", "row", "where"]
@@ -209,7 +233,7 @@ class TestDatasets:
         folder.mkdir()
         (folder / "train-images-idx3-ubyte.gz").touch()
         environment = {**os.environ, "COTUNE_DATA": str(folder), "COLUMNS": "300"}
-        assert str(folder) in cotune("datasets", env=environment).out
+        assert str(folder) in started("datasets", env=environment).out
 
     def test_a_reader_that_went_away(self):
         command = f"{sys.executable} -m cotune datasets | true; exit ${{PIPESTATUS[0]}}"
@@ -290,7 +314,7 @@ class TestShow:
 
     def test_for_people(self, tmp_path, without_pytorch):
         run = self.make(tmp_path / "run")
-        outcome = cotune("show", run.path, env=without_pytorch)
+        outcome = started("show", run.path, env=without_pytorch)
         assert (outcome.code, outcome.err) == (0, "")
         assert "test accuracy        98.00%" in outcome.out
 
@@ -315,8 +339,8 @@ class TestShow:
         folder = os.fsdecode(os.fsencode(tmp_path) + b"/\xff-\xe2\x80\x93")
         run = self.make(folder)
         environment = {**os.environ, "LC_ALL": locale, "PYTHONUTF8": "0"}
-        outcome = cotune("show", run.path, env=environment)
+        outcome = started("show", run.path, env=environment)
         assert (outcome.code, outcome.err) == (0, "")
         assert "folder" in outcome.out
-        outcome = cotune("show", f"{run.path}x", env=environment)
+        outcome = started("show", f"{run.path}x", env=environment)
         assert "no run is there" in outcome.error

@@ -45,7 +45,7 @@ class ToyDataset(NamedDataset):
     def entry(self) -> Entry:
         return Entry("toy", "forty rows", 32, 8, 2, (1,), "bundled")
 
-    def load(self, progress: bool) -> Dataset:
+    def load(self) -> Dataset:
         return from_arrays(np.arange(40.0)[:, None], np.arange(40) % 2, name="toy")
 
 

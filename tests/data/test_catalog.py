@@ -147,7 +147,7 @@ class TestDownload:
         assert [e.where for e in entries()][:2] == [
             "not here yet; downloaded when used (31 MB)"
         ] * 2
-        folder = fashion_mnist.find_or_download(mirrors=[server.url], progress=False)
+        folder = fashion_mnist.find_or_download(mirrors=[server.url])
         assert folder == own_cache == fashion_mnist.find()
         assert len(server.asked) == 4
         dataset = load("fashion-mnist-small")
@@ -163,12 +163,12 @@ class TestDownload:
         server.answers[f"/{NAMES[3]}.gz"] = [
             server.body(official(fashion_mnist_dir, NAMES[3])),
         ]
-        fashion_mnist.find_or_download(mirrors=[server.url], progress=False)
+        fashion_mnist.find_or_download(mirrors=[server.url])
         assert server.asked == [f"/{NAMES[3]}.gz"]
 
     def test_advice_when_nothing_answers(self, own_cache, server):
         with pytest.raises(StorageError, match=r"404 .*COTUNE_DATA.*apt install dataset-fashion-"):
-            fashion_mnist.find_or_download(mirrors=[server.url], progress=False)
+            fashion_mnist.find_or_download(mirrors=[server.url])
         assert fashion_mnist.find() is None
 
 

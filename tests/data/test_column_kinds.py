@@ -232,7 +232,11 @@ def test_a_sorted_file_of_noise_scores_as_noise(tmp_path: Path):
     noise.to_csv(tmp_path / "noise.csv")
     pd.read_csv(tmp_path / "noise.csv").to_csv(tmp_path / "twice.csv", index=False)
     result = cotune.run(
-        str(tmp_path / "twice.csv"), n_trials=2, timeout="8s", workers=1, out=tmp_path / "run"
+        str(tmp_path / "twice.csv"),
+        n_trials=2,
+        timeout="8s",
+        workers="in-process",
+        out=tmp_path / "run",
     )
     assert result.test_accuracy is not None
     assert result.test_accuracy < 0.65
@@ -282,7 +286,7 @@ def test_resume_reads_the_columns_again_as_they_were(tmp_path: Path):
         str(path),
         columns={"Id": "number"},
         n_trials=1,
-        workers=1,
+        workers="in-process",
         out=tmp_path / "run",
         fixed={"epochs": 2},
     )

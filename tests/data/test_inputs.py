@@ -17,8 +17,8 @@ from torch import nn
 import cotune
 from cotune.cli.main import cotune as command
 from cotune.data import Standardize, from_arrays, load, prepare
+from cotune.data.preprocessing.card import preprocessing_from_json
 from cotune.data.preprocessing.channels import find_channels
-from cotune.data.preprocessing.preprocess import preprocessing_from_json
 from cotune.data.preprocessing.raw_rows import RawRows
 from cotune.data.preprocessing.treatment import Treatment
 from cotune.engine.engine import Engine

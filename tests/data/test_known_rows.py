@@ -10,8 +10,7 @@ import pytest
 import torch
 
 import cotune
-from cotune.data.known_rows import parts_of
-from cotune.data.row_hashes import row_digests, rows_fingerprint
+from cotune.data.known_rows import row_digests, rows_fingerprint, splits_of
 from cotune.exceptions import UsageError
 from cotune.runs.directory import RunDirectory
 from cotune.tuning.retest import retest
@@ -22,7 +21,7 @@ SPACE = {"width": 8, "lr": {"type": "float", "low": 1e-3, "high": 1e-2}, "epochs
 
 
 def tune(data: Path, out: Path, **options: object) -> Path:
-    cotune.run(data, n_trials=1, workers=1, lanes=1, space=SPACE, out=out, **options)  # type: ignore[arg-type]
+    cotune.run(data, n_trials=1, workers="in-process", lanes=1, space=SPACE, out=out, **options)  # type: ignore[arg-type]
     return out
 
 
@@ -58,7 +57,7 @@ def test_equal_rows_of_several_parts():
     known = [("train", 1), ("test", 1), ("train", 1), ("validation", 2), ("test", 3)]
 
     def parts(*digests: int) -> dict[str, list[int]]:
-        found = parts_of(known, np.array(digests, np.uint64))
+        found = splits_of(known, np.array(digests, np.uint64))
         return {part: np.flatnonzero(rows).tolist() for part, rows in found.items()}
 
     assert parts(1, 1, 1, 2, 3) == {"train": [0, 2], "validation": [3], "test": [1, 4]}
@@ -95,7 +94,7 @@ def test_every_reading_is_recorded(folder, kind, data):
 
 def test_the_test_set_of_a_named_dataset(tmp_path):
     run = tmp_path / "run"
-    cotune.run("digits", n_trials=1, workers=1, space=SPACE, out=run)
+    cotune.run("digits", n_trials=1, workers="in-process", space=SPACE, out=run)
     inputs, labels = cotune.data.load("digits").read_test()
     result = cotune.evaluate(run, (inputs[:50], labels[:50]))
     assert result.parts["test"].rows == 50

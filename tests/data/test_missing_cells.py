@@ -20,7 +20,9 @@ SIGNS = (FILLED[:, 0] > 0).astype(int)
 
 
 def _tuned(data: object, out: Path) -> Path:
-    cotune.run(data, n_trials=1, workers=1, space=SMALL | {"epochs": 2}, out=out, report=False)
+    cotune.run(
+        data, n_trials=1, workers="in-process", space=SMALL | {"epochs": 2}, out=out, report=False
+    )
     return out
 
 

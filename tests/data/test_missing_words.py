@@ -164,7 +164,7 @@ def test_a_missing_label_among_numbers(tmp_path, others):
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
     frame = pd.concat([table("None")] * 3, ignore_index=True)
-    result = cotune.run(frame, target="label", out=out, n_trials=2, workers=1)
+    result = cotune.run(frame, target="label", out=out, n_trials=2, workers="in-process")
     return out, result.test_accuracy
 
 

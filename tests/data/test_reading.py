@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import gzip
-import io
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_wine
 from torch.utils.data import TensorDataset
 
 from cotune.data import Dataset, Standardize, TablePreprocessing, load, prepare
-from cotune.data.builtin.fashion_mnist import read_part
-from cotune.data.readers.image_tree import is_image
+from cotune.data.builtin.fashion_mnist import read_split
+from cotune.data.known_rows import splits_of_rows
 from cotune.data.reading import check_path, read_data, read_inputs
-from cotune.data.splits import parts_of_rows
 from cotune.exceptions import DataError, UsageError
-from tests.support.formats import digits, idx, write_all, write_idx, write_pngs
+from tests.support.formats import digits, write_all, write_idx, write_pngs
 
 IMAGES, LABELS = digits()
 
@@ -71,7 +63,7 @@ class TestTheSameData:
         np.testing.assert_array_equal(ours.fold_of, theirs.fold_of)
 
     def test_pictures_of_clothes(self, fashion_mnist_dir, tmp_path):
-        images, labels = read_part(fashion_mnist_dir, "t10k")
+        images, labels = read_split(fashion_mnist_dir, "t10k")
         paths = write_all(tmp_path, images[:300], labels[:300])
         assert len({read_data(path).fingerprint for path in paths.values()}) == 1
 
@@ -101,13 +93,13 @@ class TestTheSameData:
         np.testing.assert_array_equal(dataset.inputs, rows[dataset.rows])
         np.testing.assert_array_equal(dataset.read_test()[0], rows[dataset.test_rows])
         training, _ = prepare(dataset, seed=0)
-        parts = parts_of_rows(dataset, training)
+        parts = splits_of_rows(dataset, training)
         assert [place for place, _ in parts] == list(range(600))
         names = [part for _, part in parts]
         assert names.count("train") == training.n_train
         assert names.count("test") == dataset.n_test == 120
         assert names.count("validation") == 600 - 120 - training.n_train
-        assert parts_of_rows(load("digits"), training) == []
+        assert splits_of_rows(load("digits"), training) == []
 
 
 class TestTestSets:
@@ -124,7 +116,7 @@ class TestTestSets:
         np.testing.assert_array_equal(dataset.read_test()[0], IMAGES[500:])
         assert dataset.name == "mnist"
         training, _ = prepare(dataset, seed=0)
-        assert {part for _, part in parts_of_rows(dataset, training)} == {"train", "validation"}
+        assert {part for _, part in splits_of_rows(dataset, training)} == {"train", "validation"}
 
     def test_in_a_folder_as_mnist_has_them(self, tmp_path):
         write_idx(tmp_path, "train", IMAGES[:500], LABELS[:500])
@@ -223,166 +215,6 @@ class TestTestSets:
         dataset = read_data(tmp_path)
         assert dataset.classes == ("1", "two")
         assert dataset.read_test()[1].tolist() == [0] * 4
-
-
-class TestNumPy:
-    def test_a_column_of_labels(self, tmp_path):
-        table = np.column_stack([IMAGES.reshape(600, -1).astype(float), LABELS])
-        np.save(tmp_path / "table.npy", table)
-        for target in ("-1", "64"):
-            dataset = read_data(tmp_path / "table.npy", target=target)
-            assert dataset.input_shape == (64,)
-            assert dataset.classes == tuple("0123456789")
-        assert read_data(table, target=-1).fingerprint == dataset.fingerprint
-        with pytest.raises(DataError, match=r"has no column 65; give a number from 0 to 64"):
-            read_data(tmp_path / "table.npy", target="65")
-        with pytest.raises(DataError, match=r"where are its labels\? Name a column of it with --t"):
-            read_data(tmp_path / "table.npy")
-
-    def test_labels_of_a_frame(self):
-        frame = pd.DataFrame({"x": range(9), "kind": [1, "a", 2.5] * 3})
-        with pytest.raises(DataError, match=r"^table:1:kind: 'a' is a text, where 6 rows hav"):
-            read_data((frame, np.arange(9) % 2))
-        with pytest.raises(DataError, match=r"labels have shape \(9, 2\); give one label a row"):
-            read_data((frame[["x"]], np.zeros((9, 2))))
-
-    def test_labels(self):
-        with pytest.raises(DataError, match=r"labels\[3\] is missing; label the row or drop it"):
-            read_data((IMAGES[:9], [0, 1, 0, np.nan, 1, 0, 1, 0, 1]))
-        with pytest.raises(DataError, match=r"labels are of type float64; give whole numbers or"):
-            read_data((IMAGES[:9], np.arange(9) / 2))
-        with pytest.raises(DataError, match=r"arrays: 9 rows but 8 labels"):
-            read_data((IMAGES[:9], LABELS[:8]))
-        names = np.array([b"caf\xc3\xa9", b"tea"])[np.arange(30) % 2]
-        assert read_data((IMAGES[:30], names)).classes == ("café", "tea")
-        with pytest.raises(DataError, match=r"labels are no UTF-8"):
-            read_data((IMAGES[:30], np.array([b"\xff", b"tea"])[np.arange(30) % 2]))
-        numbers = np.array(["9", "10"])[np.arange(30) % 2]
-        assert read_data((IMAGES[:30], numbers)).classes == ("9", "10")
-
-    def test_channels_first(self):
-        colour = np.random.default_rng(0).integers(0, 256, (40, 3, 8, 9), np.uint8)
-        dataset = read_data((torch.from_numpy(colour), np.arange(40) % 2))
-        assert dataset.input_shape == (8, 9, 3)
-        assert dataset.remarks == ("images [3, height, width] read as [height, width, 3]",)
-        assert dataset.rows is not None
-        np.testing.assert_array_equal(dataset.inputs[0], colour[dataset.rows[0]].transpose(1, 2, 0))
-
-    def test_other_types_of_number(self):
-        table = np.random.default_rng(0).normal(size=(40, 3))
-        for inputs in (
-            table.astype(">f4"),
-            table.astype(np.longdouble),
-            table > 0,
-            torch.tensor(table, dtype=torch.bfloat16),
-            torch.tensor(table, requires_grad=True),
-        ):
-            dataset = read_data((inputs, np.arange(40) % 2))
-            torch.from_numpy(dataset.inputs)
-            torch.from_numpy(dataset.read_test()[0])
-
-    def test_items_that_do_not_belong_together(self):
-        with pytest.raises(
-            DataError, match=r"arrays\[1\] has shape \(3,\) and type int64, the fir"
-        ):
-            read_data([(np.arange(2), 0), (np.arange(3), 1)])
-        with pytest.raises(DataError, match=r"arrays\[1\] is no pair; give items \(input, label\)"):
-            read_data([(np.arange(2), 0), np.arange(3)])
-        with pytest.raises(DataError, match=r"arrays: no rows"):
-            read_data([])
-
-
-class TestIdx:
-    @pytest.mark.parametrize(
-        ("name", "content", "message"),
-        [
-            ("images-idx3", b"\x00\x00\x08\x09" + bytes(50), "not an IDX file"),  # 9
-            ("images-idx3", b"\x00\x00\x07\x01" + bytes(50), "IDX type 07 does not exist"),
-            ("images-idx3", idx(IMAGES)[:-1], "has 38,399 bytes of values where its header"),  # 10
-            ("labels-idx1", idx(LABELS.astype(np.uint8)) + b"x", "has 601 bytes of values whe"),
-        ],
-    )
-    def test_damaged(self, name, content, message, tmp_path):
-        (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(IMAGES))
-        (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(LABELS.astype(np.uint8)))
-        path = tmp_path / f"train-{name}-ubyte"
-        path.write_bytes(content)
-        with pytest.raises(DataError, match=f"^{path}: {message}"):
-            read_data(tmp_path)
-
-    def test_counts_that_differ(self, tmp_path):
-        """Fault 11."""
-        write_idx(tmp_path, "train", IMAGES, LABELS[:-1])
-        with pytest.raises(DataError, match=f"^{tmp_path}: 600 rows but 599 labels; give one lab"):
-            read_data(tmp_path)
-
-    def test_no_labels(self, tmp_path):
-        path = tmp_path / "my.images.idx3.gz"
-        path.write_bytes(b"")
-        with pytest.raises(DataError, match=r"my\.images\.idx3\.gz: has no labels beside it; put"):
-            read_data(path)
-
-    def test_too_many(self, tmp_path):
-        write_idx(tmp_path, "train", IMAGES, LABELS)
-        write_idx(tmp_path, "more", IMAGES, LABELS)
-        with pytest.raises(DataError, match=r"which of more-images-idx3-ubyte, train-images-idx3"):
-            read_data(tmp_path)
-
-
-def image_bytes(kind: str) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(IMAGES[0]).save(file, kind)
-    return file.getvalue()
-
-
-def npy_bytes(save: Callable[..., None], **arrays: Any) -> bytes:
-    file = io.BytesIO()
-    save(file, *arrays.values()) if save is np.save else save(file, **arrays)
-    return file.getvalue()
-
-
-HEALTHY = {
-    "x.png": image_bytes("PNG"),
-    "x.jpg": image_bytes("JPEG"),
-    "x.gif": image_bytes("GIF"),
-    "x.bmp": image_bytes("BMP"),
-    "x.webp": image_bytes("WEBP"),
-    "x.tif": image_bytes("TIFF"),
-    "x.npy": npy_bytes(np.save, X=IMAGES[:9]),
-    "stored.npz": npy_bytes(np.savez, X=IMAGES[:9], y=LABELS[:9] % 2),
-    "packed.npz": npy_bytes(np.savez_compressed, X=IMAGES[:9], y=LABELS[:9] % 2),
-    "images-idx3-ubyte": idx(IMAGES[:9]),
-    "images-idx3-ubyte.gz": gzip.compress(idx(IMAGES[:9])),
-}
-
-
-@settings(
-    max_examples=200,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(
-    name=st.sampled_from(list(HEALTHY)),
-    changes=st.lists(
-        st.tuples(st.floats(0, 1, exclude_max=True), st.binary(max_size=3)), max_size=3
-    ),
-    end=st.floats(0.1, 1) | st.just(1),
-)
-def test_damaged_bytes(name, changes, end, tmp_path):
-    """What was a file is one still, or an error of Cotune's says what is wrong; no traceback."""
-    content = bytearray(HEALTHY[name])
-    for place, new in changes:
-        at = int(place * len(content))
-        content[at : at + 1] = new
-    folder = tmp_path / "class"
-    folder.mkdir(exist_ok=True)
-    for path in folder.iterdir():
-        path.unlink()
-    np.save(folder / "y.npy", LABELS[:9] % 2)
-    (folder / "labels-idx1-ubyte").write_bytes(idx((LABELS[:9] % 2).astype(np.uint8)))
-    (folder / name).write_bytes(content[: int(end * len(content))])
-    with contextlib.suppress(DataError):
-        read_data(tmp_path if is_image(Path(name)) else folder / name)
 
 
 class TestWhatIsNot:

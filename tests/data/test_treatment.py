@@ -61,7 +61,7 @@ FEW = {"lr": 0.02, "optimizer": "adam", "epochs": 30, "batch_size": 32}
 @pytest.fixture(scope="module")
 def looked_up(tmp_path_factory):
     out = tmp_path_factory.mktemp("tokens") / "run"
-    return cotune.run(tokens(), model=build, n_trials=2, workers=1, fixed=FEW, out=out)
+    return cotune.run(tokens(), model=build, n_trials=2, workers="in-process", fixed=FEW, out=out)
 
 
 def test_ids_reach_a_network_as_they_are(looked_up):
@@ -97,12 +97,14 @@ def test_ids_are_exported(looked_up, tmp_path: Path):
 
 def test_a_table_of_ids_too_small(tmp_path: Path):
     with pytest.raises(UsageError, match=r"whole numbers from \d+ to 29.*places for 0 to 11"):
-        cotune.run(tokens(), model=build_short, n_trials=1, workers=1, out=tmp_path / "run")
+        cotune.run(
+            tokens(), model=build_short, n_trials=1, workers="in-process", out=tmp_path / "run"
+        )
 
 
 def test_whole_numbers_are_scaled_for_the_built_in_network(tmp_path: Path):
     x, y = tokens()
-    asked: dict[str, Any] = {"n_trials": 1, "workers": 1, "fixed": {"epochs": 2}}
+    asked: dict[str, Any] = {"n_trials": 1, "workers": "in-process", "fixed": {"epochs": 2}}
     result = cotune.run((x, y), out=tmp_path / "a", **asked)
     assert isinstance(result.model.preprocessing, Standardize)
     raw = cotune.run((x, y), inputs="raw", out=tmp_path / "b", **asked).model.preprocessing
@@ -114,7 +116,9 @@ def test_whole_numbers_are_scaled_for_the_built_in_network(tmp_path: Path):
 def test_each_channel_has_its_own_scale(tmp_path: Path, axis: str):
     x, y = sensors()
     x = x if axis == "last" else np.ascontiguousarray(x.transpose(0, 2, 1))
-    result = cotune.run((x, y), n_trials=1, workers=1, fixed={"epochs": 10}, out=tmp_path / "run")
+    result = cotune.run(
+        (x, y), out=tmp_path / "run", n_trials=1, workers="in-process", fixed={"epochs": 10}
+    )
     assert (result.test_accuracy or 0) > 0.95
     remarks = result._run.data_config().dataset.remarks
     assert any(f"the {axis} axis is read as channels" in remark for remark in remarks)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from cotune.data import load, prepare
+from cotune.data import load, memory, prepare
 from cotune.data.memory import free_memory, new_array, take
 from cotune.engine.engine import Engine
 from cotune.engine.step import DeviceData
@@ -30,9 +30,10 @@ class TestMappedArrays:
 
     def test_what_does_not_is_in_a_file_without_a_name(self, tmp_path, monkeypatch):
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        monkeypatch.setattr(memory, "free_memory", lambda: 2e6)
         tracemalloc.start()
         try:
-            array = new_array((1000, 1000), np.float64, most=1e6)
+            array = new_array((1000, 1000), np.float64)
             array[:] = 3.0
             assert tracemalloc.get_traced_memory()[1] < 1e6
         finally:
@@ -53,17 +54,20 @@ class TestMappedArrays:
         ):
             new_array((2**60,), np.uint8)
 
-    @pytest.mark.parametrize("most", [0, None])
-    def test_take(self, most):
+    @pytest.mark.parametrize("free", [0, 10**9])
+    def test_take(self, monkeypatch, free):
+        monkeypatch.setattr(memory, "free_memory", lambda: free)
         rows = np.random.default_rng(0).normal(size=(50_000, 50))
         places = np.random.default_rng(1).permutation(50_000)[:40_000]
-        taken = take(rows, places, most)
+        taken = take(rows, places)
         np.testing.assert_array_equal(taken, rows[places])
         assert taken.base is None or is_mapped(taken)
 
-    def test_prepared_data_is_the_same(self):
+    def test_prepared_data_is_the_same(self, monkeypatch):
         here, _ = prepare(load("digits"), seed=3)
-        there, _ = prepare(load("digits"), seed=3, most=0)
+        digits = load("digits")
+        monkeypatch.setattr(memory, "free_memory", lambda: 0)
+        there, _ = prepare(digits, seed=3)
         assert is_mapped(there.inputs)
         assert here.inputs.base is None
         assert here.inputs.tobytes() == there.inputs.tobytes()

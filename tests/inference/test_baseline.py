@@ -131,7 +131,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on rows without a signal, which can only predict the most frequent class."""
     folder = tmp_path_factory.mktemp("baseline")
     table = write(folder / "noise.csv", *noise())
-    cotune.run(table, space=SMALL, n_trials=2, workers=1, out=folder / "run")
+    cotune.run(table, space=SMALL, n_trials=2, workers="in-process", out=folder / "run")
     return folder / "run"
 
 
@@ -202,7 +202,9 @@ def test_a_model_that_has_learned_is_not_warned_of(tmp_path):
     inputs, _ = noise()
     labels = np.where(inputs[:, 0] > 0.7, "yes", "no")
     space = {**SMALL, "epochs": 20, "batch_size": 16}
-    result = cotune.run((inputs, labels), space=space, n_trials=1, workers=1, out=tmp_path / "run")
+    result = cotune.run(
+        (inputs, labels), space=space, n_trials=1, workers="in-process", out=tmp_path / "run"
+    )
     assert result.warning == ""
     assert (result.test_accuracy or 0) > (result.baseline_accuracy or 1)
     assert "warning" not in told("show", tmp_path / "run")
@@ -218,7 +220,9 @@ def test_an_evaluation_scores_as_the_run_did(tmp_path):
     table = write(tmp_path / "all.csv", inputs[:300], labels[:300])
     test = write(tmp_path / "some.csv", inputs[300:][some], labels[300:][some])
     space = {**SMALL, "batch_size": 16}
-    result = cotune.run(table, test=test, space=space, n_trials=1, workers=1, out=tmp_path / "run")
+    result = cotune.run(
+        table, test=test, space=space, n_trials=1, workers="in-process", out=tmp_path / "run"
+    )
     found = cotune.evaluate(result.path, test)
     assert result.final is not None
     assert result.final.test_scores == {
@@ -240,7 +244,13 @@ def test_a_test_set_of_one_class_has_no_auc(tmp_path):
     ones = labels == "no"
     test = write(tmp_path / "ones.csv", inputs[ones][:30] + 0.5, labels[ones][:30])
     cotune.run(
-        table, test=test, metric="auc", space=SMALL, n_trials=1, workers=1, out=tmp_path / "run"
+        table,
+        test=test,
+        metric="auc",
+        space=SMALL,
+        n_trials=1,
+        workers="in-process",
+        out=tmp_path / "run",
     )
     assert "test auc none: all rows are of one class" in told("show", tmp_path / "run")
     assert "AUC none: all rows are of one class" in told("evaluate", tmp_path / "run", test)
@@ -303,7 +313,7 @@ class TestUnevenClasses:
             space=tmp_path / "space.yaml",
             fixed={"class_weight": 1},
             n_trials=1,
-            workers=1,
+            workers="in-process",
             out=tmp_path / "run",
         )
         assert result.study.trials[0].params.keys() == {"lr"}

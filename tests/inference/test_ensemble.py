@@ -132,7 +132,7 @@ def test_saved_and_loaded_it_predicts_the_same(saved: Path):
         ("{}", "is not a Cotune ensemble"),
         ({"version": 1}, "is of version 1, this Cotune reads 2"),
         ({"shares": []}, "is incomplete or damaged"),
-        ({"shares": [1]}, "is incomplete or damaged"),
+        ({"shares": ["1"]}, "is incomplete or damaged"),
         ({"shares": [0.5, -0.5]}, "is incomplete or damaged"),
         ({"shares": "x"}, "is incomplete or damaged"),
         ({"shares": [0.1] * 9}, "no model is there"),
@@ -162,7 +162,12 @@ def test_where_there_is_none(tmp_path: Path):
 
 def test_a_run_with_one(tmp_path: Path):
     result = cotune.run(
-        "digits", n_trials=6, ensemble=5, timeout=15, workers=2, out=tmp_path / "run"
+        "digits",
+        n_trials=6,
+        ensemble=5,
+        fixed={"epochs": 5},
+        workers="in-process",
+        out=tmp_path / "run",
     )
     assert result.final is not None
     combined = result.final.ensemble

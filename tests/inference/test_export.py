@@ -52,10 +52,13 @@ def runs(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
     digits = load_digits()
     images = digits.images[:300].astype(np.float32), digits.target[:300]
-    cotune.run(images, model="mlp", n_trials=2, workers=1, ensemble=2, out=folder / "mlp")
-    cotune.run(colour_images(), model="cnn", n_trials=1, workers=1, out=folder / "colour")
-    cotune.run(wine(), target="kind", n_trials=1, workers=1, out=folder / "table")
-    cotune.run(dates(), n_trials=1, workers=1, out=folder / "dates")
+    mlp = {"model": "mlp", "ensemble": 2}
+    cotune.run(images, n_trials=2, workers="in-process", **mlp, out=folder / "mlp")
+    cotune.run(
+        colour_images(), model="cnn", n_trials=1, workers="in-process", out=folder / "colour"
+    )
+    cotune.run(wine(), target="kind", n_trials=1, workers="in-process", out=folder / "table")
+    cotune.run(dates(), n_trials=1, workers="in-process", out=folder / "dates")
     return {kind: folder / kind for kind in KINDS[:-1]} | {"ensemble": folder / "mlp"}
 
 
@@ -206,7 +209,7 @@ class TestNetworksOfOnesOwn:
         rng = np.random.default_rng(0)
         data = rng.normal(size=(60, 4)), np.arange(60) % 2
         run, model = tmp_path / "run", lambda trial: Tied()
-        cotune.run(data, model=model, n_trials=1, workers=1, out=run)
+        cotune.run(data, model=model, n_trials=1, workers="in-process", out=run)
         done = cotune.export(run, "onnx", model=model)
         rows = torch.from_numpy(data[0]).double()
         _, probabilities, _ = run_file(done.path, "onnx", rows)

@@ -139,6 +139,21 @@ class TestRoundTrip:
         pixels = torch.randint(0, 256, (4, 2, 3), dtype=torch.uint8)
         assert torch.equal(model(pixels), model(pixels.float()))
 
+    def test_more_classes_than_a_network_has_layers(self, tmp_path):
+        names = tuple(f"class {i}" for i in range(3 * MAX_LAYERS))
+        counts = (0, *range(1, len(names)))
+        model = make_model()
+        network = MLPArchitecture(6, (5, 4), True, len(names)).module([0.25, 0.25])
+        model = Classifier(network, model.preprocessing, names, counts)
+        save_model(tmp_path, model, {}, "1")
+        assert load_model(tmp_path).classes == names
+        assert load_model(tmp_path).class_counts == counts
+
+    @pytest.mark.parametrize("counts", [[1], [0, 0, 0], [1, 2, -3], [1, 2, "3"], "abc", {}])
+    def test_no_counts_of_rows(self, folder, counts):
+        write_card(folder, {**read_card(folder), "class_counts": counts})
+        assert error_of(folder) == f"{CARD}: is incomplete or damaged"
+
     def test_the_card_is_for_people(self, folder):
         card = read_card(folder)
         assert card["hyperparameters"] == {"lr": 0.1, "optimizer": "sgd"}
@@ -241,7 +256,7 @@ class TestDamage:
             ({"classes": ["a", "b", 3]}, "is incomplete or damaged"),
             ({"architecture": []}, "is incomplete or damaged"),
             ({"weights": []}, "is incomplete or damaged"),
-            ({"preprocessing": {}}, "preprocessing: mean, std and input_shape expected; export"),
+            ({"preprocessing": {}}, "preprocessing: a mapping with its kind expected; export"),
         ],
     )
     def test_a_changed_card(self, folder, change, message):

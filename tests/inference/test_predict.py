@@ -28,7 +28,7 @@ from cotune.exceptions import DataError, ModelFileError, UsageError
 from cotune.inference.evaluate import class_indices
 from cotune.inference.predict import Predictions
 from cotune.runs.directory import RunDirectory
-from tests.cli.test_cli import cotune as in_a_process
+from tests.cli.test_cli import started as in_a_process
 
 KINDS = ("Barolo", "Grignolino, red", 'the "third"')
 DIGITS = load_digits()

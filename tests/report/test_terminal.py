@@ -23,7 +23,6 @@ from cotune.records import (
     TrialSpec,
     Value,
 )
-from cotune.report.terminal import objective as terminal_objective
 from cotune.report.terminal.lines import format_value, make_console
 from cotune.report.terminal.live import LiveObserver, make_observer
 from cotune.report.terminal.plain import PlainObserver
@@ -527,9 +526,7 @@ OBJECTIVE_CONFIG = {
 }
 
 
-@pytest.mark.parametrize(
-    "kind", [terminal_objective.PlainObjective, terminal_objective.LiveObjective]
-)
+@pytest.mark.parametrize("kind", [PlainObserver, LiveObserver])
 def test_a_run_of_an_objective(kind, tmp_path):
     run = RunDirectory.create(tmp_path / "run")
     run.write_config(OBJECTIVE_CONFIG)

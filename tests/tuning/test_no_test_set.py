@@ -18,7 +18,7 @@ from cotune.exceptions import DataError, UsageError
 from cotune.records import EpochReport, TrialResult, TrialSpec
 from cotune.tuning.observer import Observer
 from cotune.tuning.retest import retest
-from tests.report.test_report import text_of
+from tests.support.report_runs import text_of
 
 X, Y = load_iris(return_X_y=True)
 

@@ -13,14 +13,10 @@ def datasets(context: click.Context) -> None:
     """List the named datasets."""
     if context.invoked_subcommand is not None:
         return
-    from rich.console import Console
-    from rich.table import Table
-
     from cotune.data import entries
+    from cotune.report.terminal.lines import make_console, make_table
 
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("name", "rows", "test rows", "classes", "row", "where"):
-        table.add_column(column, overflow="fold")
+    table = make_table("name", "rows", "test rows", "classes", "row", "where")
     for entry in entries():
         table.add_row(
             entry.name,
@@ -30,7 +26,7 @@ def datasets(context: click.Context) -> None:
             " x ".join(map(str, entry.input_shape)),
             entry.where,
         )
-    Console(highlight=False, markup=False, emoji=False).print(table)
+    make_console().print(table)
 
 
 @datasets.command()

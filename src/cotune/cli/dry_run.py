@@ -21,9 +21,10 @@ from cotune.data.preprocessing.told import remarks_of
 from cotune.data.reading import Data, read_dataset
 from cotune.data.uneven import is_uneven
 from cotune.engine.lane_count import MOST_LANES
+from cotune.report.terminal.lines import make_console, make_table
 from cotune.runs.options import Options, Resources, uneven_remark_of
 from cotune.space.space import Space, count_values, describe
-from cotune.text import shown_value
+from cotune.text import counted, shown_value
 from cotune.tuning.settings import read_settings
 
 _WIDTH: Final = 80
@@ -67,7 +68,7 @@ def print_settings(
     Raises:
         DataError: The data cannot be learned from.
     """
-    console = console or Console(highlight=False, markup=False, emoji=False)
+    console = console or make_console()
     width = min(_WIDTH, console.width)
     for part in _parts(dataset, options, resources):
         console.print(part, width=width)
@@ -103,15 +104,6 @@ def _facts(facts: list[tuple[str, str]]) -> Table:
     table.add_column(overflow="fold")
     for label, text in facts:
         table.add_row(label, Text(text))
-    return table
-
-
-def _list(*columns: str) -> Table:
-    """Return an empty table; columns whose names begin with ``>`` are aligned to the right."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in columns:
-        justify: Any = "right" if column.startswith(">") else "left"
-        table.add_column(column.removeprefix(">"), justify=justify, overflow="fold")
     return table
 
 
@@ -152,7 +144,7 @@ def _test(dataset: Dataset) -> str:
 
 
 def _columns(dataset: Dataset, training: TrainingData, preprocessing: TablePreprocessing) -> Table:
-    table = _list("name", "taken for", "values", ">missing")
+    table = make_table("name", "taken for", "values", ">missing")
     assert training.order is not None
     train = training.order[: training.n_train]
     place_of = {column.name: place for place, column in enumerate(dataset.columns)}
@@ -194,7 +186,7 @@ def _values(categories: tuple[str, ...], present: NDArray[np.float64]) -> str:
 def _classes(dataset: Dataset) -> Table:
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
     most = int(counts.max())
-    table = _list("class", ">rows", ">share", "")
+    table = make_table("class", ">rows", ">share", "")
     for name, count in list(zip(dataset.classes, counts.tolist(), strict=True))[:_MOST_CLASSES]:
         rare = "  rare" if is_uneven((count, most)) else ""
         bar = "#" * max(1, round(_BAR * count / most))
@@ -205,7 +197,7 @@ def _classes(dataset: Dataset) -> Table:
 
 
 def _space(space: Space) -> Table:
-    table = _list("hyperparameter", "range", "default", "only where")
+    table = make_table("hyperparameter", "range", "default", "only where")
     default: Mapping[str, Any] = space.default()
     for name, hyperparameter in space.searched.items():
         when = " and ".join(
@@ -227,7 +219,7 @@ def _search_facts(
     ends += [f"{options.timeout:g} s"] if options.timeout else []
     where = "the GPU"
     if resources.device == "cpu":
-        where = f"{resources.workers} worker process" + ("" if resources.workers == 1 else "es")
+        where = counted(resources.workers, "worker process", "es")
     lanes = f"up to {MOST_LANES[resources.device]} in each, measured when the run begins"
     if resources.lanes:
         lanes = f"{resources.lanes} in each"

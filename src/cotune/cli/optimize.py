@@ -62,13 +62,13 @@ def optimize(
     """
     # Not cotune.api, which imports PyTorch: this process does not need it.
     from cotune.report import build_report
-    from cotune.report.terminal.objective import make_objective_observer
+    from cotune.report.terminal.live import make_observer
     from cotune.report.terminal.summary import print_run
     from cotune.tuning.objective_settings import read_options
     from cotune.tuning.optimize import run_objective
 
     checked = read_options(**asked, arguments=arguments or ())
-    observer = make_objective_observer(quiet)
+    observer = make_observer(quiet)
     run = run_objective(objective, checked, out, observer, began, build_report)
     if not quiet:
         print_run(run)

@@ -25,7 +25,7 @@ def _join(*options: Decorator) -> Decorator:
 def _read_columns(
     context: click.Context, option: click.Parameter, texts: tuple[str, ...]
 ) -> dict[str, str]:
-    from cotune.data.tables.asked_kinds import read_column_kinds
+    from cotune.data.reading import read_column_kinds
 
     return read_column_kinds(texts)
 

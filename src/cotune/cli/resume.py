@@ -33,14 +33,11 @@ def resume(began: float, /, run_directory: Path, quiet: bool, **asked: Any) -> N
     """
     from cotune.runs.directory import RunDirectory
 
-    # Before the seconds that importing PyTorch takes.
-    is_of_objective = RunDirectory.open(run_directory).is_of_objective
+    RunDirectory.open(run_directory).config()  # before the seconds that importing PyTorch takes
 
     from cotune import api
     from cotune.report.terminal.live import make_observer
-    from cotune.report.terminal.objective import make_objective_observer
 
-    observer = make_objective_observer(quiet) if is_of_objective else make_observer(quiet)
-    result = api.resume(run_directory, observer=observer, began=began, **asked)
+    result = api.resume(run_directory, observer=make_observer(quiet), began=began, **asked)
     if not quiet:
         result.show()

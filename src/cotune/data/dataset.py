@@ -183,17 +183,17 @@ class Dataset:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Preprocessed rows for engines, the training part first, then the validation part.
+    """Preprocessed rows for engines, the training split first, then the validation split.
 
     Attributes:
         inputs: ``float32 [rows, features]``, contiguous; ``int64`` where a network of the user's
             gets whole numbers.
         labels: ``int64 [rows]``.
-        n_train: Rows of the training part; the rest is the validation part.
+        n_train: Rows of the training split; the rest is the validation split.
         n_classes: Number of classes.
         input_shape: Shape of one row before it was flattened.
-        fold_of: ``int64 [n_train]``: for each row of the training part the number, from 1, of the
-            fold that it is held out in; fold 0 holds out the validation part.
+        fold_of: ``int64 [n_train]``: for each row of the training split the number, from 1, of the
+            fold that it is held out in; fold 0 holds out the validation split.
         order: ``int64 [rows]``: the dataset's row of each row here; engines do without it.
     """
 

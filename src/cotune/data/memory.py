@@ -34,21 +34,17 @@ def free_memory() -> int:
     return max(free, 0)
 
 
-def new_array(shape: tuple[int, ...], dtype: DTypeLike, most: float | None = None) -> NDArray[Any]:
+def new_array(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """Make an array to be filled: in memory, or in a file that is mapped into it.
 
-    The file is temporary and has no name any more: it is gone with the array, however that ends.
-
-    Args:
-        shape: Its shape.
-        dtype: Its type.
-        most: Bytes of an array in memory; half of what is free by default.
+    A file it is where the array would take more than half of the free memory. The file is
+    temporary and has no name any more: it is gone with the array, however that ends.
 
     Raises:
         StorageError: The temporary folder has no room for the file.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size <= (free_memory() / 2 if most is None else most):
+    if size <= free_memory() / 2:
         return np.empty(shape, dtype)
     folder = tempfile.gettempdir()
     try:
@@ -64,9 +60,9 @@ def new_array(shape: tuple[int, ...], dtype: DTypeLike, most: float | None = Non
         ) from error
 
 
-def take(rows: NDArray[Any], places: NDArray[np.int64], most: float | None = None) -> NDArray[Any]:
+def take(rows: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any]:
     """Copy the rows at these places into a :func:`new_array`."""
-    taken = new_array((len(places), *rows.shape[1:]), rows.dtype, most)
+    taken = new_array((len(places), *rows.shape[1:]), rows.dtype)
     step = max(1, _CHUNK // max(1, math.prod(rows.shape[1:]) * rows.itemsize))
     for start in range(0, len(places), step):
         taken[start : start + step] = rows[places[start : start + step]]

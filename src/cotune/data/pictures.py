@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
 _SAMPLES = 16
+_COLUMNS = 4
+_CELL = 140  # pixels of the square that an image is fitted into
 _GAP = 20  # pixels between cells and around them
 _FONT_SIZE, _SMALL = 14, 12  # of a title's first line and of the others
 _LINE = 17  # pixels from one title line to the next
@@ -31,11 +33,8 @@ _LONGEST = 200  # characters of a title line that are looked at
 def draw_grid(
     images: Sequence[NDArray[np.generic]] | NDArray[np.generic],
     titles: Sequence[str],
-    *,
-    columns: int = 4,
-    cell: int = 140,
 ) -> Image:
-    """Draw images in rows of ``columns``, enlarged pixel by pixel, each with its title beneath.
+    """Draw images in rows of four, enlarged pixel by pixel, each with its title beneath.
 
     Args:
         images: ``[height, width]`` grey or ``[height, width, 3]`` colour. ``uint8`` is shown as it
@@ -43,8 +42,6 @@ def draw_grid(
             greatest white.
         titles: One an image; lines after the first are drawn smaller and fainter. What does not
             fit is cut with an ellipsis, which spares a percentage at the end.
-        columns: Images in a row of the grid.
-        cell: Side of the square, in pixels, that each image is fitted into.
 
     Raises:
         DataError: No images, images of another shape, or not one title an image.
@@ -56,24 +53,24 @@ def draw_grid(
     pixels = _to_uint8(images)
     fonts = ImageFont.load_default(_FONT_SIZE), ImageFont.load_default(_SMALL)
     texts = [_printable_lines(title) for title in titles]
-    columns = min(columns, len(pixels))
+    columns = min(_COLUMNS, len(pixels))
     rows = -(-len(pixels) // columns)
-    height = cell + 6 + _LINE * max(len(lines) for lines in texts)
-    size = (_GAP + columns * (cell + _GAP), _GAP + rows * (height + _GAP))
+    height = _CELL + 6 + _LINE * max(len(lines) for lines in texts)
+    size = (_GAP + columns * (_CELL + _GAP), _GAP + rows * (height + _GAP))
     grid = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(grid)
     for index, (values, lines) in enumerate(zip(pixels, texts, strict=True)):
-        left = _GAP + index % columns * (cell + _GAP)
+        left = _GAP + index % columns * (_CELL + _GAP)
         top = _GAP + index // columns * (height + _GAP)
-        picture = _fit(Image.fromarray(values), cell)
-        x, y = left + (cell - picture.width) // 2, top + (cell - picture.height) // 2
+        picture = _fit(Image.fromarray(values))
+        x, y = left + (_CELL - picture.width) // 2, top + (_CELL - picture.height) // 2
         draw.rectangle((x - 1, y - 1, x + picture.width, y + picture.height), outline=_FRAME)
         grid.paste(picture, (x, y))
         for number, line in enumerate(lines):
             font = fonts[min(number, 1)]
             draw.text(
-                (left + cell / 2, top + cell + 6 + number * _LINE),
-                _shorten(line, font, cell + _GAP - 8),
+                (left + _CELL / 2, top + _CELL + 6 + number * _LINE),
+                _shorten(line, font, _CELL + _GAP - 8),
                 font=font,
                 fill=_FAINT if number else _INK,
                 anchor="ma",
@@ -126,15 +123,15 @@ def _to_uint8(
     return [np.rint(array).astype(np.uint8) for array in scaled]
 
 
-def _fit(picture: Image, cell: int) -> Image:
+def _fit(picture: Image) -> Image:
     """Enlarge by a whole factor, each pixel a crisp square; shrink smoothly what is too large."""
     from PIL import Image
 
     longest = max(picture.size)
-    if longest > cell:
-        width, height = (max(1, round(side * cell / longest)) for side in picture.size)
+    if longest > _CELL:
+        width, height = (max(1, round(side * _CELL / longest)) for side in picture.size)
         return picture.resize((width, height), Image.Resampling.LANCZOS)
-    factor = cell // longest
+    factor = _CELL // longest
     return picture.resize(
         (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
     )

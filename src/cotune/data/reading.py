@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cotune.arguments import named
 from cotune.data.builtin.catalog import DATASETS, load
-from cotune.data.dataset import Column, Dataset, Reading, Source
+from cotune.data.dataset import COLUMN_KINDS, Column, Dataset, Reading, Source
 from cotune.data.readers.arrays import check_numbers, from_arrays
 from cotune.data.readers.image_file import OTHER_PICTURES
 from cotune.data.readers.missing import columns_with_missing
@@ -27,8 +28,8 @@ from cotune.data.readers.objects import (
 from cotune.data.readers.reader import Rows, RowsReader, TableReader
 from cotune.data.readers.registry import find_reader
 from cotune.data.readers.sparse import is_sparse
-from cotune.data.tables.asked_kinds import read_column_kinds
 from cotune.exceptions import DataError, UsageError
+from cotune.text import shown
 
 Data = Any
 """A name, a path, a Dataset, a DataFrame, a pair ``(X, y)`` or a map-style PyTorch dataset."""
@@ -356,3 +357,27 @@ def read_dataset(
     """Read a named dataset, a file or folder, or objects in memory; see :func:`read_data`."""
     reading = Reading(read_column_kinds(columns), bool(skip_damaged))
     return read_data(data, target=target, test=test, reading=reading)
+
+
+def read_column_kinds(columns: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:
+    """Read types of columns by name, given as a mapping or as texts ``NAME=KIND``.
+
+    Raises:
+        UsageError: A text is not of that form, a kind is unknown, or a column is named twice.
+    """
+    if columns is None:
+        return {}
+    kinds: dict[str, str] = {}
+    pairs = columns.items() if isinstance(columns, Mapping) else map(_column_kind, columns)
+    for name, kind in pairs:
+        if name in kinds:
+            raise UsageError(f"column: {shown(name)} is there twice")
+        kinds[str(name)] = str(named(str(kind), COLUMN_KINDS, f"column {shown(name)}"))
+    return kinds
+
+
+def _column_kind(text: str) -> tuple[str, str]:
+    name, equals, kind = text.rpartition("=")
+    if not name.strip() or not equals:
+        raise UsageError(f"column: {shown(text)} is not NAME=KIND, such as Id=skip")
+    return name.strip(), kind.strip()

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cotune.data.checks import check_class_counts
-from cotune.data.dataset import Dataset, TrainingData
 from cotune.exceptions import DataError, UsageError
 
 Rows = NDArray[np.int64]
@@ -70,14 +69,14 @@ def stratified_split(
 
 
 def further_folds(labels: NDArray[np.int64], held_out: int, seed: int) -> NDArray[np.int64]:
-    """Divide the training part into folds about as large as the validation part.
+    """Divide the training split into folds about as large as the validation split.
 
-    With one fold held out in place of the validation part, and that trained on, a configuration is
+    With one fold held out in place of the validation split, and that trained on, a configuration is
     judged by rows that it was not chosen by.
 
     Args:
-        labels: ``[rows]`` of the training part.
-        held_out: Rows of the validation part.
+        labels: ``[rows]`` of the training split.
+        held_out: Rows of the validation split.
         seed: As for :func:`stratified_split`.
 
     Returns:
@@ -92,34 +91,12 @@ def further_folds(labels: NDArray[np.int64], held_out: int, seed: int) -> NDArra
     if count < 2:
         return folds
     with warnings.catch_warnings():
-        # A class with fewer rows than folds: it is missing from some validation parts.
+        # A class with fewer rows than folds: it is missing from some validation splits.
         warnings.simplefilter("ignore", UserWarning)
         splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
         for number, (_, rows) in enumerate(splitter.split(labels, labels), start=1):
             folds[rows] = number
     return folds
-
-
-def parts_of_rows(dataset: Dataset, training: TrainingData) -> list[tuple[int, str]]:
-    """Return the part that each row of a file is in: ``train``, ``validation`` or ``test``.
-
-    Args:
-        dataset: Nothing is known of one without ``rows``.
-        training: The same, prepared.
-
-    Returns:
-        Places in the file, ascending, with their parts; a test set that has a file of its own is
-        left out.
-    """
-    if dataset.rows is None or training.order is None:
-        return []
-    places = dataset.rows[training.order]
-    parts = [(int(place), "train") for place in places[: training.n_train]]
-    parts += [(int(place), "validation") for place in places[training.n_train :]]
-    sealed = dataset.test_rows
-    if sealed is not None and not np.isin(sealed, places).any():
-        parts += [(int(place), "test") for place in sealed]
-    return sorted(parts)
 
 
 def _move_one(

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from cotune.engine.networks import CustomNetwork
 from cotune.exceptions import ModelFileError
 from cotune.inference.model_file import (
     Classifier,
+    decode_card,
     load_model,
     read_json,
     save_model,
@@ -187,6 +189,16 @@ def save_ensemble(
     write_files(folder, {"ensemble.json": signed(card)})
 
 
+@dataclass(frozen=True)
+class _Card:
+    """``ensemble.json``, as far as it is needed to load the ensemble."""
+
+    shares: Annotated[
+        list[Annotated[float, msgspec.Meta(gt=0, le=1)]],
+        msgspec.Meta(min_length=1, max_length=_MOST_MEMBERS),
+    ]
+
+
 def load_ensemble(folder: str | Path, custom: CustomNetwork | None = None) -> Ensemble:
     """Load a saved ensemble, ready to predict (``eval`` mode), on the CPU.
 
@@ -199,14 +211,7 @@ def load_ensemble(folder: str | Path, custom: CustomNetwork | None = None) -> En
     """
     folder = ensemble_folder(folder)
     path = folder / "ensemble.json"
-    card = read_json(path, "cotune-ensemble", _VERSION)
-    shares = card.get("shares")
-    if (
-        not isinstance(shares, list)
-        or not 1 <= len(shares) <= _MOST_MEMBERS
-        or not all(isinstance(share, float) and 0.0 < share <= 1.0 for share in shares)
-    ):
-        raise ModelFileError(f"{path}: is incomplete or damaged")
+    shares = decode_card(read_json(path, "cotune-ensemble", _VERSION), _Card, path).shares
     members = [load_model(folder / str(i), custom) for i in range(len(shares))]
     if len({_rows_and_classes(member) for member in members}) > 1:
         raise ModelFileError(f"{path}: its members are for different data")

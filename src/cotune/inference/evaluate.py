@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cotune.data.checks import check_same_length
-from cotune.data.known_rows import parts_of
+from cotune.data.known_rows import row_digests, splits_of
 from cotune.data.readers.arrays import as_labels, match_labels
 from cotune.data.reading import Data
-from cotune.data.row_hashes import row_digests
 from cotune.engine.networks.custom.given import ModelLike
 from cotune.exceptions import DataError
 from cotune.inference.baseline import baseline_scores, baseline_warning
@@ -153,7 +152,7 @@ def evaluate(
         return result
     parts = {
         name: PartScore(int(chosen.sum()), float(right[chosen].mean()))
-        for name, chosen in parts_of(run.tables.rows(), row_digests(rows.inputs)).items()
+        for name, chosen in splits_of(run.tables.rows(), row_digests(rows.inputs)).items()
     }
     readings = None
     if "test" in parts:

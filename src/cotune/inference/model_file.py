@@ -11,17 +11,19 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
+import msgspec
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from cotune.data.preprocessing.preprocess import Preprocessing, preprocessing_from_json
+from cotune.data.preprocessing.card import preprocessing_from_json
+from cotune.data.preprocessing.preprocess import Preprocessing
 from cotune.engine.families import FAMILIES, family_of
-from cotune.engine.families.base import read_counts
 from cotune.engine.networks import CUSTOM, Architecture, CustomNetwork, Network
 from cotune.exceptions import ModelFileError, UsageError
 from cotune.inference.preprocessing_module import example_rows, preprocessing_module
@@ -33,6 +35,9 @@ _VERSION: Final = 2
 _JSON_BYTES: Final = 16 << 20
 _HEADER_BYTES: Final = 1 << 20  # more than safetensors' header takes for any of our models
 _FLOAT_BYTES: Final = 4
+
+T = TypeVar("T")
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 48)]
 
 
 class Classifier(nn.Module):
@@ -80,6 +85,28 @@ class Classifier(nn.Module):
         """
         logits: Tensor = self.network(self.to_features(rows))
         return logits
+
+
+@dataclass(frozen=True)
+class _Weights:
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _Card:
+    """``model.json``, as far as it is needed to load the model."""
+
+    architecture: dict[str, Any]
+    classes: tuple[str, ...]
+    preprocessing: dict[str, Any]
+    weights: _Weights
+    class_counts: tuple[_Count, ...] | None = None
+    hyperparameters: Any = None
+
+    def __post_init__(self) -> None:
+        counts = self.class_counts
+        if counts is not None and (len(counts) != len(self.classes) or not any(counts)):
+            raise ValueError("class_counts")
 
 
 def save_model(
@@ -137,24 +164,23 @@ def load_model(folder: str | Path, custom: CustomNetwork | None = None) -> Class
     """
     folder = model_folder(folder)
     card = read_card(folder)
+    path = folder / "model.json"
+    model = decode_card(card, _Card, path)
     try:
-        preprocessing = preprocessing_from_json(card["preprocessing"])
+        preprocessing = preprocessing_from_json(model.preprocessing)
         if custom is not None and (rows := example_rows(preprocessing)) is not None:
             custom = custom.tried_with(rows)
-        architecture, dropout = _architecture(card, custom)
-        classes = _class_names(card["classes"])
-        class_counts = _class_counts(card.get("class_counts"), len(classes))
-        checksum = str(card["weights"]["sha256"])
+        architecture, dropout = _architecture(model, custom)
     except UsageError:
         raise
     except ModelFileError as error:
-        raise ModelFileError(f"{folder / 'model.json'}: {error}") from None
+        raise ModelFileError(f"{path}: {error}") from None
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ModelFileError(f"{folder / 'model.json'}: is incomplete or damaged") from error
-    expected = (len(classes), preprocessing.features)
+        raise ModelFileError(f"{path}: is incomplete or damaged") from error
+    expected = (len(model.classes), preprocessing.features)
     if (architecture.n_classes, architecture.n_inputs) != expected:
-        raise ModelFileError(f"{folder / 'model.json'}: its parts contradict each other")
-    state = _read_weights(folder / "model.safetensors", checksum, architecture)
+        raise ModelFileError(f"{path}: its parts contradict each other")
+    state = _read_weights(folder / "model.safetensors", model.weights.sha256, architecture)
     try:
         network = architecture.module(dropout)
         network.load_tensors(state)
@@ -162,7 +188,7 @@ def load_model(folder: str | Path, custom: CustomNetwork | None = None) -> Class
         raise ModelFileError(
             f"{folder / 'model.safetensors'}: the weights do not fit the architecture"
         ) from error
-    return Classifier(network, preprocessing, classes, class_counts).eval()
+    return Classifier(network, preprocessing, model.classes, model.class_counts).eval()
 
 
 def model_folder(folder: str | Path) -> Path:
@@ -182,12 +208,9 @@ def read_card(folder: Path) -> dict[str, Any]:
     return read_json(folder / "model.json", "cotune-model", _VERSION)
 
 
-def _architecture(
-    card: Mapping[str, Any], custom: CustomNetwork | None
-) -> tuple[Architecture, list[float]]:
+def _architecture(card: _Card, custom: CustomNetwork | None) -> tuple[Architecture, list[float]]:
     """Return the architecture and the dropout rates."""
-    described = card["architecture"]
-    name = described["family"]
+    name = card.architecture["family"]
     if name == CUSTOM and custom is None:
         raise UsageError(
             "this model is a network of your own; give what makes it: model=build from Python, "
@@ -196,24 +219,23 @@ def _architecture(
     if name != CUSTOM and name not in tuple(FAMILIES):
         raise ModelFileError(f"unknown family {shown(name)}; a newer Cotune may read it")
     family = family_of({"model": name}, custom if name == CUSTOM else None)
-    return family.read(described, card.get("hyperparameters"))
+    return family.read(card.architecture, card.hyperparameters)
 
 
-def _class_names(data: Any) -> tuple[str, ...]:
-    if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
-        raise TypeError("not a list of names")
-    return tuple(data)
+def decode_card(card: Mapping[str, Any], kind: type[T], path: Path) -> T:
+    """Make a record of a description.
 
+    Args:
+        kind: A dataclass; keys that it does not have are left out.
+        path: The file that it is from.
 
-def _class_counts(data: Any, n_classes: int) -> tuple[int, ...] | None:
-    if data is None:
-        return None
-    if not isinstance(data, list) or len(data) != n_classes:
-        raise TypeError("not a list of counts")
-    counts = read_counts(data)
-    if not any(counts):
-        raise ValueError("no rows")
-    return counts
+    Raises:
+        ModelFileError: It is not what the record holds.
+    """
+    try:
+        return msgspec.convert(card, kind)
+    except msgspec.ValidationError as error:
+        raise ModelFileError(f"{path}: is incomplete or damaged") from error
 
 
 def read_json(path: Path, format: str, version: int) -> dict[str, Any]:
@@ -231,13 +253,13 @@ def read_json(path: Path, format: str, version: int) -> dict[str, Any]:
         if path.stat().st_size > _JSON_BYTES:
             raise ModelFileError(f"{path}: is too large to be a {what}'s description")
         card = json.loads(path.read_bytes())
+    except ModelFileError:
+        raise
     except FileNotFoundError:
         raise ModelFileError(f"{path.parent}: no {what} is there (no {path.name})") from None
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        if isinstance(error, ModelFileError):
-            raise
         raise ModelFileError(f"{path}: is not JSON") from error
     if not isinstance(card, dict) or card.get("format") != format:
         raise ModelFileError(f"{path}: is not a Cotune {what}")

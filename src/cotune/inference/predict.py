@@ -138,7 +138,9 @@ def predict_rows(
     Args:
         target: Column or array of the labels; by default their usual place.
     """
-    return classify(model, read_rows(model, data, target), device)
+    rows = read_rows(model, data, target)
+    shares = logits_of(model, rows, device).softmax(-1).numpy()
+    return Predictions(model.classes, shares, rows.files, rows.labels)
 
 
 @dataclass(frozen=True)
@@ -180,16 +182,6 @@ def read_rows(model: Predictor, data: Data, target: str | int | None = None) -> 
     if len(inputs) == 0:
         raise DataError(f"{what}: has no rows; give at least one")
     return NewRows(what, inputs, labels, files)
-
-
-def classify(model: Predictor, rows: NewRows, device: str = "cpu") -> Predictions:
-    """Predict rows that were read.
-
-    Raises:
-        DataError: The probabilities of some rows are not finite.
-    """
-    shares = logits_of(model, rows, device).softmax(-1).numpy()
-    return Predictions(model.classes, shares, rows.files, rows.labels)
 
 
 def logits_of(model: Predictor, rows: NewRows, device: str = "cpu") -> Tensor:

@@ -8,6 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cotune.runs.config import ObjectiveConfig
+from cotune.runs.files import write_file
+
 if TYPE_CHECKING:
     from cotune.runs.directory import RunDirectory
     from cotune.tuning.comparison import Comparison
@@ -18,16 +21,22 @@ __all__ = ["build_comparison", "build_report"]
 def build_report(run: RunDirectory) -> Path:
     """Write ``report.html`` into the run directory and return its path.
 
+    An earlier report is replaced at once, or stays whole when this one cannot be written. A run
+    that was interrupted, or whose trials all failed, gets a report of what there is.
+
     Raises:
         StorageError: The run cannot be read, or the report cannot be written.
     """
-    if run.is_of_objective:
-        from cotune.report.html.objective_page import build_objective_report
+    from cotune.report.html import objective_page, run_page
+    from cotune.report.html.contents import gather
 
-        return build_objective_report(run)
-    from cotune.report.html.page import build_report as build_run_report
-
-    return build_run_report(run)
+    contents = gather(run)
+    if isinstance(contents.config, ObjectiveConfig):
+        page = objective_page.render(contents, contents.config)
+    else:
+        page = run_page.render(run, contents, contents.config)
+    write_file(run.report_path, page)
+    return run.report_path
 
 
 def build_comparison(comparison: Comparison) -> Path:
@@ -36,6 +45,8 @@ def build_comparison(comparison: Comparison) -> Path:
     Raises:
         StorageError: It cannot be written.
     """
-    from cotune.report.html.comparison_page import build_comparison as build
+    from cotune.report.html.comparison_page import render
 
-    return build(comparison)
+    path = comparison.path / "compare.html"
+    write_file(path, render(comparison))
+    return path

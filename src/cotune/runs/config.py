@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from cotune.exceptions import StorageError, UsageError
+from cotune.exceptions import StorageError
 from cotune.records import Direction, Scores, check_scores
-from cotune.runs.decode import decode
-from cotune.runs.files import describe_error, write_file
+from cotune.runs.files import describe_error
 
 OBJECTIVE: Final = "objective"
 """The ``kind`` in the configuration of a run of a user's own objective function."""
@@ -128,37 +126,6 @@ class RecordedOptions:
     precision: str
     checkpoint_seconds: float
     max_disk_bytes: float
-
-
-def write_config(path: Path, config: Mapping[str, Any]) -> None:
-    """Write ``config.yaml``."""
-    write_file(path, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
-
-
-def read_config(path: Path) -> RunConfig | ObjectiveConfig:
-    """Read ``config.yaml``.
-
-    Raises:
-        StorageError: It is damaged.
-    """
-    data = read_plain_config(path)
-    if isinstance(data, dict) and data.get("kind") == OBJECTIVE:
-        return decode(data, ObjectiveConfig, path)
-    return decode(data, RunConfig, path)
-
-
-def read_options(path: Path) -> RecordedOptions:
-    """Read all options of a run from ``config.yaml``.
-
-    Raises:
-        StorageError: It is damaged.
-        UsageError: One is missing.
-    """
-    data = read_plain_config(path)
-    for one in fields(RecordedOptions):
-        if isinstance(data, dict) and one.default is MISSING and one.name not in data:
-            raise UsageError(f"{path}: has no {one.name}; an older Cotune wrote it")
-    return decode(data, RecordedOptions, path)
 
 
 def read_plain_config(path: Path) -> Any:

@@ -31,26 +31,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from cotune.exceptions import StorageError, UsageError, writing
 from cotune.records import FinalResult
 from cotune.runs.config import (
+    OBJECTIVE,
     ObjectiveConfig,
     RecordedOptions,
     RunConfig,
-    read_config,
-    read_options,
-    write_config,
+    read_plain_config,
 )
-from cotune.runs.decode import decode
-from cotune.runs.files import append_text, cut_file, describe_error, sync_file
+from cotune.runs.decode import damaged, decode, read_json
+from cotune.runs.files import append_text, cut_file, describe_error, sync_file, write_file
 from cotune.runs.lock import RunLock
 from cotune.runs.paths import RunPaths, check_free
-from cotune.runs.summary import Summary, read_final, read_summary, write_final, write_summary
+from cotune.runs.summary import Summary
 from cotune.runs.tables import Tables
 
 
@@ -166,7 +167,8 @@ class RunDirectory(RunPaths):
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write ``config.yaml``."""
-        write_config(self.config_path, config)
+        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        write_file(self.config_path, text)
 
     def config(self) -> RunConfig | ObjectiveConfig:
         """Read ``config.yaml``.
@@ -174,7 +176,10 @@ class RunDirectory(RunPaths):
         Raises:
             StorageError: It is damaged.
         """
-        return read_config(self.config_path)
+        data = read_plain_config(self.config_path)
+        if isinstance(data, dict) and data.get("kind") == OBJECTIVE:
+            return decode(data, ObjectiveConfig, self.config_path)
+        return decode(data, RunConfig, self.config_path)
 
     @property
     def is_of_objective(self) -> bool:
@@ -214,11 +219,15 @@ class RunDirectory(RunPaths):
             StorageError: It is damaged.
             UsageError: An older Cotune wrote it, without one of the options.
         """
-        return read_options(self.config_path)
+        data = read_plain_config(self.config_path)
+        for one in fields(RecordedOptions):
+            if isinstance(data, dict) and one.default is MISSING and one.name not in data:
+                raise UsageError(f"{self.config_path}: has no {one.name}; an older Cotune wrote it")
+        return decode(data, RecordedOptions, self.config_path)
 
     def write_summary(self, summary: Summary) -> None:
         """Write ``summary.json``."""
-        write_summary(self.summary_path, summary)
+        write_file(self.summary_path, json.dumps(summary.to_json(), indent=1))
 
     def summary(self) -> Summary:
         """Read where the run stands; one whose writer was killed reads as interrupted.
@@ -226,11 +235,26 @@ class RunDirectory(RunPaths):
         Raises:
             StorageError: The file is damaged.
         """
-        return read_summary(self, self.is_of_objective)
+        # Before the summary is read: a run that ends in between has written its last one by then.
+        is_locked = self._lock.is_held
+        summary = decode(read_json(self.summary_path), Summary, self.summary_path)
+        best = summary.best
+        if best and None in (
+            (best.value, best.search_best) if self.is_of_objective else (best.validation_accuracy,)
+        ):
+            raise damaged(self.summary_path, "best")
+        if summary.state != "running" or is_locked:
+            return summary
+        return replace(
+            summary,
+            state="interrupted",
+            message="the process that ran it was killed",
+            trials=replace(summary.trials, running=0),
+        )
 
     def write_final(self, final: FinalResult) -> None:
         """Write ``final.json``."""
-        write_final(self.final_path, final)
+        write_file(self.final_path, json.dumps(final.to_json()))
 
     def final(self) -> FinalResult | None:
         """Read the final model's result, or None when the run did not get that far.
@@ -238,7 +262,8 @@ class RunDirectory(RunPaths):
         Raises:
             StorageError: The file is damaged.
         """
-        return read_final(self.final_path)
+        path = self.final_path
+        return decode(read_json(path), FinalResult, path) if path.exists() else None
 
     def append_reading(self, accuracy: float) -> None:
         """Record that the sealed test set was read now, and the final model's accuracy on it."""

@@ -1,18 +1,12 @@
-"""``summary.json`` and ``final.json``: where a run stands, and what its final model came to."""
+"""``summary.json``: where a run stands, and what it came to."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from cotune.records import FinalResult, ObjectiveFinalist, Scores, check_scores
-from cotune.runs.decode import damaged, decode, read_json
-from cotune.runs.files import write_file
-from cotune.runs.lock import RunLock
-from cotune.runs.paths import RunPaths
+from cotune.records import ObjectiveFinalist, Scores, check_scores
 
 RunState = Literal["running", "complete", "interrupted", "failed"]
 """``complete``: a final model was tested (or trained, where there is no test set), or a search of a
@@ -182,50 +176,6 @@ class Summary:
             "lanes": asdict(self.lanes) if self.lanes.mean else {},
             "pareto": [_without_none(asdict(one)) for one in self.pareto],
         }
-
-
-def write_summary(path: Path, summary: Summary) -> None:
-    """Write ``summary.json``."""
-    write_file(path, json.dumps(summary.to_json(), indent=1))
-
-
-def read_summary(paths: RunPaths, is_of_objective: bool) -> Summary:
-    """Read where a run stands; one whose writer was killed reads as interrupted.
-
-    Raises:
-        StorageError: The file is damaged.
-    """
-    path = paths.summary_path
-    # Before the summary is read: a run that ends in between has written its last one by then.
-    is_locked = RunLock(paths.path).is_held
-    summary = decode(read_json(path), Summary, path)
-    best = summary.best
-    if best and None in (
-        (best.value, best.search_best) if is_of_objective else (best.validation_accuracy,)
-    ):
-        raise damaged(path, "best")
-    if summary.state != "running" or is_locked:
-        return summary
-    return replace(
-        summary,
-        state="interrupted",
-        message="the process that ran it was killed",
-        trials=replace(summary.trials, running=0),
-    )
-
-
-def write_final(path: Path, final: FinalResult) -> None:
-    """Write ``final.json``."""
-    write_file(path, json.dumps(final.to_json()))
-
-
-def read_final(path: Path) -> FinalResult | None:
-    """Read the final model's result, or None when the run did not get that far.
-
-    Raises:
-        StorageError: The file is damaged.
-    """
-    return decode(read_json(path), FinalResult, path) if path.exists() else None
 
 
 def _final_json(final: FinalSummary) -> dict[str, Any]:

@@ -147,12 +147,7 @@ class Tables:
         Raises:
             StorageError: The table is damaged.
         """
-        path = self._paths.finalists_path
-        try:
-            rows = _read_rows(path)[1:]
-            return {(int(row[0]), int(row[1])): float(row[2]) if row[2] else None for row in rows}
-        except (IndexError, ValueError) as error:
-            raise StorageError(f"{path}: is damaged") from error
+        return dict(_parse(self._paths.finalists_path, _repeat_of))
 
     # -- rows of the data ------------------------------------------------------------------------
 
@@ -234,13 +229,21 @@ def _parse(path: Path, parse: Callable[[Mapping[str, str]], T]) -> list[T]:
     return parsed
 
 
+def _number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def _repeat_of(row: Mapping[str, str]) -> tuple[tuple[int, int], float | None]:
+    return (int(row["number"]), int(row["repeat"])), _number(row["value"])
+
+
 def _trial_of(row: Mapping[str, str]) -> TrialResult:
     if row["state"] not in ("complete", "pruned", "failed"):
         raise ValueError(row["state"])
     return TrialResult(
         number=int(row["number"]),
         state=row["state"],  # type: ignore[arg-type]
-        value=float(row["value"]) if row["value"] else None,
+        value=_number(row["value"]),
         epochs=int(row["reports" if "reports" in row else "epochs_trained"]),
         params={},
         seconds=float(row["seconds"]),

@@ -10,7 +10,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from cotune.exceptions import StorageError, writing
 from cotune.records import EpochReport, TrialSpec
@@ -29,6 +31,18 @@ class Round:
     specs: list[TrialSpec]
     reports: dict[int, list[EpochReport]] = field(default_factory=dict)
     is_over: bool = False
+
+
+@dataclass
+class _Line:
+    """A line of the log, which has one of four kinds of content."""
+
+    finalists: list[tuple[int, int]] | None = None
+    rounds: int = 0
+    round: int = 0
+    specs: Annotated[list[TrialSpec], msgspec.Meta(min_length=1)] | None = None
+    report: EpochReport | None = None
+    over: bool | None = None
 
 
 class TrainingLog:
@@ -97,23 +111,23 @@ class TrainingLog:
         try:
             for text in self._path.read_text(encoding="utf-8").splitlines():
                 number += 1
-                self._take(json.loads(text))
+                # json: msgspec reads no NaN, as a loss may be.
+                self._take(msgspec.convert(json.loads(text), _Line))
         except OSError as error:
             raise StorageError(f"{self._path}: cannot be read: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+        except (msgspec.ValidationError, ValueError, IndexError, RecursionError) as error:
             raise StorageError(f"{self._path}:{number}: is damaged") from error
 
-    def _take(self, line: dict[str, Any]) -> None:
-        if "finalists" in line:
-            self.finalists = {int(n): int(e) for n, e in line["finalists"]}, int(line["rounds"])
-        elif "specs" in line:
-            del self._rounds[int(line["round"]) :]
-            specs = [TrialSpec.from_json(spec) for spec in line["specs"]]
-            if not specs:
-                raise ValueError("a round of nothing")
-            self._rounds.append(Round(specs))
-        elif "report" in line:
-            report = EpochReport.from_json(line["report"])
+    def _take(self, line: _Line) -> None:
+        if line.finalists is not None:
+            self.finalists = dict(line.finalists), line.rounds
+        elif line.specs is not None:
+            del self._rounds[line.round :]
+            self._rounds.append(Round(line.specs))
+        elif line.report is not None:
+            report = line.report
             self._rounds[-1].reports.setdefault(report.number, []).append(report)
+        elif line.over is not None:
+            self._rounds[-1].is_over = line.over
         else:
-            self._rounds[-1].is_over = bool(line["over"])
+            raise ValueError("a line without content")

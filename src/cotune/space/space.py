@@ -94,7 +94,7 @@ class Space:
         Args:
             changes: Values that are wanted instead of the defaults.
         """
-        wanted = {**self._first_model(), **(changes or {})}
+        wanted = {"model": self.families[0], **(changes or {})}
         params: dict[str, Value] = {}
         for name, hyperparameter in self.searched.items():
             if self.exists(name, params):
@@ -110,9 +110,6 @@ class Space:
         distribution = self.searched["model"].distribution
         assert isinstance(distribution, CategoricalDistribution)
         return tuple(str(choice) for choice in distribution.choices)
-
-    def _first_model(self) -> dict[str, Value]:
-        return {"model": self.families[0]} if "model" in self.searched else {}
 
     def check(self, params: Mapping[str, Any]) -> dict[str, Value]:
         """Return the configuration, if it (or a part of one) lies in the space.
@@ -212,17 +209,13 @@ def suggest(trial: optuna.trial.BaseTrial, name: str, distribution: BaseDistribu
         choice = trial.suggest_categorical(name, distribution.choices)
         assert choice is not None
         return choice
-    if isinstance(distribution, IntDistribution):
-        low, high = distribution.low, distribution.high
-        return trial.suggest_int(name, low, high, step=distribution.step, log=distribution.log)
-    assert isinstance(distribution, FloatDistribution)
-    return trial.suggest_float(
-        name,
-        distribution.low,
-        distribution.high,
-        step=distribution.step,
-        log=distribution.log,
+    assert isinstance(distribution, (IntDistribution, FloatDistribution))
+    is_whole = isinstance(distribution, IntDistribution)
+    draw: Any = trial.suggest_int if is_whole else trial.suggest_float
+    number: Value = draw(
+        name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
     )
+    return number
 
 
 def describe(distribution: BaseDistribution) -> str:
@@ -298,10 +291,9 @@ def _grid(distribution: BaseDistribution, default: Value, points: int) -> list[V
     assert isinstance(distribution, (IntDistribution, FloatDistribution))
     low, high = float(distribution.low), float(distribution.high)
     shares = [i / (points - 1) for i in range(points)] if points > 1 else []
-    if distribution.step is not None and not distribution.log:
-        count = round((high - low) / distribution.step) + 1
-        if count <= _KEPT:
-            return [nearest(distribution, low + i * distribution.step) for i in range(count)]
+    count = count_values(distribution)
+    if distribution.step is not None and not distribution.log and count <= _KEPT:
+        return [nearest(distribution, low + i * distribution.step) for i in range(int(count))]
     if distribution.log:
         numbers = [low * (high / low) ** share for share in shares]
     else:

@@ -11,13 +11,14 @@ from typing import Final
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from cotune.exceptions import StorageError
 from cotune.records import Direction, State
 from cotune.space.quiet_optuna import quiet_optuna
 from cotune.study.journal import STUDY_NAME, Journal, open_storage
-from cotune.study.samplers import SamplerLike
+from cotune.study.samplers import SamplerLike, make_sampler
 
 STATES: Final[dict[State, TrialState]] = {
     "complete": TrialState.COMPLETE,
@@ -30,21 +31,28 @@ STATES: Final[dict[State, TrialState]] = {
 class JournalStudy:
     """An Optuna study in a run's journal.
 
+    Args:
+        sampler: One of :data:`SAMPLERS`, or an Optuna sampler.
+        seed: Seeds the sampler.
+
     Attributes:
+        exhausted: No configuration is left.
         seconds: Wall clock spent in Optuna and in the journal.
     """
 
     _journal: Journal
     _study: optuna.Study
 
-    def __init__(self) -> None:
+    def __init__(self, sampler: SamplerLike, seed: int) -> None:
         self.seconds = 0.0
+        self.exhausted = False
+        self._sampler = sampler
+        self._seed = seed
 
     def _open(
         self,
         journal_path: Path,
         directions: Sequence[Direction],
-        sampler: SamplerLike,
         pruner: BasePruner,
     ) -> None:
         """Make the study, or load it where the journal is there already."""
@@ -53,10 +61,31 @@ class JournalStudy:
             study_name=STUDY_NAME,
             storage=open_storage(self._journal),
             directions=directions,
-            sampler=None if isinstance(sampler, str) else sampler,
+            sampler=None if isinstance(self._sampler, str) else self._sampler,
             pruner=pruner,
             load_if_exists=True,
         )
+        # BruteForceSampler ends a search by study.stop(), which Optuna allows in optimize() only.
+        self._study.stop = self._exhaust  # type: ignore[method-assign]
+
+    def _exhaust(self) -> None:
+        self.exhausted = True
+
+    def _make_sampler(self, number: int) -> BaseSampler:
+        """Return the sampler that draws the trial of that number: one of its own, or the user's."""
+        if isinstance(self._sampler, str):
+            return make_sampler(self._sampler, self._seed, number)
+        return self._sampler
+
+    @contextmanager
+    def _sampling(self, sampler: BaseSampler | None) -> Iterator[None]:
+        """Use a sampler; None: the study's own."""
+        before = self._study.sampler
+        self._study.sampler = sampler or before
+        try:
+            yield
+        finally:
+            self._study.sampler = before
 
     def sync(self) -> None:
         """Make what was recorded survive a power loss."""
@@ -65,23 +94,16 @@ class JournalStudy:
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
+        """Call Optuna quietly, with errors of the journal as ours, and count the time.
+
+        Raises:
+            StorageError: The journal cannot be written.
+        """
         began = time.perf_counter()
         try:
-            with in_optuna():
+            with quiet_optuna(optuna.logging.WARNING, ExperimentalWarning):
                 yield
+        except OSError as error:
+            raise StorageError(f"the study's journal cannot be written: {error}") from error
         finally:
             self.seconds += time.perf_counter() - began
-
-
-@contextmanager
-def in_optuna() -> Iterator[None]:
-    """Call Optuna quietly, with errors of the journal as ours.
-
-    Raises:
-        StorageError: The journal cannot be written.
-    """
-    try:
-        with quiet_optuna(optuna.logging.WARNING, ExperimentalWarning):
-            yield
-    except OSError as error:
-        raise StorageError(f"the study's journal cannot be written: {error}") from error

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +16,7 @@ from cotune.records import Direction, TrialResult
 from cotune.study.journal_study import STATES, JournalStudy
 from cotune.study.pruners import PrunerLike, make_pruner
 from cotune.study.remote_storage import READS, WRITES, waiting_trial
-from cotune.study.samplers import SamplerLike, make_sampler
+from cotune.study.samplers import SamplerLike
 
 _METHODS: Final = (
     "suggest_float",
@@ -41,7 +40,7 @@ _PROPERTIES: Final = (
 @dataclass
 class _Running:
     trial: optuna.Trial
-    sampler: BaseSampler | None  # None: the study's own
+    sampler: BaseSampler  # of its own: calls of trials side by side come in no fixed order
     steps: dict[int, float] = field(default_factory=dict)
     is_weak: bool = False  # by halving
 
@@ -71,23 +70,16 @@ class ObjectiveStudy(JournalStudy):
         pruner: PrunerLike = "asha",
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        self.exhausted = self.stopped = False
-        self._sampler = sampler
-        self._seed = seed
+        super().__init__(sampler, seed)
+        self.stopped = False
         self._running: dict[int, _Running] = {}
         self._fixed: dict[tuple[int, int], FixedTrial] = {}
         self._maximize = direction == "maximize"
         self._rungs, optuna_pruner = make_pruner(pruner, self._maximize)
         with self._timed():
-            self._open(journal_path, [direction], sampler, optuna_pruner)
+            self._open(journal_path, [direction], optuna_pruner)
             for frozen in self._study.get_trials(deepcopy=False):
                 self._judge_again(frozen.number, frozen.intermediate_values)
-        # BruteForceSampler ends a search by study.stop(), which Optuna allows in optimize() only.
-        self._study.stop = self._exhaust  # type: ignore[method-assign]
-
-    def _exhaust(self) -> None:
-        self.exhausted = True
 
     def ask(self) -> int:
         """Ask for the next trial's number; it counts as running until :meth:`tell`."""
@@ -156,7 +148,7 @@ class ObjectiveStudy(JournalStudy):
                 self.exhausted = self.stopped = self.stopped or not repeat
                 return None
             if name.startswith("storage."):
-                return self._call_storage(name.removeprefix("storage."), repeat, arguments)
+                return self._call_storage(name.removeprefix("storage."), repeat, arguments, named)
             if name == "trial_id":
                 return self._study.get_trials(deepcopy=False)[number]._trial_id
             running = None if repeat else self._running[number]
@@ -172,12 +164,14 @@ class ObjectiveStudy(JournalStudy):
                     return getattr(trial, name, {})
         raise AttributeError(f"a trial has no {name}")
 
-    def _call_storage(self, name: str, repeat: int, arguments: Sequence[Any]) -> Any:
+    def _call_storage(
+        self, name: str, repeat: int, arguments: Sequence[Any], named: Mapping[str, Any]
+    ) -> Any:
         if name in WRITES and repeat:  # a finalist's calls leave nothing in the study
             return 0
         if name not in READS + WRITES:
             raise AttributeError(f"an objective cannot call {name} of its study's storage")
-        return getattr(self._study._storage, name)(*arguments)
+        return getattr(self._study._storage, name)(*arguments, **named)
 
     def _report(self, number: int, running: _Running, value: Any, step: Any) -> bool:
         """Record a report; return whether the step is new: a restarted trial reports some again."""
@@ -228,18 +222,3 @@ class ObjectiveStudy(JournalStudy):
     def cut(self, reason: str) -> Exception:
         """Return the exception that ends a trial when it is raised in the objective."""
         return optuna.TrialPruned(reason)
-
-    def _make_sampler(self, number: int) -> BaseSampler | None:
-        """Make a sampler for each trial: calls of trials side by side come in no fixed order."""
-        if isinstance(self._sampler, str):
-            return make_sampler(self._sampler, self._seed, number)
-        return None
-
-    @contextmanager
-    def _sampling(self, sampler: BaseSampler | None) -> Iterator[None]:
-        before = self._study.sampler
-        self._study.sampler = sampler or before
-        try:
-            yield
-        finally:
-            self._study.sampler = before

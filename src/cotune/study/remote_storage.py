@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container
 from typing import Any, Final, NoReturn
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
-from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from cotune.study.choices import Choices, choice_name, plain
@@ -40,6 +37,24 @@ Ask = Callable[..., Any]
 """``ask(name, *arguments, **named)``: what the driver answers to that call."""
 
 
+def _forwarded(name: str) -> Any:
+    """Return a method of Optuna's storage that the driver answers."""
+
+    def method(storage: RemoteStorage, *arguments: Any, **named: Any) -> Any:
+        return storage._ask(f"storage.{name}", *arguments, **named)
+
+    return method
+
+
+def _refused(what: str) -> Any:
+    """Return a method that an objective may not call."""
+
+    def method(*_: Any, **__: Any) -> NoReturn:
+        _refuse(what)
+
+    return method
+
+
 class RemoteStorage(BaseStorage):
     """The run's storage, at the other end of a pipe.
 
@@ -55,33 +70,25 @@ class RemoteStorage(BaseStorage):
         self._ask = ask
         self._choices = choices
 
-    def get_study_id_from_name(self, study_name: str) -> int:
-        return int(self._ask("storage.get_study_id_from_name", study_name))
+    get_study_id_from_name = _forwarded("get_study_id_from_name")
+    get_study_name_from_id = _forwarded("get_study_name_from_id")
+    get_study_directions = _forwarded("get_study_directions")
+    get_study_user_attrs = _forwarded("get_study_user_attrs")
+    get_study_system_attrs = _forwarded("get_study_system_attrs")
+    get_all_studies = _forwarded("get_all_studies")
+    get_trial_id_from_study_id_trial_number = _forwarded("get_trial_id_from_study_id_trial_number")
 
-    def get_study_name_from_id(self, study_id: int) -> str:
-        return str(self._ask("storage.get_study_name_from_id", study_id))
-
-    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        return list(self._ask("storage.get_study_directions", study_id))
-
-    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        return dict(self._ask("storage.get_study_user_attrs", study_id))
-
-    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        return dict(self._ask("storage.get_study_system_attrs", study_id))
-
-    def get_all_studies(self) -> list[FrozenStudy]:
-        return list(self._ask("storage.get_all_studies"))
+    create_new_study = _refused("make another study in")
+    delete_study = _refused("delete")
+    set_trial_param = _refused("set a parameter in")
+    set_trial_state_values = _refused("end a trial in")
+    set_trial_intermediate_value = _refused("report for another trial in")
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         return self._restored(self._ask("storage.get_trial", trial_id))
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
         return self._restored(self._ask("storage.get_best_trial", study_id))
-
-    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
-        name = "storage.get_trial_id_from_study_id_trial_number"
-        return int(self._ask(name, study_id, trial_number))
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
@@ -111,33 +118,6 @@ class RemoteStorage(BaseStorage):
             _refuse("add trials that have ended to")
         return int(self._ask("storage.create_new_trial", study_id, plain_trial(template_trial)))
 
-    def create_new_study(
-        self, directions: Sequence[StudyDirection], study_name: str | None = None
-    ) -> int:
-        _refuse("make another study in")
-
-    def delete_study(self, study_id: int) -> None:
-        _refuse("delete")
-
-    def set_trial_param(
-        self,
-        trial_id: int,
-        param_name: str,
-        param_value_internal: float,
-        distribution: BaseDistribution,
-    ) -> None:
-        _refuse("set a parameter in")
-
-    def set_trial_state_values(
-        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
-    ) -> bool:
-        _refuse("end a trial in")
-
-    def set_trial_intermediate_value(
-        self, trial_id: int, step: int, intermediate_value: float
-    ) -> None:
-        _refuse("report for another trial in")
-
     def _restored(self, trial: FrozenTrial) -> FrozenTrial:
         """Return it with the choices in place of their names."""
         trial._params = self._choices.restore(trial._params)
@@ -163,11 +143,8 @@ class RemoteStudy(optuna.Study):
     def optimize(self, *_: Any, **__: Any) -> None:
         raise RuntimeError("Nested invocation of `Study.optimize` method isn't allowed.")
 
-    def ask(self, *_: Any, **__: Any) -> NoReturn:
-        _refuse("ask for trials of")
-
-    def tell(self, *_: Any, **__: Any) -> NoReturn:
-        _refuse("end trials of")
+    ask = _refused("ask for trials of")
+    tell = _refused("end trials of")
 
 
 def plain_trial(trial: FrozenTrial) -> FrozenTrial:

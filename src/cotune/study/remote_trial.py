@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 from collections.abc import Sequence
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from cotune.study.choices import Choices, plain
@@ -34,6 +32,11 @@ class RemoteStudies:
         if self._study is None:
             self._study = RemoteStudy(self.ask, self.storage)
         return self._study
+
+
+def _asked(name: str) -> Any:
+    """Return a property of Optuna's trial that the driver answers."""
+    return property(lambda trial: trial._ask(name))
 
 
 class RemoteTrial(optuna.Trial):
@@ -100,27 +103,11 @@ class RemoteTrial(optuna.Trial):
     def params(self) -> dict[str, Any]:
         return self._choices.restore(self._ask("params"))
 
-    @property
-    def relative_params(self) -> dict[str, Any]:
-        """What the sampler drew together; {} where the parameters are given."""
-        return dict(self._ask("relative_params"))
-
-    @property
-    def distributions(self) -> dict[str, BaseDistribution]:
-        return dict(self._ask("distributions"))
-
-    @property
-    def user_attrs(self) -> dict[str, Any]:
-        return dict(self._ask("user_attrs"))
-
-    @property
-    def constraints(self) -> dict[str, float]:
-        return dict(self._ask("constraints"))
-
-    @property
-    def datetime_start(self) -> datetime.datetime | None:
-        started: datetime.datetime | None = self._ask("datetime_start")
-        return started
+    relative_params = _asked("relative_params")
+    distributions = _asked("distributions")
+    user_attrs = _asked("user_attrs")
+    constraints = _asked("constraints")
+    datetime_start = _asked("datetime_start")
 
     @property
     def number(self) -> int:

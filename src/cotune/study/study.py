@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import optuna
-from optuna.samplers import BruteForceSampler, PartialFixedSampler
+from optuna.samplers import BaseSampler, BruteForceSampler, PartialFixedSampler
 from optuna.trial import TrialState
 
 from cotune.exceptions import UsageError
@@ -19,7 +18,7 @@ from cotune.space.hyperparameters import is_averaged
 from cotune.space.space import Space
 from cotune.study.journal_study import STATES, JournalStudy
 from cotune.study.pruners import PrunerLike, make_pruner
-from cotune.study.samplers import SamplerLike, make_sampler
+from cotune.study.samplers import SamplerLike
 from cotune.text import shown_value
 
 OPTUNA_VERSION: Final = optuna.__version__
@@ -65,10 +64,8 @@ class Study(JournalStudy):
         seed: int = 0,
         identity: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__()
-        self._sampler = sampler
+        super().__init__(sampler, seed)
         self._costs = tuple(costs)
-        self._seed = seed
         self._space = space
         self._running: dict[int, optuna.Trial] = {}
         self._enqueued: deque[dict[str, Value]] = deque()
@@ -76,7 +73,7 @@ class Study(JournalStudy):
         directions = [METRICS[metric].direction]
         directions += ["minimize" for _ in costs]
         with self._timed():
-            self._open(journal_path, directions, sampler, optuna_pruner)
+            self._open(journal_path, directions, optuna_pruner)
             if _IDENTITY not in self._study.user_attrs:
                 self._study.set_metric_names([metric, *costs])
                 self._study.set_user_attr(_IDENTITY, dict(identity or {}))
@@ -91,8 +88,6 @@ class Study(JournalStudy):
         self._grid_points = 0  # of the grid, as far as it was gone through
         self._drawn = {_point(t.params) for t in trials if t.state != TrialState.WAITING}
         self._look_for_the_end()
-        # BruteForceSampler ends a search by study.stop(), which Optuna allows in optimize() only.
-        self._study.stop = self._exhaust  # type: ignore[method-assign]
 
     def enqueue(self, params: Sequence[Mapping[str, Value]]) -> None:
         """Try these configurations, or parts of them, before the sampler's own.
@@ -130,7 +125,7 @@ class Study(JournalStudy):
         return specs
 
     def _ask(self, held: dict[str, Value]) -> TrialSpec:
-        with self._timed(), self._sampling(self.asked, held):
+        with self._timed(), self._sampling(self._sampler_of(self.asked, held)):
             if self._waiting:  # enqueued just before a run was killed
                 self._waiting -= 1
             elif self._enqueued:
@@ -150,18 +145,10 @@ class Study(JournalStudy):
                 self._exhaust()
             self._grid_points += 1
 
-    @contextmanager
-    def _sampling(self, number: int, held: Mapping[str, Value]) -> Iterator[None]:
-        """Use the sampler that draws the trial of that number."""
-        before = self._study.sampler
-        if isinstance(self._sampler, str):
-            self._study.sampler = make_sampler(self._sampler, self._seed, number)
-        if held:
-            self._study.sampler = PartialFixedSampler(dict(held), self._study.sampler)
-        try:
-            yield
-        finally:
-            self._study.sampler = before
+    def _sampler_of(self, number: int, held: dict[str, Value]) -> BaseSampler:
+        """Return the sampler that draws the trial of that number, with some values held."""
+        sampler = self._make_sampler(number)
+        return PartialFixedSampler(held, sampler) if held else sampler
 
     def reopen(self) -> list[TrialSpec]:
         """Return trials that were asked for and not told before the journal was opened again.
@@ -171,7 +158,7 @@ class Study(JournalStudy):
         specs = []
         with self._timed():
             for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                with self._sampling(frozen.number, {}):
+                with self._sampling(self._make_sampler(frozen.number)):
                     trial = optuna.Trial(self._study, frozen._trial_id)
                     params = self._space.suggest(trial)
                 self._running[trial.number] = trial
@@ -225,7 +212,8 @@ class Study(JournalStudy):
 
     def tell(self, trial: TrialResult) -> None:
         """End a running trial."""
-        with self._timed(), self._sampling(trial.number, {}):  # a grid counts what has ended
+        # A grid counts what has ended.
+        with self._timed(), self._sampling(self._make_sampler(trial.number)):
             running = self._running.pop(trial.number)
             if trial.reason:
                 running.set_user_attr("reason", trial.reason)

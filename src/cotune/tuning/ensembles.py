@@ -51,7 +51,7 @@ def train_members(
     count = budget.members(trial, options.ensemble)
     numbers = [turns[i % len(turns)] for i in range(1, count)]
     specs = [
-        final_spec(budget.params(trials[number]), TrainingKey("member", i), options.seed)
+        final_spec(budget.final_params(trials[number]), TrainingKey("member", i), options.seed)
         for i, number in enumerate(numbers)
     ]
     trainings = trainer.run(specs, lambda report: None, context.clock.deadline, kept)

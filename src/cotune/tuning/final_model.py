@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from cotune.data.dataset import Dataset
+from cotune.data.known_rows import Digests, row_digests
 from cotune.data.preprocessing.preprocess import Preprocessing
-from cotune.data.row_hashes import Digests, row_digests
 from cotune.engine.networks import CustomNetwork
 from cotune.inference.baseline import baseline_scores, baseline_warning
 from cotune.inference.ensemble import Ensemble
@@ -72,7 +72,7 @@ class TestReading:
         baseline: The same of always predicting the most frequent class of the training rows;
             empty where that is not known.
         warning: A line where the model is not better than that, or "".
-        digests: ``[rows]``, see :func:`cotune.data.row_hashes.row_digests`.
+        digests: ``[rows]``, see :func:`cotune.data.known_rows.row_digests`.
     """
 
     __test__ = False  # not a test class, whatever its name says

@@ -65,7 +65,9 @@ def judge_finalists(
         return trainings
 
     observer.finalists_started(trials, rounds)
-    params = {one.number: {**budget.params(one), "epochs": epochs[one.number]} for one in trials}
+    params = {
+        one.number: {**budget.final_params(one), "epochs": epochs[one.number]} for one in trials
+    }
     play_off = PlayOff(
         rounds,
         context.training.n_folds - 1,

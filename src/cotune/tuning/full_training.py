@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ class FullTraining:
         reported: Callable[[EpochReport], None],
         deadline: float = math.inf,
         kept: Weights | None = None,
+        most: Mapping[int, int] | None = None,
     ) -> list[Training] | None:
         """Train all of them, those together that fit.
 
@@ -68,6 +69,8 @@ class FullTraining:
                 epoch of the first; what was not begun by then has no reports.
             kept: Where weights are put, and those that are there already are taken from; None: no
                 weights are wanted.
+            most: Epochs by number, for trainings whose rate falls to zero at their end: they take
+                as many as there is time for by the deadline.
 
         Returns:
             In the order of the specs, or None when the user stopped it.
@@ -100,9 +103,13 @@ class FullTraining:
                     training.reports.append(report)
                     reported(report)
                 # An epoch takes as long as all lanes trained together.
-                next_end = self.clock.now() + report.seconds * report.lanes
+                seconds = report.seconds * report.lanes
+                left = (deadline - self.clock.now()) / max(seconds, 1e-9)
+                horizon = None
+                if most and report.number in most and not math.isinf(left):
+                    horizon = min(most[report.number], report.epoch + int(left))
                 over = report.epoch >= len(training.reports) and (
-                    report.epoch >= training.spec.epochs or next_end > deadline
+                    report.epoch >= (horizon or training.spec.epochs) or left < 1
                 )
                 if over and kept is not None:
                     training.weights = self.executor.weights(report.number)
@@ -111,7 +118,7 @@ class FullTraining:
                         kept[report.number] = training.weights
                 if over:
                     running.remove(report.number)
-                verdicts.append(Verdict(report.number, over, report.epoch))
+                verdicts.append(Verdict(report.number, over, report.epoch, horizon))
             self.executor.apply(verdicts)
 
         groups = _groups(specs, self.executor)

@@ -9,6 +9,7 @@ from cotune.data.dataset import TrainingData
 from cotune.records import Value
 from cotune.runs.options import Options
 from cotune.space.portfolio import portfolio
+from cotune.space.space import Space
 
 _ENOUGH_ROWS = 3_000  # of the validation part: a score's standard error is half a point
 
@@ -51,7 +52,15 @@ def make_lineup(options: Options, training: TrainingData) -> Lineup:
     if not options.portfolio:
         return Lineup(tuple(options.enqueued))
     default = len(options.enqueued)
-    configurations = (*options.enqueued, *portfolio(options.searched))
+    configurations = (
+        *options.enqueued,
+        *portfolio(options.searched, _epochs_per_pass(options.searched, training)),
+    )
     held_out = len(training.labels) - training.n_train
     end = default + 1 if held_out >= _ENOUGH_ROWS else len(configurations)
     return Lineup(configurations, default, frozenset(range(default, end)))
+
+
+def _epochs_per_pass(space: Space, training: TrainingData) -> int:
+    rows = int(space.constants.get("epoch_rows", 0))
+    return max(1, round(training.n_train / rows)) if rows else 1

@@ -12,12 +12,13 @@ import numpy as np
 
 from cotune.data import Dataset, prepare
 from cotune.data.dataset import TrainingData
-from cotune.data.known_rows import known_rows
+from cotune.data.known_rows import known_rows, splits_of_rows
 from cotune.data.preprocessing.preprocess import Preprocessing
 from cotune.data.preprocessing.told import remarks_of
-from cotune.data.splits import parts_of_rows
+from cotune.engine.families import FAMILIES
 from cotune.engine.networks import CustomNetwork
 from cotune.engine.networks.custom.rows import with_rows
+from cotune.engine.precision import faster_precision
 from cotune.inference.baseline import validation_baseline
 from cotune.runs.checkpoint_store import Generation
 from cotune.runs.config import RunConfig
@@ -131,6 +132,8 @@ def carry_out(
     options, dataset, training = prepared.options, prepared.dataset, prepared.training
     with contextlib.ExitStack() as stack:
         stack.callback(directory.close)
+        if resources.precision == "auto":
+            resources = replace(resources, precision=_precision(options, resources))
         executor.load(
             EngineJob(
                 training,
@@ -151,7 +154,7 @@ def carry_out(
         if earlier:
             config["command"] = earlier.config.command
         directory.write_config(config)
-        directory.tables.write_splits(parts_of_rows(dataset, training))
+        directory.tables.write_splits(splits_of_rows(dataset, training))
         directory.tables.write_rows(rows)
         stop = session.stop if session.stop is not None else stack.enter_context(stop_request())
         if options.search_only:
@@ -183,6 +186,16 @@ def carry_out(
             tuner.go()
     if stop.signal is not None:
         raise Stopped(stop.signal, directory.path, _advice(directory, options.custom))
+
+
+def _precision(options: Options, resources: Resources) -> str:
+    """Return the faster precision for convolutions, where nothing has to come again bit for bit."""
+    has_convolutions = any(
+        family in FAMILIES and FAMILIES[family].needs_images for family in options.space.families
+    )
+    if not has_convolutions or resources.is_lockstep(options):
+        return "float32"
+    return faster_precision(resources.device)
 
 
 def _advice(directory: RunDirectory, custom: CustomNetwork | None) -> str:

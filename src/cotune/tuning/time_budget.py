@@ -79,11 +79,21 @@ class Budget:
         params = self._space.complete(trial.params)
         if trial.stop_cause == "early_stopped":
             return {**params, "epochs": trial.epochs - int(params["early_stopping"])}
-        if is_annealed(params):
-            params["schedule"] = "linear"
-            return params
         if self._plan.total is None or not is_averaged(params):
             params["epochs"] = trial.epochs
+        return params
+
+    def final_params(self, trial: TrialResult) -> dict[str, Value]:
+        """Return a trial's hyperparameters for a finalist or final model, as time allows.
+
+        The rate of some falls to zero at their end, so they have no more epochs than fit; images
+        are mirrored in predictions where they were in training.
+        """
+        params = self.params(trial)
+        if is_annealed(params):
+            params |= {"schedule": "linear", "epochs": self.epochs(trial)}
+        if params.get("model") == "cnn" and params.get("flip") and "mirrored" not in trial.params:
+            params["mirrored"] = self._space.constants.get("mirrored", True)
         return params
 
     def epochs(self, trial: TrialResult) -> int:

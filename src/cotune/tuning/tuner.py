@@ -12,6 +12,7 @@ from cotune.records import Finalist, FinalResult, TrialResult, TrialSpec
 from cotune.runs.checkpoint_store import Generation
 from cotune.runs.summary import BestTrial, Lanes, ParetoTrial, RunState, Summary
 from cotune.runs.training_log import TrainingLog
+from cotune.space.hyperparameters import is_annealed
 from cotune.standard_error import standard_error
 from cotune.study.study import Study
 from cotune.tuning.checkpointer import Checkpoints, Weights, kept_weights, lane_files
@@ -233,19 +234,26 @@ class Tuner:
     ) -> list[Training] | None:
         """Train a trial's configuration on all rows, and the default's to compare it with."""
         context = self._context
-        specs = [self._final_spec(trial, "final")]
+        trained = [trial]
         compared = self._lineup.default if context.dataset.n_test else None
         if with_default and compared is not None and trial.number != compared in trials:
-            specs.append(self._final_spec(trials[compared], "default"))
+            trained.append(trials[compared])
+        roles: tuple[Role, ...] = ("final", "default")
+        specs = [self._final_spec(*pair) for pair in zip(trained, roles, strict=False)]
         context.observer.final_started(trial, specs[0])
         deadline = context.clock.deadline - self._budget.test_seconds(trial) * len(specs)
+        wanted = {
+            spec.number: int(self._budget.params(one)["epochs"])
+            for spec, one in zip(specs, trained, strict=True)
+            if is_annealed(self._budget.params(one)) and one.stop_cause != "early_stopped"
+        }
         return self._trainer.run(
-            specs, context.observer.final_reported, deadline, self._final_weights
+            specs, context.observer.final_reported, deadline, self._final_weights, wanted
         )
 
     def _final_spec(self, trial: TrialResult, role: Role) -> TrialSpec:
         key = TrainingKey(role)
-        return final_spec(self._budget.params(trial), key, self._context.options.seed)
+        return final_spec(self._budget.final_params(trial), key, self._context.options.seed)
 
     def _test(
         self,

@@ -139,12 +139,26 @@ class ProcessExecutor(Pool["_Worker"], Executor):
         if self._lockstep and not self._stepping:
             self._stepping = True
             self._workers[0].send(("step", None))
+        self._share_cores()
         reports = self.pending()
         at_work = [worker for worker in self._workers if worker.specs]
         self._listen(at_work, 0.0 if reports else timeout)
         if self._stepping or not self._lockstep:
             self._watch([worker for worker in self._workers if worker.specs])
         return reports + self.pending()
+
+    def _share_cores(self) -> None:
+        """Give the cores of idle workers to a network that trains alone.
+
+        In lockstep, sums are rounded as on one thread, whatever the machine.
+        """
+        at_work = [worker for worker in self._workers if worker.specs]
+        for worker in at_work if not self._lockstep else ():
+            is_alone = any(self.alone(spec) for spec in worker.specs.values())
+            threads = len(self._workers) // len(at_work) if is_alone else 1
+            if threads != worker.threads:
+                worker.threads = threads
+                worker.send(("threads", threads))
 
     def apply(self, verdicts: Sequence[Verdict]) -> None:
         for worker in self._workers:
@@ -267,6 +281,7 @@ class _Worker(WorkerProcess):
         self.specs: dict[int, TrialSpec] = {}
         self.epochs: dict[int, int] = {}  # by trial, the last that was reported
         self.in_training: list[int] = []
+        self.threads = 1
         self.suspects: set[int] = set()  # in training when the worker before this one ended
         self.reported: set[int] = set()
         self.saved: str | None = ""  # None while it saves its lanes, then why that failed

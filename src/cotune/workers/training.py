@@ -83,6 +83,8 @@ def _serve(pipe: Connection, data_fd: int) -> None:
                 raise RuntimeError(f"{kind!r} came before the dataset")
             elif kind == "step":
                 may_step = True
+            elif kind == "threads":
+                torch.set_num_threads(content)
             elif kind == "weights":
                 pipe.send(("weights", engine.weights(*content)))
             elif kind == "save":

@@ -18,12 +18,8 @@ DATASETS: dict[str, NamedDataset] = {
 """All of them, by name. To add one, add it here."""
 
 
-def load(name: str, *, progress: bool = True) -> Dataset:
-    """Load the dataset of that name, downloaded on first use where it is not bundled.
-
-    Args:
-        name: One of :func:`entries`.
-        progress: Show a download's progress on stderr.
+def load(name: str) -> Dataset:
+    """Load one of :data:`DATASETS`, downloaded on first use where it is not bundled.
 
     Raises:
         DataError: No dataset has that name, or its files are damaged.
@@ -33,7 +29,7 @@ def load(name: str, *, progress: bool = True) -> Dataset:
         close = difflib.get_close_matches(name.lower(), DATASETS, 1)
         hint = f"did you mean {close[0]}? Datasets" if close else "datasets"
         raise DataError(f"no dataset or file {name!r}; {hint}: {', '.join(DATASETS)}")
-    return DATASETS[name].load(progress)
+    return DATASETS[name].load()
 
 
 def entries() -> list[Entry]:

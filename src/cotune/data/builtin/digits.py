@@ -16,7 +16,7 @@ class Digits(NamedDataset):
         what = "scikit-learn's handwritten digits; a fixed fifth is the test set"
         return Entry("digits", what, 1437, 360, 10, (8, 8), "bundled")
 
-    def load(self, progress: bool) -> Dataset:
+    def load(self) -> Dataset:
         from sklearn.datasets import load_digits
 
         digits = load_digits()

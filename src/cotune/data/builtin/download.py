@@ -48,14 +48,13 @@ def fetch(
     size: int,
     md5: str,
     advice: str = "check the network",
-    progress: bool = True,
 ) -> Path:
     """Download ``name`` into ``folder``, unless the whole file is there already.
 
     The file is written under a temporary name and moved once its size and checksum are right, so
     ``folder / name`` is never half a file. Every mirror is tried in turn, up to three times where
     another try may help. An unreachable mirror costs ``CONNECT_SECONDS`` for each of its
-    addresses, once.
+    addresses, once. A bar on stderr, or one line where that is no terminal, tells of the download.
 
     Args:
         name: The file's name, here and on the mirrors.
@@ -64,7 +63,6 @@ def fetch(
         size: Bytes of the whole file; no more are ever accepted.
         md5: Its checksum, hexadecimal.
         advice: Ends the error's message: what to do when nothing works.
-        progress: Show a bar on stderr where that is a terminal, else one line there.
 
     Raises:
         StorageError: No mirror could be reached or had the file, or the folder cannot be written.
@@ -79,7 +77,7 @@ def fetch(
             if url in failures and not failures[url].again:
                 continue
             try:
-                return _fetch_once(url, folder / name, size, md5, progress=progress)
+                return _fetch_once(url, folder / name, size, md5)
             except _FailedError as failure:
                 failures[url] = failure
     kind: type[CotuneError] = StorageError
@@ -89,14 +87,14 @@ def fetch(
     raise kind(f"{name} could not be downloaded ({tried}); {advice}")
 
 
-def _fetch_once(url: str, path: Path, size: int, md5: str, *, progress: bool) -> Path:
+def _fetch_once(url: str, path: Path, size: int, md5: str) -> Path:
     import pooch
 
     pooch.get_logger().setLevel("WARNING")
 
     def download(url: str, file: str, _: object) -> None:
         with open(file, "wb") as out:
-            _stream(url, out, size, progress=progress)
+            _stream(url, out, size)
 
     try:
         pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, downloader=download)
@@ -110,7 +108,7 @@ def _fetch_once(url: str, path: Path, size: int, md5: str, *, progress: bool) ->
     return path
 
 
-def _stream(url: str, out: IO[bytes], size: int, *, progress: bool) -> None:
+def _stream(url: str, out: IO[bytes], size: int) -> None:
     """Write the body of ``url`` to ``out``; ``_FailedError`` unless it has ``size`` bytes."""
     import requests
 
@@ -127,7 +125,7 @@ def _stream(url: str, out: IO[bytes], size: int, *, progress: bool) -> None:
                     f"HTTP {response.status_code} {response.reason}",
                     again=response.status_code >= 500 or response.status_code in (408, 429),
                 )
-            with _progress(url, size, shown=progress) as advance:
+            with _progress(url, size) as advance:
                 for chunk in response.iter_content(_CHUNK):
                     received += len(chunk)
                     if received > size:
@@ -162,13 +160,12 @@ def _connection_failed(error: Exception, size: int) -> _FailedError:
 
 
 @contextmanager
-def _progress(url: str, size: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
+def _progress(url: str, size: int) -> Iterator[Callable[[int], None]]:
     """Yield a function to call with the number of bytes that arrived."""
     name = os.path.basename(urlsplit(url).path)
-    if not shown or not sys.stderr.isatty():
-        if shown:
-            host = urlsplit(url).hostname
-            sys.stderr.write(f"downloading {name} ({size / 1e6:.1f} MB) from {host}\n")
+    if not sys.stderr.isatty():
+        host = urlsplit(url).hostname
+        sys.stderr.write(f"downloading {name} ({size / 1e6:.1f} MB) from {host}\n")
         yield lambda _: None
         return
     from rich.console import Console

@@ -56,10 +56,10 @@ class _File:
     sha256: str
 
 
-Part = Literal["train", "t10k"]
+Split = Literal["train", "t10k"]
 """The training set and the test set, as the files' names begin."""
 
-_IMAGES: dict[Part, _File] = {
+_IMAGES: dict[Split, _File] = {
     "train": _File(
         "train-images-idx3-ubyte",
         26_421_880,
@@ -73,7 +73,7 @@ _IMAGES: dict[Part, _File] = {
         "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     ),
 }
-_LABELS: dict[Part, _File] = {
+_LABELS: dict[Split, _File] = {
     "train": _File(
         "train-labels-idx1-ubyte",
         29_515,
@@ -107,10 +107,10 @@ class FashionMnist(NamedDataset):
             *(self.name, self.description, self.rows, TEST_ROWS, len(CLASSES), (28, 28), where)
         )
 
-    def load(self, progress: bool) -> Dataset:
+    def load(self) -> Dataset:
         """Read the training set; the test set is read when it is opened."""
-        folder = find_or_download(progress=progress)
-        images, labels = read_part(folder, "train")
+        folder = find_or_download()
+        images, labels = read_split(folder, "train")
         if self.rows < ROWS:  # copied, so that the other images are freed
             images, labels = images[: self.rows].copy(), labels[: self.rows].copy()
         return Dataset(
@@ -118,7 +118,7 @@ class FashionMnist(NamedDataset):
             inputs=images,
             labels=labels,
             classes=CLASSES,
-            open_test=lambda: read_part(folder, "t10k"),
+            open_test=lambda: read_split(folder, "t10k"),
             n_test=TEST_ROWS,
         )
 
@@ -158,7 +158,7 @@ def find() -> Path | None:
     return None
 
 
-def find_or_download(*, mirrors: Sequence[str] = MIRRORS, progress: bool = True) -> Path:
+def find_or_download(*, mirrors: Sequence[str] = MIRRORS) -> Path:
     """Return the folder that holds all four files; what is missing is downloaded into the cache.
 
     Raises:
@@ -177,22 +177,21 @@ def find_or_download(*, mirrors: Sequence[str] = MIRRORS, progress: bool = True)
             size=file.gz_size,
             md5=file.gz_md5,
             advice=ADVICE,
-            progress=progress,
         )
     return folder
 
 
-def read_part(folder: Path, part: Part) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Read images ``uint8 [rows, 28, 28]`` and labels ``int64 [rows]`` of one part.
+def read_split(folder: Path, split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Read images ``uint8 [rows, 28, 28]`` and labels ``int64 [rows]`` of one split.
 
     Raises:
         DataError: A file is damaged, is not Fashion-MNIST's, or the files' rows differ in number.
     """
-    image_path, label_path = _path(folder, _IMAGES[part]), _path(folder, _LABELS[part])
+    image_path, label_path = _path(folder, _IMAGES[split]), _path(folder, _LABELS[split])
     images, labels = read_idx(image_path), read_idx(label_path)
     check_same_length(images, labels, f"{image_path} and {label_path.name}")
-    _check_contents(image_path, images, _IMAGES[part])
-    _check_contents(label_path, labels, _LABELS[part])
+    _check_contents(image_path, images, _IMAGES[split])
+    _check_contents(label_path, labels, _LABELS[split])
     return cast("NDArray[np.uint8]", images), labels.astype(np.int64)
 
 

@@ -38,9 +38,5 @@ class NamedDataset(ABC):
         """Describe the dataset, and where it is found now; nothing is read or downloaded."""
 
     @abstractmethod
-    def load(self, progress: bool) -> Dataset:
-        """Read the dataset, downloaded first where it is not here.
-
-        Args:
-            progress: Show a download's progress on stderr.
-        """
+    def load(self) -> Dataset:
+        """Read the dataset, downloaded first where it is not here."""

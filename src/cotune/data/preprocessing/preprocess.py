@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from cotune.data.checks import check_learnable
@@ -16,17 +17,11 @@ from cotune.data.dataset import Column, Dataset, TrainingData
 from cotune.data.memory import new_array
 from cotune.data.preprocessing.channels import find_channels
 from cotune.data.preprocessing.raw_rows import RawRows
-from cotune.data.preprocessing.row_chunks import (
-    check_rows,
-    check_shape,
-    chunks_of,
-    damaged,
-    read_numbers,
-)
+from cotune.data.preprocessing.row_chunks import Finite, Positive, Shape, check_rows, chunks_of
 from cotune.data.preprocessing.table_preprocess import TablePreprocessing
 from cotune.data.preprocessing.treatment import Treatment, rows_to_try
 from cotune.data.splits import further_folds, stratified_split
-from cotune.exceptions import DataError, ModelFileError
+from cotune.exceptions import DataError
 from cotune.text import listed
 
 _SCALED_BY = 1024  # rows by which those are scaled that a network is tried with
@@ -35,22 +30,22 @@ _AUTO = Treatment()
 
 @dataclass(frozen=True)
 class Standardize:
-    """Standardization by mean and standard deviation of the training part.
+    """Standardization by mean and standard deviation of the training split.
 
     Images (rows of two dimensions or more) have one mean and deviation over all pixels, or one
     for each channel; tables have one per feature.
 
     Attributes:
         mean: A number, or one per feature or channel.
-        std: As ``mean``; positive. It is 1 where the training part has a single value.
+        std: As ``mean``; positive. It is 1 where the training split has a single value.
         input_shape: Shape of one row.
         axis: Of the channels in a row; None where there are none.
     """
 
-    mean: float | tuple[float, ...]
-    std: float | tuple[float, ...]
-    input_shape: tuple[int, ...]
-    axis: int | None = None
+    mean: Finite | tuple[Finite, ...]
+    std: Positive | tuple[Positive, ...]
+    input_shape: Shape
+    axis: Annotated[int, Meta(ge=0)] | None = None
 
     @property
     def features(self) -> int:
@@ -131,14 +126,12 @@ class Standardize:
         self,
         inputs: NDArray[np.generic],
         rows: NDArray[np.int64] | None = None,
-        most: float | None = None,
     ) -> NDArray[np.float32]:
         """Return standardized inputs, ``float32 [rows, features]``, contiguous.
 
         Args:
             inputs: ``[rows, *input_shape]``.
             rows: Take these rows in this order; without it, all.
-            most: Bytes of the result in memory; see :func:`new_array`.
 
         Raises:
             DataError: The rows have another shape than the ones it was fitted on, hold no
@@ -146,9 +139,7 @@ class Standardize:
         """
         check_rows(inputs, self.input_shape)
         mean, std = self.scales()
-        out = new_array(
-            (len(inputs) if rows is None else len(rows), self.features), np.float32, most
-        )
+        out = new_array((len(inputs) if rows is None else len(rows), self.features), np.float32)
         start = 0
         for chunk in _chunks(inputs, rows):
             chunk -= mean
@@ -165,7 +156,7 @@ class Standardize:
         return out
 
     def to_json(self) -> dict[str, Any]:
-        """Return lists and numbers; :meth:`from_json` restores the same object, bit for bit."""
+        """Return lists and numbers; ``card.preprocessing_from_json`` restores the same."""
         return {
             "kind": "standardize",
             "mean": list(self.mean) if isinstance(self.mean, tuple) else self.mean,
@@ -174,37 +165,9 @@ class Standardize:
             **({} if self.axis is None else {"axis": self.axis}),
         }
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Restore it; ``ModelFileError`` where the data are not what :meth:`to_json` writes."""
-        keys = {"kind", "mean", "std", "input_shape"}
-        if not isinstance(data, Mapping) or set(data) - {"axis"} != keys:
-            raise damaged("mean, std and input_shape expected")
-        if data["kind"] != "standardize":
-            raise ModelFileError("preprocessing.kind: is unknown; a newer Cotune may read it")
-        shape = data["input_shape"]
-        check_shape(shape)
-        axis = data.get("axis")
-        if "axis" in data and (type(axis) is not int or not 0 <= axis < len(shape) > 1):
-            raise damaged("the place of an axis expected", "axis")
-        length = shape[axis or 0] if len(shape) == 1 or axis is not None else None
-        mean = _floats(data["mean"], length, "mean")
-        std = _floats(data["std"], length, "std")
-        if np.min(std) <= 0:
-            raise damaged("a deviation is not positive", "std")
-        return cls(mean, std, tuple(shape), axis)
-
 
 Preprocessing = Standardize | TablePreprocessing | RawRows
 """Preprocessing of a table with named columns, of other arrays, or none."""
-
-
-def preprocessing_from_json(data: Mapping[str, Any]) -> Preprocessing:
-    """Read a preprocessing; ``ModelFileError`` where the data are not what ``to_json`` writes."""
-    kind = data.get("kind") if isinstance(data, Mapping) else None
-    if kind == "raw":
-        return RawRows.from_json(data)
-    return TablePreprocessing.from_json(data) if kind == "table" else Standardize.from_json(data)
 
 
 def fit_preprocessing(
@@ -238,20 +201,18 @@ def prepare(
     *,
     validation: float = 0.2,
     seed: int,
-    most: float | None = None,
     treatment: Treatment = _AUTO,
 ) -> tuple[TrainingData, Preprocessing]:
-    """Split a dataset, preprocess it by its training part, and lay it out for engines.
+    """Split a dataset, preprocess it by its training split, and lay it out for engines.
 
     Args:
         dataset: What to tune on; its test set is not opened.
-        validation: Share of the rows in the validation part, which is stratified by class.
+        validation: Share of the rows in the validation split, which is stratified by class.
         seed: Decides the split.
-        most: Bytes of inputs in memory; more are in a file that is mapped into it.
         treatment: What is to be done to the rows; by default they are standardized.
 
     Returns:
-        Rows with the training part first, each part in the dataset's order; and what was done to
+        Rows with the training split first, each part in the dataset's order; and what was done to
         the inputs.
 
     Raises:
@@ -265,7 +226,7 @@ def prepare(
     preprocessing = fit_preprocessing(dataset, train, treatment)
     order = np.concatenate((train, held_out))
     return TrainingData(
-        inputs=preprocessing.apply(dataset.inputs, order, most),
+        inputs=preprocessing.apply(dataset.inputs, order),
         labels=dataset.labels[order],
         n_train=len(train),
         n_classes=len(dataset.classes),
@@ -341,8 +302,3 @@ def _warn_of_constants(constant: NDArray[np.bool_], of: str) -> None:
         UserWarning,
         stacklevel=3,
     )
-
-
-def _floats(value: object, length: int | None, key: str) -> float | tuple[float, ...]:
-    numbers = read_numbers(value, length, key)
-    return float(numbers) if length is None else tuple(map(float, numbers))

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from cotune.data.dataset import Column
 from cotune.data.memory import new_array
-from cotune.data.preprocessing.row_chunks import (
-    check_rows,
-    check_shape,
-    chunks_of,
-    damaged,
-    read_numbers,
-)
-from cotune.data.preprocessing.table_preprocess import read_columns
+from cotune.data.preprocessing.row_chunks import Finite, Shape, check_rows, chunks_of
 from cotune.exceptions import DataError, UsageError
 
 Dtype = Literal["int64", "float32"]
 
-_DTYPES: Final = ("int64", "float32")
-_KEYS: Final = {"kind", "dtype", "low", "high", "input_shape", "columns"}
-
-Bounds = float | int | tuple[float | int, ...]
+_Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Bounds = Finite | _Whole | tuple[Finite | _Whole, ...]
 
 
 @dataclass(frozen=True)
@@ -36,7 +28,7 @@ class RawRows:
 
     Attributes:
         dtype: ``int64``, of whole numbers, or ``float32``.
-        low, high: The least and the greatest value of the training part: of rows of one axis one
+        low, high: The least and the greatest value of the training split: of rows of one axis one
             a feature, of others one for all.
         input_shape: Shape of one row.
         columns: Of a table whose columns are all numbers.
@@ -45,7 +37,7 @@ class RawRows:
     dtype: Dtype
     low: Bounds
     high: Bounds
-    input_shape: tuple[int, ...]
+    input_shape: Shape
     columns: tuple[Column, ...] = ()
 
     @property
@@ -86,14 +78,12 @@ class RawRows:
         self,
         inputs: NDArray[np.generic],
         rows: NDArray[np.int64] | None = None,
-        most: float | None = None,
     ) -> NDArray[Any]:
         """Return the rows, ``int64`` or ``float32 [rows, features]``, contiguous.
 
         Args:
             inputs: ``[rows, *input_shape]``.
             rows: Take these rows in this order; without it, all.
-            most: Bytes of the result in memory; see :func:`new_array`.
 
         Raises:
             DataError: The rows have another shape, hold no numbers, or one that the type has no
@@ -101,7 +91,7 @@ class RawRows:
         """
         check_rows(inputs, self.input_shape)
         count = len(inputs) if rows is None else len(rows)
-        out = new_array((count, self.features), self.dtype, most)
+        out = new_array((count, self.features), self.dtype)
         start = 0
         for some in chunks_of(inputs, rows):
             with np.errstate(over="ignore", invalid="ignore"):
@@ -137,7 +127,7 @@ class RawRows:
                 )
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values; :meth:`from_json` restores the same object, bit for bit."""
+        """Return plain values; ``card.preprocessing_from_json`` restores the same."""
         return {
             "kind": "raw",
             "dtype": self.dtype,
@@ -146,23 +136,6 @@ class RawRows:
             "input_shape": list(self.input_shape),
             "columns": [column.to_json() for column in self.columns],
         }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Restore it; ``ModelFileError`` where the data are not what :meth:`to_json` writes."""
-        if set(data) != _KEYS:
-            raise damaged(f"{', '.join(sorted(_KEYS))} expected")
-        dtype, shape = data["dtype"], data["input_shape"]
-        if dtype not in _DTYPES:
-            raise damaged(f"{' or '.join(_DTYPES)} expected", "dtype")
-        check_shape(shape)
-        length = shape[0] if len(shape) == 1 else None
-        kinds = (int,) if dtype == "int64" else (int, float)
-        low, high = (read_numbers(data[key], length, key, kinds) for key in ("low", "high"))
-        columns = read_columns(data["columns"])
-        if columns and [len(columns)] != shape:
-            raise damaged("one for each value of a row expected", "columns")
-        return cls(dtype, low, high, tuple(shape), columns)
 
 
 def _check_columns(

@@ -1,16 +1,23 @@
-"""Steps that all preprocessings share: rows in chunks, and checks."""
+"""Steps and types that all preprocessings share."""
 
 from __future__ import annotations
 
 import math
 import sys
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Annotated, Final
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
-from cotune.exceptions import DataError, ModelFileError
+from cotune.exceptions import DataError
+
+_LARGEST: Final = sys.float_info.max
+Finite = Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)]
+Positive = Annotated[float, Meta(gt=0, le=_LARGEST)]
+NotNegative = Annotated[float, Meta(ge=0, le=_LARGEST)]
+Shape = Annotated[tuple[Annotated[int, Meta(gt=0)], ...], Meta(min_length=1)]
 
 _CHUNK: Final = 2**18  # values at a time: 2 MiB of float64, about a core's cache
 
@@ -36,44 +43,3 @@ def check_rows(inputs: NDArray[np.generic], shape: tuple[int, ...]) -> None:
         )
     if inputs.dtype.kind not in "buif":
         raise DataError(f"the inputs are of type {inputs.dtype}; give an array of numbers")
-
-
-def damaged(problem: str, key: str = "") -> ModelFileError:
-    """Return the error of a description that is not as a model writes it.
-
-    Args:
-        key: Of what is wrong; "" for the whole.
-    """
-    where = f"preprocessing.{key}" if key else "preprocessing"
-    return ModelFileError(f"{where}: {problem}; export the model again")
-
-
-def read_numbers(
-    value: object, length: int | None, key: str, kinds: tuple[type, ...] = (int, float)
-) -> Any:
-    """Read a finite number, or a list of ``length`` of them as a tuple.
-
-    Raises:
-        ModelFileError: It is none; the message names ``key``.
-    """
-    numbers = [value] if length is None else value
-    if (
-        not isinstance(numbers, list)
-        or len(numbers) != (1 if length is None else length)
-        or not all(
-            type(number) in kinds and abs(number) <= sys.float_info.max for number in numbers
-        )
-    ):
-        expected = "a finite number" if length is None else f"{length} finite numbers"
-        raise damaged(f"{expected} expected", key)
-    return numbers[0] if length is None else tuple(numbers)
-
-
-def check_shape(shape: object) -> None:
-    """Raise ``ModelFileError`` unless it is a list of positive whole numbers."""
-    if (
-        not isinstance(shape, list)
-        or not shape
-        or not all(type(size) is int and size > 0 for size in shape)
-    ):
-        raise damaged("a list of positive whole numbers expected", "input_shape")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from cotune.data.dataset import Column
 from cotune.data.memory import new_array
-from cotune.data.preprocessing.row_chunks import check_rows, chunks_of, damaged, read_numbers
-from cotune.data.tables.column_kinds import check_form
+from cotune.data.preprocessing.row_chunks import Finite, NotNegative, check_rows, chunks_of
 from cotune.exceptions import DataError
 from cotune.text import listed
 
@@ -32,14 +32,14 @@ class NumberFeatures:
     """Features of a column of numbers or booleans.
 
     Attributes:
-        center: The median of the training part, which also stands for a missing cell.
+        center: The median of the training split, which also stands for a missing cell.
         scale: What differences to it are multiplied by; 0 where there is a single value, and so
             no feature.
         missing: Whether another feature tells if the cell is missing.
     """
 
-    center: float
-    scale: float
+    center: Finite
+    scale: NotNegative
     missing: bool
 
     @property
@@ -59,7 +59,7 @@ class CategoryFeatures:
         missing: Whether a missing cell has one; without it, all features are then 0.
     """
 
-    kept: tuple[int, ...]
+    kept: tuple[Annotated[int, Meta(ge=0)], ...]
     other: bool
     missing: bool
 
@@ -177,7 +177,6 @@ class TablePreprocessing:
         self,
         inputs: NDArray[np.generic],
         rows: NDArray[np.int64] | None = None,
-        most: float | None = None,
     ) -> NDArray[np.float32]:
         """Return the features, ``float32 [rows, features]``, contiguous.
 
@@ -185,7 +184,6 @@ class TablePreprocessing:
             inputs: ``float64 [rows, columns]``, NaN where a cell is missing, -1 where a category
                 is not known.
             rows: Take these rows in this order; without it, all.
-            most: Bytes of the result in memory; see :func:`new_array`.
 
         Raises:
             DataError: Another number of columns, another type, or an infinite cell.
@@ -193,7 +191,7 @@ class TablePreprocessing:
         check_rows(inputs, (len(self.columns),))
         numbers, slots = self.numbers(), self.slots()
         count = len(inputs) if rows is None else len(rows)
-        out = new_array((count, self.features), np.float32, most)
+        out = new_array((count, self.features), np.float32)
         out.fill(0.0)
         start = 0
         for chunk in chunks_of(inputs, rows):
@@ -223,7 +221,7 @@ class TablePreprocessing:
         return out
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values; :meth:`from_json` restores the same object, bit for bit."""
+        """Return plain values; ``card.preprocessing_from_json`` restores the same."""
         return {
             "kind": "table",
             "columns": [column.to_json() for column in self.columns],
@@ -234,28 +232,6 @@ class TablePreprocessing:
                 for part in self.parts
             ],
         }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Restore it; ``ModelFileError`` where the data are not what :meth:`to_json` writes."""
-        if not isinstance(data, Mapping) or set(data) != {"kind", "columns", "parts"}:
-            raise damaged("kind, columns and parts expected")
-        if data["kind"] != "table":
-            raise damaged("a table's expected", "kind")
-        listed, parts = data["columns"], data["parts"]
-        if not isinstance(listed, list) or not isinstance(parts, list) or len(listed) != len(parts):
-            raise damaged("as many columns as parts expected")
-        columns = read_columns(listed)
-        made = cls(
-            columns,
-            tuple(
-                _read_part(part, column, f"parts[{i}]")
-                for i, (part, column) in enumerate(zip(parts, columns, strict=True))
-            ),
-        )
-        if made.features == 0:
-            raise damaged("no column has a feature", "parts")
-        return made
 
 
 def _fit_numbers(cells: NDArray[np.float64], name: str) -> NumberFeatures:
@@ -326,61 +302,3 @@ def _warn_of_constants(names: Sequence[str]) -> None:
         UserWarning,
         stacklevel=3,
     )
-
-
-def read_columns(data: Any) -> tuple[Column, ...]:
-    """Read columns as a model's description lists them.
-
-    Raises:
-        ModelFileError: They are no such list, or two have the same name.
-    """
-    if not isinstance(data, list):
-        raise damaged("a list expected", "columns")
-    columns = tuple(_read_column(column, f"columns[{i}]") for i, column in enumerate(data))
-    if len({column.name for column in columns}) < len(columns):
-        raise damaged("two have the same name", "columns")
-    return columns
-
-
-def _read_column(data: Any, key: str) -> Column:
-    if not isinstance(data, dict) or set(data) - {"form"} != {"name", "kind", "categories"}:
-        raise damaged("name, kind and categories expected", key)
-    name, kind, texts = data["name"], data["kind"], data["categories"]
-    form = data.get("form", "")
-    try:
-        check_form(form)
-    except (AttributeError, TypeError, ValueError):
-        raise damaged("a known form expected", key) from None
-    if not isinstance(name, str) or kind not in ("number", "boolean", "category"):
-        raise damaged("a name and a known kind expected", key)
-    if (
-        not isinstance(texts, list)
-        or not all(isinstance(text, str) for text in texts)
-        or len(set(texts)) < len(texts)
-        or bool(texts) != (kind == "category")
-    ):
-        raise damaged("the distinct texts of its categories expected", key)
-    return Column(name, kind, tuple(texts), form)
-
-
-def _read_part(data: Any, column: Column, key: str) -> ColumnFeatures:
-    expected = ("kept", "other") if column.kind == "category" else ("center", "scale")
-    if not isinstance(data, dict) or set(data) != {*expected, "missing"}:
-        raise damaged(f"{', '.join(expected)} and missing expected", key)
-    if type(data["missing"]) is not bool:
-        raise damaged("missing is true or false", key)
-    if column.kind == "category":
-        kept = data["kept"]
-        if type(data["other"]) is not bool:
-            raise damaged("other is true or false", key)
-        if (
-            not isinstance(kept, list)
-            or not all(type(code) is int and 0 <= code < len(column.categories) for code in kept)
-            or len(set(kept)) < len(kept)
-        ):
-            raise damaged("kept lists distinct categories by their places", key)
-        return CategoryFeatures(tuple(kept), data["other"], data["missing"])
-    center, scale = (read_numbers(data[name], None, f"{key}.{name}") for name in expected)
-    if scale < 0:
-        raise damaged("the scale is negative", key)
-    return NumberFeatures(float(center), float(scale), data["missing"])

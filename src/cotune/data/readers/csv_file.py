@@ -166,21 +166,21 @@ def _text_of(path: Path) -> bytes:
     for mark, what in _NO_TEXT.items():
         if content.startswith(mark):
             raise DataError(f"{path}: is {what}, no text in UTF-8; {_GIVE_TEXT}")
-    for start, end in _pieces(content):
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(content), _CHUNK):
+        held = len(decoder.getstate()[0])  # bytes of a character that the last chunk cut
         try:
-            text, _ = codecs.utf_8_decode(content[start:end], "strict", True)
+            decoder.decode(content[start : start + _CHUNK], start + _CHUNK >= len(content))
         except UnicodeDecodeError as error:
-            offset = start + error.start
+            offset = start - held + error.start
             raise DataError(
                 f"{path}: byte {offset} (counted from 0) is {content[offset]:#04x}, which is no "
                 f"UTF-8{_seems(content, offset)}; {_GIVE_TEXT}"
             ) from error
-        if "\0" in text:
-            offset = content.index(b"\0", start)
-            raise DataError(
-                f"{path}: byte {offset} (counted from 0) is NUL{_seems(content, offset)}; "
-                f"{_GIVE_TEXT}"
-            )
+    if (offset := content.find(b"\0")) >= 0:
+        raise DataError(
+            f"{path}: byte {offset} (counted from 0) is NUL{_seems(content, offset)}; {_GIVE_TEXT}"
+        )
     if re.compile(rb"\S").search(content, beginning(content)) is None:
         raise DataError(f"{path}: the file is empty; give a file with a header and rows")
     return content
@@ -195,19 +195,6 @@ def _seems(content: bytes, offset: int) -> str:
         # there each byte above 0x7f is a letter or sign of its own
         return " (the text seems to be in Windows-1252 or Latin-1)"
     return ""
-
-
-def _pieces(content: bytes) -> Iterator[tuple[int, int]]:
-    """Yield pieces of a text, none of which ends within a character."""
-    start = 0
-    while start < len(content):
-        end = min(start + _CHUNK, len(content))
-        for _ in range(3):
-            # a byte 10xxxxxx belongs to a character that began before it
-            if end < len(content) and content[end] & 0xC0 == 0x80:
-                end -= 1
-        yield start, end
-        start = end
 
 
 def _records(

@@ -1,4 +1,4 @@
-"""IDX files, the format of MNIST and Fashion-MNIST.
+"""IDX files, the format of MNIST and Fashion-MNIST: one alone, or images and labels.
 
 bytes 0-1        zero
 byte 2           type of a value
@@ -12,15 +12,19 @@ from __future__ import annotations
 import gzip
 import math
 import os
+import re
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cotune.data.dataset import Reading
 from cotune.data.readers.files import open_regular
+from cotune.data.readers.reader import Array, Rows, RowsReader, refuse_target
 from cotune.exceptions import DataError
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -28,6 +32,8 @@ _MAX_DIMENSIONS = 8
 _MAX_DEFLATE_RATIO = 1032  # no deflate stream expands a byte further
 _MAX_UNPACKED = 2 * 2**30  # bytes; a larger file has to be unpacked, and so paid for, on disk
 _CHUNK = 2**20
+_IMAGES = re.compile(r"(.*)images([-.]idx)\d(-ubyte)?(\.gz)?", re.IGNORECASE)
+_TEST = re.compile(r"(.*[-_.])?(t10k|test)[-_.]", re.IGNORECASE)
 
 
 def read_idx(path: str | os.PathLike[str]) -> NDArray[np.generic]:
@@ -122,3 +128,76 @@ def _wrong_size(path: Path, shape: tuple[int, ...], expected: int, found: str) -
 
 def _times(shape: tuple[int, ...]) -> str:
     return " x ".join(f"{size:,}" for size in shape)
+
+
+class IdxFile(RowsReader):
+    """An IDX file of images, with the file of its labels beside it."""
+
+    def matches(self, path: Path) -> bool:
+        """Tell whether a path is called as an IDX file."""
+        return "idx" in path.name.lower() and not path.is_dir()
+
+    def read(self, path: Path, target: str | None, reading: Reading) -> Rows:
+        refuse_target(path, target)
+        return Rows(*read_idx_pair(path))
+
+
+class IdxFolder(RowsReader):
+    """A folder of IDX files, as MNIST's."""
+
+    def matches(self, path: Path) -> bool:
+        """Tell whether a path is a folder with IDX files in it."""
+        return path.is_dir() and find_idx(path) is not None
+
+    def read(self, path: Path, target: str | None, reading: Reading) -> Rows:
+        refuse_target(path, target)
+        train, test = find_idx(path) or (path, None)
+        return Rows(*read_idx_pair(train), None if test is None else Rows(*read_idx_pair(test)))
+
+    def read_new(
+        self, path: Path, target: str | None, shape: tuple[int, ...], classes: Sequence[str]
+    ) -> Rows:
+        """Read rows to predict: those of the test set where there is one."""
+        refuse_target(path, target)
+        train, test = find_idx(path) or (path, None)
+        return Rows(*read_idx_pair(test or train))
+
+
+def read_idx_pair(path: Path) -> tuple[Array, Array]:
+    """Read images, and the labels in the file beside them: ``labels-idx1`` for ``images-idx3``.
+
+    Raises:
+        DataError: The labels are missing, or a file is damaged.
+    """
+    name = _IMAGES.fullmatch(path.name)
+    if name is None:
+        raise DataError(
+            f"{path}: where are its labels? Name the files as MNIST does: train-images-idx3-ubyte "
+            "and train-labels-idx1-ubyte"
+        )
+    stem = f"{name[1]}labels{name[2]}1{name[3] or ''}"
+    for labels in (path.with_name(stem), path.with_name(f"{stem}.gz")):
+        if labels.exists():
+            return read_idx(path), read_idx(labels)
+    raise DataError(f"{path}: has no labels beside it; put {stem} there, gzipped or not")
+
+
+def find_idx(folder: Path) -> tuple[Path, Path | None] | None:
+    """Find a folder's files of training and of test images; None where it has neither.
+
+    Raises:
+        DataError: It has several of one kind.
+    """
+    # Of a file and its gzipped form the first is enough.
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if _IMAGES.fullmatch(path.name):
+            found.setdefault(path.name.removesuffix(".gz"), path)
+    tests = [path for name, path in found.items() if _TEST.match(name)]
+    others = [path for path in found.values() if path not in tests]
+    if not found:
+        return None
+    if len(others) != 1 or len(tests) > 1:
+        names = ", ".join(path.name for path in found.values())
+        raise DataError(f"{folder}: which of {names[:200]}? Give the path of the file to train on")
+    return others[0], tests[0] if tests else None

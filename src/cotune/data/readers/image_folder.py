@@ -13,7 +13,7 @@ import numpy as np
 
 from cotune.data.dataset import Reading
 from cotune.data.memory import new_array
-from cotune.data.readers.folder_parts import Classes, Layout, check_classes, find_layout
+from cotune.data.readers.folder_splits import Classes, Layout, check_classes, find_layout
 from cotune.data.readers.image_damage import ImageDamage
 from cotune.data.readers.image_file import FORMATS, OTHER_PICTURES, SUFFIXES, Look, decode, look
 from cotune.data.readers.image_tree import ImageTree, is_image
@@ -61,9 +61,7 @@ class ImageFolder(ImageFile):
         return read_test_folder(path, train.inputs.shape[1:], classes, reading.skip_damaged)
 
 
-def read_image_folder(
-    folder: Path, shape: tuple[int, ...] | None = None, skip_damaged: bool = False
-) -> Rows:
+def read_image_folder(folder: Path, skip_damaged: bool = False) -> Rows:
     """Read ``FOLDER/CLASS/*.png``, or ``FOLDER/train/CLASS`` and ``FOLDER/test/CLASS``.
 
     Images of several sizes are resized to the one that most of them have, or else to the median
@@ -72,10 +70,9 @@ def read_image_folder(
     Hidden files are skipped.
 
     Args:
-        folder: Parts are known by the usual names, see :mod:`cotune.data.readers.part_names`.
-            Without a test part the validation part is the test set; beside one, it belongs to the
+        folder: Splits are known by the usual names, see :mod:`cotune.data.readers.split_names`.
+            Without a test split the validation split is the test set; beside one, it belongs to the
             training set.
-        shape: Of an image, ``(height, width)`` or ``(height, width, 3)``; found out by default.
         skip_damaged: Leave out images that cannot be decoded.
 
     Raises:
@@ -86,7 +83,7 @@ def read_image_folder(
     layout = find_layout(tree)
     check_classes(layout)
     damage = ImageDamage(folder, skip_damaged)
-    rows = _read(_list(tree, layout), shape, damage)
+    rows = _read(_list(tree, layout), None, damage)
     if layout.test:
         sealed = _list(tree, Layout(layout.test, remarks=layout.test_remarks))
         rows.test = _read(sealed, rows.inputs.shape[1:], damage)
@@ -100,7 +97,7 @@ def read_test_folder(
     """Read the images of a test set that has a folder of its own.
 
     Args:
-        folder: Of a folder for each class; where it has parts, its test part is read.
+        folder: Of a folder for each class; where it has splits, its test split is read.
         shape: What they are resized to.
         classes: Those of the training images.
         skip_damaged: Leave out images that cannot be decoded.
@@ -126,12 +123,12 @@ def read_images(path: Path, shape: tuple[int, ...], classes: Collection[str] = (
     """Read an image, or all in a folder and the folders in it.
 
     Their classes are those of the folders in the folder, empty ones left out; where the folder has
-    parts, its test part is read, or else its training part. Where images are in the folder itself,
-    or its folders are no classes, these are not known.
+    splits, its test split is read, or else its training split. Where images are in the folder
+    itself, or its folders are no classes, these are not known.
 
     Args:
         path: A file or a folder.
-        shape: What they are resized to; see :func:`read_image_folder`.
+        shape: What they are resized to: ``(height, width)`` or ``(height, width, 3)``.
         classes: Those of the model.
 
     Raises:

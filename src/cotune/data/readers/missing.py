@@ -29,7 +29,7 @@ def columns_with_missing(*arrays: NDArray[Any] | None) -> tuple[Column, ...]:
 
 
 def fill_missing(preprocessing: Preprocessing, rows: NDArray[Any]) -> NDArray[Any]:
-    """Fill cells that are NaN with the mean of the training part.
+    """Fill cells that are NaN with the mean of the training split.
 
     Of a feature that was never missing in training, a model knows nothing better; the cells of
     tables get their median.

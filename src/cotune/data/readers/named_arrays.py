@@ -60,7 +60,7 @@ def read_labelled(arrays: Arrays, path: Path, target: str | None = None) -> Rows
             raise DataError(f"{path}: has no array {shown_key(target)}{hint}")
         others = {name: read for name, read in arrays.items() if name != target}
         return Rows(read_inputs(others, path).inputs, arrays[target]())
-    pairs = (_pair(arrays, part) for part in ("train", "", "test"))
+    pairs = (_pair(arrays, split) for split in ("train", "", "test"))
     inputs, labels = next((pair for pair in pairs if all(pair)), (None, None))
     if inputs is None or labels is None:
         raise DataError(
@@ -88,7 +88,7 @@ def read_inputs(arrays: Arrays, path: Path) -> Rows:
     Raises:
         DataError: The names do not say which array holds the inputs.
     """
-    pairs = (_pair(arrays, part) for part in ("", "test", "train"))
+    pairs = (_pair(arrays, split) for split in ("", "test", "train"))
     inputs, labels = next((pair for pair in pairs if pair[0]), (None, None))
     if inputs is None and len(arrays) == 1:
         inputs = next(iter(arrays))
@@ -97,15 +97,15 @@ def read_inputs(arrays: Arrays, path: Path) -> Rows:
     return Rows(arrays[inputs](), None if labels is None else arrays[labels]())
 
 
-def _pair(arrays: Arrays, part: str = "") -> tuple[str | None, str | None]:
-    return _find(arrays, _INPUTS, part), _find(arrays, _LABELS, part)
+def _pair(arrays: Arrays, split: str = "") -> tuple[str | None, str | None]:
+    return _find(arrays, _INPUTS, split), _find(arrays, _LABELS, split)
 
 
-def _find(names: Iterable[str], known: tuple[str, ...], part: str = "") -> str | None:
+def _find(names: Iterable[str], known: tuple[str, ...], split: str = "") -> str | None:
     """Return the name that is one of the known ones, whatever its case."""
     lower = {name.lower(): name for name in names}
     for one in known:
-        for full in (f"{one}_{part}", f"{part}_{one}") if part else (one,):
+        for full in (f"{one}_{split}", f"{split}_{one}") if split else (one,):
             if full in lower:
                 return lower[full]
     return None
@@ -113,9 +113,9 @@ def _find(names: Iterable[str], known: tuple[str, ...], part: str = "") -> str |
 
 def partner_of(stem: str, stems: Iterable[str]) -> str | None:
     """Return the name of the labels of inputs that have a known name; None where there is none."""
-    for part in ("", "train", "test"):
-        if _find([stem], _INPUTS, part):
-            return _find(stems, _LABELS, part)
+    for split in ("", "train", "test"):
+        if _find([stem], _INPUTS, split):
+            return _find(stems, _LABELS, split)
     return None
 
 

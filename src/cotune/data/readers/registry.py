@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cotune.data.readers.frames import read_frame
-from cotune.data.readers.idx_pairs import IdxFile, IdxFolder
+from cotune.data.readers.idx import IdxFile, IdxFolder
 from cotune.data.readers.image_folder import ImageFile, ImageFolder
 from cotune.data.readers.npy import NpyFile, NpyFolder
 from cotune.data.readers.npz import NpzFile

@@ -20,7 +20,7 @@ def is_sparse(values: Any) -> bool:
     return hasattr(values, "nnz") and hasattr(values, "toarray")
 
 
-def to_dense(values: Any, what: str, most: float | None = None) -> NDArray[Any]:
+def to_dense(values: Any, what: str) -> NDArray[Any]:
     """Return a sparse matrix or array as a dense one of the same type.
 
     The numbers stay exact, so that rows are recognised whether they come sparse or dense.
@@ -28,29 +28,20 @@ def to_dense(values: Any, what: str, most: float | None = None) -> NDArray[Any]:
     Args:
         values: ``[rows, features]``, of any of SciPy's formats.
         what: What a message begins with.
-        most: Bytes that it may take; a quarter of the free memory by default.
 
     Raises:
-        DataError: It takes more than that, or does not hold numbers.
+        DataError: It would take over a quarter of the free memory, or does not hold numbers.
     """
     if values.dtype.kind not in "buif":
         raise DataError(f"{what} are of type {values.dtype}; give numbers")
-    _check_dense_size(values.shape, values.dtype.itemsize, what, most)
+    _check_dense_size(values.shape, values.dtype.itemsize, what)
     dense: NDArray[Any] = np.asarray(values.toarray())
     return dense
 
 
-def _check_dense_size(
-    shape: tuple[int, ...], itemsize: int, what: str, most: float | None = None
-) -> None:
-    """Raise ``DataError`` unless a dense array has room in memory.
-
-    Args:
-        shape: Of what is sparse.
-        itemsize: Bytes of a cell.
-        what, most: As for :func:`to_dense`.
-    """
-    most = _SHARE * free_memory() if most is None else most
+def _check_dense_size(shape: tuple[int, ...], itemsize: int, what: str) -> None:
+    """Raise ``DataError`` unless a dense array of cells of ``itemsize`` bytes has room."""
+    most = _SHARE * free_memory()
     needed = itemsize * math.prod(shape)
     if needed > most:
         size = " x ".join(f"{length:,}" for length in shape)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cotune.data.readers.masked import without_mask
 from cotune.data.tables.missing_words import MISSING_WORDS
 from cotune.exceptions import DataError
 from cotune.text import one_line, shorten
@@ -54,6 +53,23 @@ def as_array(values: Any) -> NDArray[Any]:
         if any(kind_of(value) != "a text" for value in objects.flat):
             return objects
     return array
+
+
+def without_mask(values: Any) -> Any:
+    """Return a masked array with NaN where it is masked; None in an array of other than numbers.
+
+    NumPy itself would show the value below the mask, often a mark such as -999. Anything but a
+    masked array is returned as it is.
+    """
+    if not isinstance(values, np.ma.MaskedArray):
+        return values
+    if not np.ma.is_masked(values):
+        return values.data
+    numbers, floats = values.dtype.kind in "buif", values.dtype.kind == "f"
+    kind = values.dtype if floats else np.dtype(np.float64 if numbers else object)
+    plain = np.array(values.data, kind)
+    plain[np.ma.getmaskarray(values)] = np.nan if numbers else None
+    return plain
 
 
 def kind_of(value: Any) -> str:

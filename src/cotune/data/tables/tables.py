@@ -50,7 +50,6 @@ def read_table(
     *,
     target: str | None = None,
     test: Any = None,
-    name: str | None = None,
     reading: Reading = _AS_IT_IS,
 ) -> Dataset:
     """Read a dataset of a CSV, TSV or Parquet file, or of a DataFrame.
@@ -65,7 +64,6 @@ def read_table(
             one that is called as one of :data:`TARGETS`, or else the last.
         test: The same columns of the test set. Without it a stratified fifth of the rows is
             sealed, the same whatever the order of the rows.
-        name: What the user calls it; the file's name by default.
         reading: The kinds of columns that the user names.
 
     Raises:
@@ -74,7 +72,7 @@ def read_table(
             :func:`~cotune.data.readers.arrays.from_arrays`.
     """
     is_frame = hasattr(source, "__arrow_c_stream__")
-    name = name or ("table" if is_frame else Path(source).stem)
+    name = "table" if is_frame else Path(source).stem
     wanted = target
     kinds = reading.columns
     as_texts = [column for column, kind in kinds.items() if kind == "category"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from cotune.text import counted
 
 BLUE = "#3f7fe0"
 GREY = "#8d96a5"
@@ -47,11 +49,35 @@ def missing(name: str, title: str, why: str) -> Chart:
 
 def plain(figure: Any) -> dict[str, Any]:
     """Return a plotly figure as plain data, with inert texts and no title or template."""
-    content: dict[str, Any] = figure.to_plotly_json()
-    content["layout"].pop("template", None)
-    content["layout"].pop("title", None)
-    inert: dict[str, Any] = _inert(content)
-    return inert
+    content = figure.to_plotly_json()
+    layout = {k: v for k, v in content["layout"].items() if k not in ("template", "title")}
+    return drawn(content["data"], **layout)
+
+
+def drawn(traces: Sequence[Mapping[str, Any]], **layout: Any) -> dict[str, Any]:
+    """Return a chart's figure as plain data with inert texts.
+
+    Args:
+        traces: Of plotly.js.
+        layout: By name; :func:`axis` makes ``xaxis`` and ``yaxis``.
+    """
+    figure: dict[str, Any] = _inert({"data": traces, "layout": layout})
+    return figure
+
+
+def axis(title: str, limits: Sequence[float] | None = None, **more: Any) -> dict[str, Any]:
+    """Return an axis with its title.
+
+    Args:
+        limits: Ends of the range; None: all values are shown.
+        more: What else plotly.js is told.
+    """
+    return {"title": {"text": title}, "range": limits, "autorange": limits is None, **more}
+
+
+def points(x: Sequence[float], y: Sequence[float | None], name: str, **more: Any) -> dict[str, Any]:
+    """Return a trace of dots, or of what else ``mode`` says, one for each trial or epoch."""
+    return {"type": "scatter", "mode": "markers", "name": name, "x": x, "y": y, **more}
 
 
 def _inert(value: Any, key: str = "") -> Any:
@@ -63,7 +89,7 @@ def _inert(value: Any, key: str = "") -> Any:
         return "".join(
             part if i % 2 else html.escape(part, quote=False) for i, part in enumerate(parts)
         )
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {name: _inert(item, name) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_inert(item, key) for item in value]
@@ -99,7 +125,7 @@ def outside(hidden: int, what: str = "trial") -> str:
     if hidden == 0:
         return ""
     verb = "lies" if hidden == 1 else "lie"
-    return f" {plural(hidden, what)} {verb} outside the drawn range; double-click shows all."
+    return f" {counted(hidden, what)} {verb} outside the drawn range; double-click shows all."
 
 
 def whole_ticks(low: float, high: float) -> dict[str, Any]:
@@ -119,10 +145,6 @@ def log_ticks(low: float, high: float) -> dict[str, Any]:
         "tickvals": ticks,
         "ticktext": [f"{value:g}" for value in ticks],
     }
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def tick(name: str, longest: int = 18) -> str:

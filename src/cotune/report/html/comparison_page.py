@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from cotune.report.html import text
-from cotune.report.html.chart import BLUE, GREY, ORANGE, RED, Chart, missing, plain, rounded
+from cotune.report.html.chart import (
+    BLUE,
+    GREY,
+    ORANGE,
+    RED,
+    Chart,
+    axis,
+    drawn,
+    missing,
+    points,
+    rounded,
+)
 from cotune.report.html.contents import label_of
-from cotune.report.html.html_file import render_page
-from cotune.runs.files import write_file
+from cotune.report.html.html_file import facts, named_values, render_page
 from cotune.tuning.best_so_far import Band
 from cotune.tuning.comparison import HEADINGS, Comparison, cells
 
@@ -21,16 +30,11 @@ _AXES = {
 }
 
 
-def build_comparison(comparison: Comparison) -> Path:
-    """Write ``compare.html`` into the comparison's folder and return its path.
-
-    Raises:
-        StorageError: It cannot be written.
-    """
-    path = comparison.path / "compare.html"
+def render(comparison: Comparison) -> str:
+    """Render the page."""
     charts = [band_chart(comparison, by) for by in _AXES]
     name = str(comparison.settings["dataset"]["name"])
-    page = render_page(
+    return render_page(
         "comparison.html.j2",
         charts,
         {},
@@ -46,8 +50,6 @@ def build_comparison(comparison: Comparison) -> Path:
         settings=_settings(comparison),
         command=comparison.settings["command"] or "",
     )
-    write_file(path, page)
-    return path
 
 
 def band_chart(comparison: Comparison, by: str) -> Chart:
@@ -60,46 +62,33 @@ def band_chart(comparison: Comparison, by: str) -> Chart:
     bands = {name: band for name, band in comparison.bands(by).items() if band.x}
     if not bands:
         return missing(by, title, "Not drawn: no trial has a score.")
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    for sampler, band in bands.items():
-        for trace in _traces(sampler, band):
-            figure.add_trace(go.Scatter(**trace))
     limits = comparison.focus(by)
-    figure.update_layout(
-        xaxis={"title": {"text": label}, "rangemode": "tozero"},
-        yaxis={
-            "title": {"text": f"best {label_of(comparison.settings['metric'])}"},
-            "range": list(limits),
-        },
+    figure = drawn(
+        [trace for sampler, band in bands.items() for trace in _traces(sampler, band)],
+        xaxis=axis(label, rangemode="tozero"),
+        yaxis=axis(f"best {label_of(comparison.settings['metric'])}", limits),
     )
     values = [value for one in bands.values() for value in (*one.low, *one.high)]
     hidden = min(values) < limits[0] or max(values) > limits[1]
     note = "The weakest of the first trials lie outside; double-click shows all." if hidden else ""
-    return Chart(by, title, plain(figure), note)
+    return Chart(by, title, figure, note)
 
 
 def _traces(sampler: str, band: Band) -> list[dict[str, Any]]:
     color = _COLORS[sampler]
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
-    common = {"x": rounded(band.x, 3), "mode": "lines", "legendgroup": sampler}
-    edge = {**common, "line": {"width": 0, "shape": "hv"}, "showlegend": False, "hoverinfo": "skip"}
+
+    def line(y: list[float], width: float, **more: Any) -> dict[str, Any]:
+        look = {"color": color, "width": width, "shape": "hv"}
+        x = rounded(band.x, 3)
+        return points(x, rounded(y), sampler, mode="lines", legendgroup=sampler, line=look, **more)
+
+    edge = {"showlegend": False, "hoverinfo": "skip"}
+    shade = f"rgba({red},{green},{blue},0.16)"
     return [
-        {**edge, "y": rounded(band.low)},
-        {
-            **edge,
-            "y": rounded(band.high),
-            "fill": "tonexty",
-            "fillcolor": f"rgba({red},{green},{blue},0.16)",
-        },
-        {
-            **common,
-            "y": rounded(band.median),
-            "name": sampler,
-            "line": {"color": color, "width": 2.5, "shape": "hv"},
-            "hovertemplate": f"{sampler}<br>%{{x}}: %{{y:.4f}}<extra></extra>",
-        },
+        line(band.low, 0, **edge),
+        line(band.high, 0, fill="tonexty", fillcolor=shade, **edge),
+        line(band.median, 2.5, hovertemplate=f"{sampler}<br>%{{x}}: %{{y:.4f}}<extra></extra>"),
     ]
 
 
@@ -113,18 +102,17 @@ def _banner(comparison: Comparison) -> str:
 def _settings(comparison: Comparison) -> list[tuple[str, str]]:
     settings = comparison.settings
     dataset, timeout = settings["dataset"], settings["timeout_seconds"]
-    items: list[tuple[str, Any]] = [
+    return facts(
         ("Dataset", dataset["name"]),
         ("Fingerprint of the data", dataset["fingerprint"]),
         ("Rows", ", ".join(f"{count:,} {part}" for part, count in dataset["rows"].items())),
         ("Metric", label_of(settings["metric"])),
         ("Pruner", settings["pruner"]),
         ("Trials of each search", settings["n_trials"]),
-        ("Time limit of each search", None if timeout is None else text.duration(timeout)),
+        ("Time limit of each search", timeout and text.duration(timeout)),
         ("Seeds", comparison.seeds),
         ("Device", settings["device"]),
         ("Workers", settings["workers"]),
         ("Trials trained at a time in each", settings["lanes"]),
-        ("Versions", ", ".join(f"{name} {v}" for name, v in settings["versions"].items())),
-    ]
-    return [(label, str(item)) for label, item in items if item is not None]
+        ("Versions", named_values(settings["versions"])),
+    )

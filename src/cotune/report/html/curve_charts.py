@@ -14,9 +14,11 @@ from cotune.report.html.chart import (
     ORANGE,
     RED,
     Chart,
+    axis,
+    drawn,
     focus,
     missing,
-    plain,
+    points,
     rounded,
     whole_ticks,
 )
@@ -57,8 +59,6 @@ def _trial_curves(contents: Contents, score: str, unit: str = "epoch") -> Chart:
     if not curves:
         why = "finished an epoch" if unit == "epoch" else "reported a value"
         return missing(name, title, f"Not drawn: no trial {why}.")
-    import plotly.graph_objects as go
-
     states = {row.number: row.state for row in contents.trials}
     most = max(2, MOST_POINTS // len(curves))
     thin = 1.0 if len(curves) <= 300 else 0.5
@@ -67,53 +67,35 @@ def _trial_curves(contents: Contents, score: str, unit: str = "epoch") -> Chart:
     for number, reports in sorted(curves.items()):
         state = "best" if number == contents.best else states.get(number, "unfinished")
         groups.setdefault(state, []).append((number, thinned(reports, most)))
-    figure = go.Figure()
+    traces = []
     for state, members in groups.items():
         if not members:
             continue
         color, opacity, width = _LOOKS.get(state, _LOOKS["unfinished"])
-        common = {
+        common: dict[str, Any] = {
+            "name": f"best: trial {members[0][0]}" if state == "best" else state,
             "legendgroup": state,
             "opacity": opacity,
             "meta": "trial",
             "hovertemplate": f"%{{customdata}}<br>{unit} %{{x}}: %{{y:.4f}}<extra></extra>",
         }
-        shown = f"best: trial {members[0][0]}" if state == "best" else state
-        figure.add_trace(
-            go.Scatter(
-                **_joined(members, score),
-                **common,
-                name=shown,
-                mode="lines",
-                line={"color": color, "width": width if state == "best" else width * thin},
-            )
-        )
+        line = {"color": color, "width": width if state == "best" else width * thin}
+        traces.append(points(**_joined(members, score), **common, mode="lines", line=line))
         # A line of one point is invisible: trials that ended after one epoch get a dot.
         dots = [(number, reports) for number, reports in members if len(reports) == 1]
         if dots:
-            figure.add_trace(
-                go.Scatter(
-                    **_joined(dots, score),
-                    **common,
-                    name=shown,
-                    showlegend=False,
-                    mode="markers",
-                    marker={"color": color, "size": 5},
-                )
-            )
+            dot = {"color": color, "size": 5}
+            traces.append(points(**_joined(dots, score), **common, showlegend=False, marker=dot))
     maximize = contents.maximize if score == "value" else score != "loss"
     values = [report.scores[score] for reports in curves.values() for report in reports]
     limits, hidden = focus(values, maximize)
-    figure.update_layout(
-        xaxis={"title": {"text": unit}, **whole_ticks(1, longest)},
-        yaxis={"title": {"text": label}, "range": limits, "autorange": limits is None},
-    )
+    figure = drawn(traces, xaxis=axis(unit, **whole_ticks(1, longest)), yaxis=axis(label, limits))
     notes = []
     if hidden:
         notes.append("The weakest tenth of the points lies outside; double-click shows all.")
     if longest > most:
         notes.append(f"At most {most} {unit}s of a trial are drawn; curves.csv has all.")
-    return Chart(name, title, plain(figure), " ".join(notes))
+    return Chart(name, title, figure, " ".join(notes))
 
 
 def thinned(reports: list[EpochReport], most: int) -> list[EpochReport]:
@@ -124,7 +106,7 @@ def thinned(reports: list[EpochReport], most: int) -> list[EpochReport]:
     return [reports[index] for index in kept]
 
 
-def _joined(members: list[tuple[int, list[EpochReport]]], score: str) -> dict[str, list[Any]]:
+def _joined(members: list[tuple[int, list[EpochReport]]], score: str) -> dict[str, Any]:
     """Join lines into one trace, with a gap (None) after each."""
     x: list[int | None] = []
     y: list[float | None] = []
@@ -145,23 +127,16 @@ def final_curve_charts(contents: Contents) -> list[Chart]:
         if not values:
             charts.append(missing(name, title, "Not drawn: it was not recorded."))
             continue
-        import plotly.graph_objects as go
-
-        epochs = list(range(1, len(values) + 1))
-        figure = go.Figure(
-            go.Scatter(
-                x=epochs,
-                y=rounded(values),
-                mode="lines+markers",
-                line={"color": BLUE, "width": 2.5},
-                marker={"size": 6},
-                hovertemplate="epoch %{x}: %{y:.4f}<extra></extra>",
-            )
+        curve = points(
+            list(range(1, len(values) + 1)),
+            rounded(values),
+            title,
+            mode="lines+markers",
+            line={"color": BLUE, "width": 2.5},
+            marker={"size": 6},
+            hovertemplate="epoch %{x}: %{y:.4f}<extra></extra>",
         )
-        figure.update_layout(
-            showlegend=False,
-            xaxis={"title": {"text": "epoch"}, **whole_ticks(1, len(values))},
-            yaxis={"title": {"text": title.lower()}},
-        )
-        charts.append(Chart(name, title, plain(figure), height=300))
+        epochs = axis("epoch", **whole_ticks(1, len(values)))
+        figure = drawn([curve], showlegend=False, xaxis=epochs, yaxis=axis(title.lower()))
+        charts.append(Chart(name, title, figure, height=300))
     return charts

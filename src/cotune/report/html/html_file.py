@@ -53,6 +53,16 @@ def render_page(
     )
 
 
+def facts(*items: tuple[str, object]) -> list[tuple[str, str]]:
+    """Return labels and what stands beside them; what is unknown is left out."""
+    return [(label, str(item)) for label, item in items if item not in (None, "")]
+
+
+def named_values(values: Mapping[str, object]) -> str:
+    """Return names and values on one line: ``torch 2.9, optuna 4.5``."""
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
 def _source(name: str) -> str:
     return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cotune.report.html.chart import (
@@ -10,19 +11,22 @@ from cotune.report.html.chart import (
     HEIGHT,
     ORANGE,
     Chart,
+    axis,
+    drawn,
     focus,
     log_ticks,
     missing,
     outside,
     plain,
-    plural,
+    points,
     rounded,
     tick,
     whole_ticks,
 )
-from cotune.report.html.contents import Contents, Row, label_of
+from cotune.report.html.contents import Contents, label_of
 from cotune.runs.config import RunConfig
 from cotune.space.quiet_optuna import quiet_optuna
+from cotune.text import counted
 
 if TYPE_CHECKING:
     import optuna
@@ -41,53 +45,29 @@ def history_chart(contents: Contents) -> Chart:
     pruned = [row for row in contents.trials if row.state == "pruned" and row.value is not None]
     if contents.study is None or not complete:
         return missing(name, title, _needs(1, len(complete)))
-    import plotly.graph_objects as go
     from optuna.visualization import plot_optimization_history
 
     label = label_of(contents.metric)
-    try:
-        with quiet_optuna():
-            figure = plot_optimization_history(contents.study, target_name=label)
-    except Exception as error:  # a plot that Optuna cannot draw must not cost the report
-        return missing(name, title, _failed(error))
-    lines = [trace for trace in figure.data if trace.mode == "lines"]
-    values = [float(trial.value) for trial in complete if trial.value is not None]
-    values += [row.value for row in pruned if row.value is not None]
-    drawn = go.Figure()
+    figure = _plot(plot_optimization_history, contents.study, target_name=label)
+    if isinstance(figure, str):
+        return missing(name, title, figure)
+    ended = {trial.number: trial.value for trial in complete}
+    cut = {row.number: row.value for row in pruned}
+    values = [float(value) for value in (*ended.values(), *cut.values()) if value is not None]
+    traces = []
     if pruned:
-        drawn.add_trace(
-            _markers(
-                [row.number for row in pruned],
-                rounded([row.value for row in pruned if row.value is not None]),
-                "pruned, last value",
-                {"size": 5, "color": GREY, "opacity": 0.6},
-            )
-        )
-    drawn.add_trace(
-        _markers(
-            [trial.number for trial in complete],
-            rounded([trial.value for trial in complete if trial.value is not None]),
-            "complete",
-            {"size": 7, "color": BLUE, "opacity": 0.85},
-        )
-    )
-    for line in lines:
-        drawn.add_trace(
-            go.Scatter(
-                x=line.x,
-                y=line.y,
-                mode="lines",
-                name="best so far",
-                line={"color": ORANGE, "width": 2, "shape": "hv"},
-                hoverinfo="skip",
-            )
-        )
+        look = {"size": 5, "color": GREY, "opacity": 0.6}
+        traces.append(_trial_points(cut, "pruned, last value", look))
+    look = {"size": 7, "color": BLUE, "opacity": 0.85}
+    traces.append(_trial_points(ended, "complete", look))
+    for line in figure.data:
+        if line.mode == "lines":
+            look = {"color": ORANGE, "width": 2, "shape": "hv"}
+            best = points(line.x, line.y, "best so far", mode="lines", line=look, hoverinfo="skip")
+            traces.append(best)
     limits, hidden = focus(values, contents.maximize, share=0.75)
-    drawn.update_layout(
-        xaxis={"title": {"text": "trial"}},
-        yaxis={"title": {"text": label}, "range": limits, "autorange": limits is None},
-    )
-    return Chart(name, title, plain(drawn), outside(hidden).strip())
+    shown = drawn(traces, xaxis=axis("trial"), yaxis=axis(label, limits))
+    return Chart(name, title, shown, outside(hidden).strip())
 
 
 def importances_chart(contents: Contents) -> Chart:
@@ -101,13 +81,12 @@ def importances_chart(contents: Contents) -> Chart:
     from optuna.importance import PedAnovaImportanceEvaluator
     from optuna.visualization import plot_param_importances
 
-    try:
-        with quiet_optuna():
-            # fANOVA takes 2 s for 200 complete trials and 27 s for 1,000, and leaves out
-            # conditional hyperparameters; PED-ANOVA takes 0.05 s for 1,000 and has them all.
-            figure = plot_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
-    except Exception as error:
-        return missing(name, title, _failed(error))
+    # fANOVA takes 2 s for 200 complete trials and 27 s for 1,000, and leaves out conditional
+    # hyperparameters; PED-ANOVA takes 0.05 s for 1,000 and has them all.
+    evaluator = PedAnovaImportanceEvaluator()
+    figure = _plot(plot_param_importances, study, evaluator=evaluator)
+    if isinstance(figure, str):
+        return missing(name, title, figure)
     bars = len(figure.data[0].y) if figure.data else 0
     if bars == 0:
         return missing(name, title, "Not drawn: no hyperparameter varies.")
@@ -142,11 +121,9 @@ def slice_charts(contents: Contents) -> tuple[list[Chart], str]:
     charts = []
     for index, param in enumerate(sorted({name for trial in trials for name in trial.params})):
         name = f"slice-{index}"
-        try:
-            with quiet_optuna():
-                figure = plot_slice(study, params=[param])
-        except Exception as error:
-            charts.append(missing(name, param, _failed(error)))
+        figure = _plot(plot_slice, study, params=[param])
+        if isinstance(figure, str):
+            charts.append(missing(name, param, figure))
             continue
         trace = figure.data[0]
         numbers = list(trace.marker.color)
@@ -171,12 +148,7 @@ def slice_charts(contents: Contents) -> tuple[list[Chart], str]:
             figure.update_xaxes(**whole_ticks(min(trace.x), max(trace.x)))
         inside = limits is not None and any(limits[0] <= y <= limits[1] for y in trace.y)
         figure.update_layout(
-            xaxis={"title": {"text": ""}, "nticks": 6},
-            yaxis={
-                "title": {"text": ""},
-                "range": limits if inside else None,
-                "autorange": not inside,
-            },
+            xaxis={"title": {"text": ""}, "nticks": 6}, yaxis=axis("", limits if inside else None)
         )
         charts.append(Chart(name, param, plain(figure), height=230))
     note = (
@@ -197,13 +169,12 @@ def parallel_chart(contents: Contents) -> Chart:
 
     shown = sorted(trials, key=lambda trial: trial.value or 0.0, reverse=contents.maximize)
     shown = shown[:MOST_LINES]
-    try:
-        with quiet_optuna():
-            view = optuna.create_study(direction=study.direction)
-            view.add_trials(shown)
-            figure = plot_parallel_coordinate(view, target_name="value")
-    except Exception as error:
-        return missing(name, title, _failed(error))
+    with quiet_optuna():
+        view = optuna.create_study(direction=study.direction)
+        view.add_trials(shown)
+    figure = _plot(plot_parallel_coordinate, view, target_name="value")
+    if isinstance(figure, str):
+        return missing(name, title, figure)
     # Optuna's colours run from the worst to the best value, where one hopeless trial makes all
     # others look the same, and fade to white. A line begins at its trial's value.
     lines = [trace for trace in figure.data if trace.mode == "lines"]
@@ -232,19 +203,30 @@ def parallel_chart(contents: Contents) -> Chart:
     return Chart(name, title, plain(figure), note, height=HEIGHT, width=90 * len(axes))
 
 
-def _markers(numbers: list[int], values: list[float], name: str, marker: dict[str, Any]) -> Any:
-    import plotly.graph_objects as go
-
-    return go.Scatter(
-        x=numbers,
-        y=values,
-        mode="markers",
-        name=name,
+def _trial_points(
+    values: Mapping[int, float | None], name: str, marker: dict[str, Any]
+) -> dict[str, Any]:
+    """Return a trace of trials by number."""
+    numbers = list(values)
+    return points(
+        numbers,
+        rounded([value for value in values.values() if value is not None]),
+        name,
         marker=marker,
         customdata=numbers,
         meta="trial",
         hovertemplate="%{customdata}<br>value %{y:.4f}<extra></extra>",
     )
+
+
+def _plot(plot: Callable[..., Any], study: optuna.Study, **arguments: Any) -> Any:
+    """Return what Optuna plots, or a sentence on why it cannot, which must not cost the report."""
+    try:
+        with quiet_optuna():
+            return plot(study, **arguments)
+    except Exception as error:
+        why = " ".join(str(error).split())[:200]
+        return f"Not drawn: Optuna could not plot it ({why})."
 
 
 def _cut_ticks(figure: Any, places: list[str], axis: str, labels: list[str] | None = None) -> None:
@@ -299,11 +281,7 @@ def _with_values(
 
 def _needs(count: int, found: int, kind: str = "complete trial") -> str:
     has = "none" if found == 0 else str(found)
-    return f"Not drawn: it needs {plural(count, kind)}; this run has {has}."
-
-
-def _failed(error: Exception) -> str:
-    return f"Not drawn: Optuna could not plot it ({' '.join(str(error).split())[:200]})."
+    return f"Not drawn: it needs {counted(count, kind)}; this run has {has}."
 
 
 def pareto_chart(contents: Contents) -> Chart:
@@ -321,29 +299,13 @@ def pareto_chart(contents: Contents) -> Chart:
     if not complete:
         return missing("pareto", title, "No trial is complete yet.")
     front = {one.number for one in contents.summary.pareto}
-
-    def points(rows: list[Row], name: str, color: str) -> dict[str, Any]:
-        return {
-            "type": "scatter",
-            "mode": "markers",
-            "name": name,
-            "x": [float(row.params[cost]) for row in rows],
-            "y": [row.value for row in rows],
-            "customdata": [row.number for row in rows],
-            "hovertemplate": f"trial %{{customdata}}<br>{cost} %{{x:,.4~g}}<br>{label} %{{y:.4f}}"
-            "<extra></extra>",
-            "marker": {"color": color, "size": 8},
-        }
-
-    figure = {
-        "data": [
-            points([row for row in complete if row.number not in front], "others", GREY),
-            points([row for row in complete if row.number in front], "front", ORANGE),
-        ],
-        "layout": {
-            "xaxis": {"title": {"text": cost}, "type": "log"},
-            "yaxis": {"title": {"text": label}},
-        },
-    }
+    hover = f"trial %{{customdata}}<br>{cost} %{{x:,.4~g}}<br>{label} %{{y:.4f}}<extra></extra>"
+    traces = []
+    for name, color in (("others", GREY), ("front", ORANGE)):
+        rows = [row for row in complete if (row.number in front) == (name == "front")]
+        x, y = [float(row.params[cost]) for row in rows], [row.value for row in rows]
+        more = {"customdata": [row.number for row in rows], "hovertemplate": hover}
+        traces.append(points(x, y, name, marker={"color": color, "size": 8}, **more))
+    figure = drawn(traces, xaxis=axis(cost, type="log"), yaxis=axis(label))
     note = "No other complete trial beats those of the front in every objective."
     return Chart("pareto", title, figure, note)

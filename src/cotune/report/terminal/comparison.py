@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from cotune.report.terminal.lines import make_console
+from cotune.report.terminal.lines import make_console, make_table
+from cotune.text import counted
 from cotune.tuning.best_so_far import sampled
 from cotune.tuning.compare import ComparisonObserver
 from cotune.tuning.comparison import HEADINGS, Comparison, SearchRecord, cells
@@ -34,7 +34,7 @@ class PlainComparisonObserver(ComparisonObserver):
 
     def search_ended(self, search: SearchRecord, best: float | None) -> None:
         score = "no score" if best is None else f"best {best:.4f}"
-        trials = f"{len(search.trials)} trial" + ("" if len(search.trials) == 1 else "s")
+        trials = counted(len(search.trials), "trial")
         self._say(
             f"{search.sampler}, seed {search.seed}: {trials} in {search.seconds:.1f} s, {score}"
         )
@@ -52,10 +52,10 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     if not comparison.searches:
         console.print("no search ended")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in HEADINGS:
-        justify = "left" if heading in ("sampler", "beat random") else "right"
-        table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    lefts = ("sampler", "beat random")
+    table = make_table(*(name if name in lefts else f">{name}" for name in HEADINGS))
+    for column in table.columns:
+        column.no_wrap = True
     for row in comparison.table:
         table.add_row(*cells(row))
     console.print(table)

@@ -1,4 +1,4 @@
-"""What both displays of a run share: its start, and the counts of its trials."""
+"""What both displays of a run share: lines at its turns, and the counts of its trials."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from cotune.records import Finalist, TrialResult, TrialSpec
-from cotune.report.terminal.lines import baseline_line, count_epochs, data_line, format_params
+from cotune.records import Finalist, ObjectiveFinalist, TrialResult, TrialSpec
+from cotune.report.terminal.lines import baseline_line, data_line, format_params
 from cotune.runs.config import ObjectiveConfig, RunConfig
 from cotune.runs.directory import RunDirectory
-from cotune.text import format_duration
+from cotune.text import counted, format_duration
 from cotune.tuning.observer import Observer
 
 
 class CountingObserver(Observer):
-    """Counts of trials, and the best one, as both displays show them."""
+    """Lines at the turns of a run, counts of its trials and the best one."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -66,6 +66,34 @@ class CountingObserver(Observer):
         self._counts[trial.state] += 1
         self._best = best
 
+    def finalists_started(self, trials: Sequence[TrialResult], rounds: int) -> None:
+        self._say(
+            f"finalists: trials {_numbers(trials)}, trained again on other folds, "
+            f"rounds: {rounds} at most"
+        )
+
+    def finalists_ended(self, finalists: Sequence[Finalist]) -> None:
+        for best in finalists[:1]:
+            self._say(f"best finalist: trial {best.number}, mean {self._metric} {best.value:.4f}")
+
+    def repeats_started(self, trials: Sequence[TrialResult], repeats: int) -> None:
+        times = "once" if repeats == 1 else f"{repeats} times"
+        self._say(f"finalists: trials {_numbers(trials)}, run again {times} with fresh seeds")
+
+    def repeats_ended(self, finalists: Sequence[ObjectiveFinalist]) -> None:
+        for best in finalists[:1]:
+            spread = "" if best.sd is None else f" +- {best.sd:.2g}"
+            self._say(f"best finalist: trial {best.number}, mean value {best.mean:.6g}{spread}")
+
+    def final_started(self, trial: TrialResult, spec: TrialSpec) -> None:
+        self._say(
+            f"training the final model as trial {trial.number} on training + validation data, "
+            f"{counted(spec.epochs, 'epoch')}: {format_params(trial.params)}"
+        )
+
+    def _say(self, line: str) -> None:
+        self._console.print(line)
+
     @property
     def _time_left(self) -> str:
         elapsed = time.monotonic() - self._began
@@ -77,20 +105,8 @@ class CountingObserver(Observer):
         return "-" if value is None else f"{value:.4f}"
 
 
-def finalists_line(trials: Sequence[TrialResult], rounds: int) -> str:
-    numbers = ", ".join(str(trial.number) for trial in trials)
-    return f"finalists: trials {numbers}, trained again on other folds, rounds: {rounds} at most"
-
-
-def finalist_line(finalist: Finalist, metric: str) -> str:
-    return f"best finalist: trial {finalist.number}, mean {metric} {finalist.value:.4f}"
-
-
-def final_line(trial: TrialResult, spec: TrialSpec) -> str:
-    return (
-        f"training the final model as trial {trial.number} on training + validation data, "
-        f"{count_epochs(spec.epochs)}: {format_params(trial.params)}"
-    )
+def _numbers(trials: Sequence[TrialResult]) -> str:
+    return ", ".join(str(trial.number) for trial in trials)
 
 
 def _baseline_at_start(config: RunConfig | ObjectiveConfig) -> str:
@@ -104,4 +120,4 @@ def _where(config: RunConfig | ObjectiveConfig) -> str:
         return "the GPU"
     if not config.workers:
         return "this process"
-    return f"{config.workers} worker process" + ("" if config.workers == 1 else "es")
+    return counted(config.workers, "worker process", "es")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
 
 from cotune.inference.evaluate import Evaluation
-from cotune.report.terminal.lines import baseline_line, make_console
+from cotune.report.terminal.lines import baseline_line, make_console, make_table
 
 _MOST_CLASSES = 12  # of a confusion matrix
 _LABEL_WIDTH = 21
@@ -19,12 +18,12 @@ def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> 
     for label, value in _lines(evaluation):
         console.print(f"{label.ljust(_LABEL_WIDTH)}{value}", soft_wrap=True)
     names = [one.name for one in evaluation.classes]
-    classes = _table("class", ("rows", "recall", "precision"))
+    classes = make_table("class", ">rows", ">recall", ">precision")
     for one in evaluation.classes:
         classes.add_row(one.name, f"{one.rows:,}", _share(one.recall), _share(one.precision))
     tables = [classes]
     if len(names) <= _MOST_CLASSES:
-        confusion = _table("true \\ predicted", names)
+        confusion = make_table("true \\ predicted", *(f">{name}" for name in names))
         for name, counts in zip(names, evaluation.confusion, strict=True):
             confusion.add_row(name, *(f"{count:,}" for count in counts))
         tables.append(confusion)
@@ -61,14 +60,6 @@ def _lines(evaluation: Evaluation) -> list[tuple[str, str]]:
             )
         )
     return lines
-
-
-def _table(first: str, others: tuple[str, ...] | list[str]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column(first, overflow="fold")
-    for name in others:
-        table.add_column(name, justify="right", overflow="fold")
-    return table
 
 
 def _share(value: float | None) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 from cotune.runs.config import ObjectiveConfig, RunConfig
 from cotune.text import shown_class, shown_score
@@ -14,6 +15,18 @@ from cotune.text import shown_class, shown_score
 def make_console(stderr: bool = False) -> Console:
     """Return a console that prints text as it is: names from data may look like rich's markup."""
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def make_table(*columns: str) -> Table:
+    """Return an empty table; columns whose names begin with ``>`` are aligned to the right."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        table.add_column(
+            column.removeprefix(">"),
+            justify="right" if column.startswith(">") else "left",
+            overflow="fold",
+        )
+    return table
 
 
 def format_params(params: Mapping[str, Any]) -> str:
@@ -56,11 +69,3 @@ def data_line(config: RunConfig | ObjectiveConfig) -> str:
         f"{data.name}: {len(data.classes)} classes, {rows.train:,} rows to train on, "
         f"{rows.validation:,} to validate, {test}"
     )
-
-
-def count_epochs(count: int) -> str:
-    return counted(count, "epoch")
-
-
-def counted(count: int, unit: str) -> str:
-    return f"{count} {unit}" + ("" if count == 1 else "s")

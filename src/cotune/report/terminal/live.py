@@ -11,13 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cotune.records import EpochReport, Finalist, FinalResult, TrialResult, TrialSpec
-from cotune.report.terminal.counting import (
-    CountingObserver,
-    final_line,
-    finalist_line,
-    finalists_line,
-)
+from cotune.records import EpochReport, FinalResult, TrialResult, TrialSpec
+from cotune.report.terminal.counting import CountingObserver
 from cotune.report.terminal.lines import format_params, make_console
 from cotune.report.terminal.plain import PlainObserver
 from cotune.runs.directory import RunDirectory
@@ -42,6 +37,7 @@ class LiveObserver(CountingObserver):
         self._live: Live | None = None
         self._running: dict[int, tuple[TrialSpec, EpochReport | None, float | None]] = {}
         self._finalists: list[int] = []  # rounds, and epochs of all their trainings so far
+        self._repeats: list[int] = []  # calls of an objective's finalists: ended, and all
         self._final: tuple[TrialSpec, EpochReport | None] | None = None
         self._rows = 0
 
@@ -77,18 +73,21 @@ class LiveObserver(CountingObserver):
 
     def finalists_started(self, trials: Sequence[TrialResult], rounds: int) -> None:
         self._finalists = [rounds, 0]
-        self._console.print(finalists_line(trials, rounds))
+        super().finalists_started(trials, rounds)
 
     def finalists_reported(self, report: EpochReport) -> None:
         self._finalists[1] += 1
 
-    def finalists_ended(self, finalists: Sequence[Finalist]) -> None:
-        if finalists:
-            self._console.print(finalist_line(finalists[0], self._metric))
+    def repeats_started(self, trials: Sequence[TrialResult], repeats: int) -> None:
+        self._repeats = [0, len(trials) * repeats]
+        super().repeats_started(trials, repeats)
+
+    def repeat_ended(self, number: int, value: float | None) -> None:
+        self._repeats[0] += 1
 
     def final_started(self, trial: TrialResult, spec: TrialSpec) -> None:
         self._final = (spec, None)
-        self._console.print(final_line(trial, spec))
+        super().final_started(trial, spec)
 
     def final_reported(self, report: EpochReport) -> None:
         if self._final and report.number == self._final[0].number:
@@ -110,6 +109,9 @@ class LiveObserver(CountingObserver):
                 f"{self._time_left}  finalists: {self._finalists[1]} epochs in all, "
                 f"rounds: {self._finalists[0]} at most"
             )
+        if self._repeats:
+            ended, count = self._repeats
+            return Text(f"{self._time_left}  finalists: {ended} of {count} runs have ended")
         parts: list[RenderableType] = [self._progress_line()]
         if self._best:
             score = f"best {self._metric} {self._score(self._best.value)}, "

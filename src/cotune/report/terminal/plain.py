@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 from rich.console import Console
 
-from cotune.records import FINAL_NUMBER, EpochReport, Finalist, TrialResult, TrialSpec
-from cotune.report.terminal.counting import (
-    CountingObserver,
-    final_line,
-    finalist_line,
-    finalists_line,
-)
-from cotune.report.terminal.lines import counted
+from cotune.records import FINAL_NUMBER, EpochReport, TrialResult
+from cotune.report.terminal.counting import CountingObserver
+from cotune.text import counted
 
 _LINE_SECONDS = 2.0  # between two plain lines, unless a trial is the best so far
 
@@ -45,16 +39,6 @@ class PlainObserver(CountingObserver):
             f"trial {trial.number} {trial.state}{why}: {self._metric} {self._score(trial.value)} "
             f"after {counted(trial.epochs, self._unit)}{leader}, {self._time_left}"
         )
-
-    def finalists_started(self, trials: Sequence[TrialResult], rounds: int) -> None:
-        self._say(finalists_line(trials, rounds))
-
-    def finalists_ended(self, finalists: Sequence[Finalist]) -> None:
-        if finalists:
-            self._say(finalist_line(finalists[0], self._metric))
-
-    def final_started(self, trial: TrialResult, spec: TrialSpec) -> None:
-        self._say(final_line(trial, spec))
 
     def final_reported(self, report: EpochReport) -> None:
         if self._is_due() and report.number == FINAL_NUMBER:

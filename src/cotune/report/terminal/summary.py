@@ -10,8 +10,6 @@ from rich.text import Text
 from cotune.records import SIGNIFICANT, ObjectiveFinalist
 from cotune.report.terminal.lines import (
     baseline_line,
-    count_epochs,
-    counted,
     data_line,
     format_value,
     make_console,
@@ -19,6 +17,7 @@ from cotune.report.terminal.lines import (
 from cotune.runs.config import ObjectiveConfig, RunConfig
 from cotune.runs.directory import RunDirectory
 from cotune.runs.summary import BestTrial, FinalSummary, Summary, TrialCounts
+from cotune.text import counted
 
 _LABEL_WIDTH = 21
 
@@ -109,7 +108,7 @@ def _final_rows(config: RunConfig, final: FinalSummary, readings: int) -> Rows:
     if final.ensemble_test_accuracy is not None:
         note = f"{_interval(final.ensemble_test_ci95)}, {final.ensemble_members} networks"
         rows.append(("ensemble's test", f"{final.ensemble_test_accuracy:.2%} ({note})"))
-    trained = f"{count_epochs(final.epochs)} on training + validation data"
+    trained = f"{counted(final.epochs, 'epoch')} on training + validation data"
     rows.append(("final model", f"{final.parameters:,} parameters, {trained}"))
     return rows
 

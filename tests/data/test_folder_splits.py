@@ -10,7 +10,7 @@ import pytest
 
 from cotune.cli.main import main
 from cotune.data import Dataset, Standardize
-from cotune.data.readers.part_names import EVALUATION, TEST, TRAIN, VALIDATION, part_ranks
+from cotune.data.readers.split_names import EVALUATION, TEST, TRAIN, VALIDATION, split_ranks
 from cotune.data.reading import read_data, read_inputs
 from cotune.exceptions import DataError
 from tests.support.pictures import CLASSES, write_images, write_parts
@@ -160,14 +160,14 @@ class TestParts:
             read_data(tmp_path)
 
     def test_names(self):
-        assert part_ranks(["train", "Validation_Set", "eval", "held-out"]) == {
+        assert split_ranks(["train", "Validation_Set", "eval", "held-out"]) == {
             "train": TRAIN,
             "Validation_Set": VALIDATION,
             "eval": EVALUATION,
             "held-out": TEST,
         }
-        assert part_ranks(["train_station", "test_tube", "bus", "invalid", "contest"]) == {}
-        assert part_ranks(["train_masks", "test_masks"]) == {}
+        assert split_ranks(["train_station", "test_tube", "bus", "invalid", "contest"]) == {}
+        assert split_ranks(["train_masks", "test_masks"]) == {}
 
 
 class TestClasses:

@@ -1,4 +1,4 @@
-"""Names of folders that say which part of a dataset they hold."""
+"""Names of folders that say which split of a dataset they hold."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 TRAIN, VALIDATION, EVALUATION, TEST = range(4)
-"""Parts, the later the likelier to be the test set."""
+"""Splits, the later the likelier to be the test set."""
 
 _WORDS = {
     **dict.fromkeys(("train", "training", "trains", "trn", "trainval"), TRAIN),
@@ -30,11 +30,11 @@ _BESIDES = {
 _TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # what is between digits, marks and capitals
 
 
-def part_ranks(names: Sequence[str]) -> dict[str, int]:
-    """Return the part that each name stands for; names of no part are left out.
+def split_ranks(names: Sequence[str]) -> dict[str, int]:
+    """Return the split that each name stands for; names of no split are left out.
 
     ``train``, ``Training``, ``test1``, ``training_set``, ``trainset`` and ``train_images`` are
-    parts by themselves. With other words, as in ``seg_train``, a name is one where another part
+    splits by themselves. With other words, as in ``seg_train``, a name is one where another split
     has the same words, as ``seg_test``: ``train_station`` beside ``bus`` is a class.
     """
     spelled = {name: _spelled(name) for name in names}
@@ -53,7 +53,7 @@ def is_container(name: str) -> bool:
 
 
 def is_beside(name: str) -> bool:
-    """Tell whether a name has a word of what lies beside the parts: samples, masks."""
+    """Tell whether a name has a word of what lies beside the splits: samples, masks."""
     return bool(set(_tokens(name)) & _BESIDES)
 
 
@@ -72,7 +72,7 @@ def are_numbered(names: Sequence[str]) -> bool:
 
 
 def _spelled(name: str) -> tuple[int | None, frozenset[str]]:
-    """Return the part that a name has the word of, and its other words that say something."""
+    """Return the split that a name has the word of, and its other words that say something."""
     tokens = _tokens(name)
     rank, others = None, []
     for token in tokens:

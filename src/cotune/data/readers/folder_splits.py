@@ -1,4 +1,4 @@
-"""The layout of a folder of images: its parts and classes."""
+"""The layout of a folder of images: its splits and classes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 from cotune.data.readers.file_names import label_advice, label_words
 from cotune.data.readers.image_tree import ImageTree, is_image
-from cotune.data.readers.part_names import (
+from cotune.data.readers.split_names import (
     TEST,
     TRAIN,
     are_numbered,
     is_beside,
     is_container,
     is_no_class,
-    part_ranks,
+    split_ranks,
 )
 from cotune.exceptions import DataError
 
@@ -47,7 +47,7 @@ class Layout:
 
 
 def find_layout(tree: ImageTree, known: Collection[str] = ()) -> Layout:
-    """Tell parts from classes by the names of the folders and by what is in them.
+    """Tell splits from classes by the names of the folders and by what is in them.
 
     Args:
         tree: The folder.
@@ -63,11 +63,11 @@ def find_layout(tree: ImageTree, known: Collection[str] = ()) -> Layout:
         raise _unlabelled(tree, folder, "has no folders")
     names = {one.name for one in folders}
     if names & set(known):
-        layout = _parts_in_classes(tree, folders) or Layout([(one.name, one) for one in folders])
+        layout = _splits_in_classes(tree, folders) or Layout([(one.name, one) for one in folders])
     else:
         layout = (
-            _by_part(tree, folders)
-            or _parts_in_classes(tree, folders)
+            _by_split(tree, folders)
+            or _splits_in_classes(tree, folders)
             or _by_group(tree, folders)
             or _by_class(tree, folders)
         )
@@ -81,9 +81,9 @@ def find_layout(tree: ImageTree, known: Collection[str] = ()) -> Layout:
 
 
 def _enter(tree: ImageTree, folder: Path, known: Collection[str], remarks: list[str]) -> Path:
-    """Return where the parts or classes are: the innermost folder that is alone in the one above.
+    """Return where the splits or classes are: the innermost folder that is alone in the one above.
 
-    Beside one that has parts, or whose name says no more than ``images``, folders without images
+    Beside one that has splits, or whose name says no more than ``images``, folders without images
     and those of masks and the like do not count.
     """
     while not tree.images(folder):
@@ -91,7 +91,7 @@ def _enter(tree: ImageTree, folder: Path, known: Collection[str], remarks: list[
         if len(inner) != 1 or inner[0].name in known:
             break
         others = [one for one in tree.folders(folder) if one != inner[0]]
-        is_wrapper = is_container(inner[0].name) or _has_parts(
+        is_wrapper = is_container(inner[0].name) or _has_splits(
             [one.name for one in tree.class_folders(inner[0])]
         )
         if others and not (is_wrapper and all(_is_no_data(tree, one) for one in others)):
@@ -120,29 +120,29 @@ def _without_copies(tree: ImageTree, folder: Path, remarks: list[str]) -> list[P
     return folders
 
 
-def _by_part(tree: ImageTree, folders: Sequence[Path]) -> Layout | None:
-    """Return the layout ``PART/CLASS``; None where the folders are no parts.
+def _by_split(tree: ImageTree, folders: Sequence[Path]) -> Layout | None:
+    """Return the layout ``SPLIT/CLASS``; None where the folders are no splits.
 
     Raises:
-        DataError: They are parts, and the classes or the test set are not known.
+        DataError: They are splits, and the classes or the test set are not known.
     """
-    ranks = part_ranks([one.name for one in folders])
-    parts = sorted((one for one in folders if one.name in ranks), key=lambda one: ranks[one.name])
+    ranks = split_ranks([one.name for one in folders])
+    splits = sorted((one for one in folders if one.name in ranks), key=lambda one: ranks[one.name])
     others = [one for one in folders if one.name not in ranks]
-    train = [one for one in parts if ranks[one.name] == TRAIN]
+    train = [one for one in splits if ranks[one.name] == TRAIN]
     flat = [one for one in train if not _has_classes(tree, one)]
     of_train = {name for one in train if one not in flat for name, _ in _classes_of(tree, one)}
-    are_several = len({ranks[one.name] for one in parts}) > 1
+    are_several = len({ranks[one.name] for one in splits}) > 1
     if any(not _is_harmless(tree, one, of_train) for one in others):
         is_told = of_train or (flat and label_words(tree.images(flat[0])))
         if not (are_several and is_told):
             return None
-    if not parts:
+    if not splits:
         return None
-    if flat or not any(_has_classes(tree, one) for one in parts):
-        where = flat[0] if flat else parts[0]
+    if flat or not any(_has_classes(tree, one) for one in splits):
+        where = flat[0] if flat else splits[0]
         raise _unlabelled(tree, where, "is a part of the data without folders of classes")
-    layout = _divide(tree, parts, ranks)
+    layout = _divide(tree, splits, ranks)
     for one in others:
         advice = ""
         if {name for name, _ in _classes_of(tree, one)} & of_train:
@@ -153,21 +153,21 @@ def _by_part(tree: ImageTree, folders: Sequence[Path]) -> Layout | None:
     return layout
 
 
-def _divide(tree: ImageTree, parts: Sequence[Path], ranks: Mapping[str, int]) -> Layout:
-    """Choose the test set among parts, and join the others.
+def _divide(tree: ImageTree, splits: Sequence[Path], ranks: Mapping[str, int]) -> Layout:
+    """Choose the test set among splits, and join the others.
 
     Args:
-        parts: In the order of their ranks; one has folders of classes.
-        ranks: Of the parts, by name.
+        splits: In the order of their ranks; one has folders of classes.
+        ranks: Of the splits, by name.
 
     Raises:
         DataError: Two may be the test set.
     """
     layout = Layout([])
-    lowest = next(ranks[one.name] for one in parts if _has_classes(tree, one))
+    lowest = next(ranks[one.name] for one in splits if _has_classes(tree, one))
     classes: dict[Path, Classes] = {}
     known: set[str] = set()
-    for one in parts:
+    for one in splits:
         is_first = ranks[one.name] == lowest
         found = _classes_of(tree, one, () if is_first else known) if _has_classes(tree, one) else []
         names = {name for name, _ in found}
@@ -200,15 +200,19 @@ def _divide(tree: ImageTree, parts: Sequence[Path], ranks: Mapping[str, int]) ->
     return layout
 
 
-def _parts_in_classes(tree: ImageTree, folders: Sequence[Path]) -> Layout | None:
-    """Return the layout ``CLASS/PART``; None where the folders are laid out otherwise.
+def _splits_in_classes(tree: ImageTree, folders: Sequence[Path]) -> Layout | None:
+    """Return the layout ``CLASS/SPLIT``; None where the folders are laid out otherwise.
 
     Raises:
-        DataError: Each folder is a dataset with parts of its own, or a class has no training part.
+        DataError: Each folder is a dataset with splits of its own, or a class has none to train on.
     """
     inner = _inner(tree, folders)
-    ranks = part_ranks(list({path.name: None for _, path in inner}))
-    if not inner or any(path.name not in ranks for _, path in inner) or not _has_parts(list(ranks)):
+    ranks = split_ranks(list({path.name: None for _, path in inner}))
+    if (
+        not inner
+        or any(path.name not in ranks for _, path in inner)
+        or not _has_splits(list(ranks))
+    ):
         return None
     outer = list(dict.fromkeys(one for one, _ in inner))
     if any(tree.class_folders(path) for _, path in inner):
@@ -264,16 +268,16 @@ def _by_class(tree: ImageTree, folders: Sequence[Path]) -> Layout:
     """Return the layout ``CLASS``.
 
     Raises:
-        DataError: A folder has parts of its own, or the files in all begin with the same words.
+        DataError: A folder has splits of its own, or the files in all begin with the same words.
     """
     names = [one.name for one in folders]
-    ranks = part_ranks(names)
+    ranks = split_ranks(names)
     remarks = []
     deeper: dict[str, None] = {}
     for one in folders:
         inner = tree.class_folders(one)
         deeper.update(dict.fromkeys(path.name for path in inner if not is_no_class(path.name)))
-        if any(map(tree.class_folders, inner)) and _has_parts([path.name for path in inner]):
+        if any(map(tree.class_folders, inner)) and _has_splits([path.name for path in inner]):
             raise DataError(f"{one}: has parts of its own; give it as the data")
         if ranks.get(one.name) in (TRAIN, TEST):
             advice = f"; if it is a part, give {one}" if inner else ""
@@ -289,8 +293,8 @@ def _by_class(tree: ImageTree, folders: Sequence[Path]) -> Layout:
     return Layout([(one.name, one) for one in folders], remarks=remarks)
 
 
-def _has_parts(names: Sequence[str]) -> bool:
-    return len(set(part_ranks(names).values())) > 1
+def _has_splits(names: Sequence[str]) -> bool:
+    return len(set(split_ranks(names).values())) > 1
 
 
 def _pass_over_masks(tree: ImageTree, layout: Layout) -> None:
@@ -307,20 +311,20 @@ def _pass_over_masks(tree: ImageTree, layout: Layout) -> None:
         layout.remarks.append(f"{name}/ skipped in {count:,} folders of classes")
 
 
-def _has_classes(tree: ImageTree, part: Path) -> bool:
-    """Tell whether a part has folders of classes; a single one beside images is none."""
-    inner = tree.class_folders(part)
-    return len(inner) > 1 or (len(inner) == 1 and not tree.images(part))
+def _has_classes(tree: ImageTree, split: Path) -> bool:
+    """Tell whether a split has folders of classes; a single one beside images is none."""
+    inner = tree.class_folders(split)
+    return len(inner) > 1 or (len(inner) == 1 and not tree.images(split))
 
 
-def _classes_of(tree: ImageTree, part: Path, known: Collection[str] = ()) -> Classes:
-    """Return the folders of classes in a part, or in a folder that is alone in it."""
-    folder = _enter(tree, part, known, [])
+def _classes_of(tree: ImageTree, split: Path, known: Collection[str] = ()) -> Classes:
+    """Return the folders of classes in a split, or in a folder that is alone in it."""
+    folder = _enter(tree, split, known, [])
     return [(one.name, one) for one in tree.folders(folder)]
 
 
 def _is_harmless(tree: ImageTree, folder: Path, of_train: Collection[str]) -> bool:
-    """Tell whether a folder beside parts is easily no class."""
+    """Tell whether a folder beside splits is easily no class."""
     if is_beside(folder.name) or is_container(folder.name) or not tree.holds_images(folder):
         return True
     return any(name in of_train for name, _ in _classes_of(tree, folder))
