@@ -25,7 +25,7 @@ test: lint ## check format, style and types, then run the tests, a process a cor
 	.venv/bin/python -m pytest -q -m "not slow" -n auto --dist loadfile
 
 test-slow: $(READY) ## run the tests that kill processes, run for long or repeat whole runs
-	.venv/bin/python -m pytest -q -m slow
+	.venv/bin/python -m pytest -q -m slow -n auto --dist loadfile
 
 lint: $(READY) ## check format, style and types
 	.venv/bin/ruff format --check .

@@ -58,11 +58,11 @@ def predict(
 
 def _check_output(output: Path, new_data: Path) -> None:
     """Make sure that the predictions replace neither the data nor a file of a run."""
-    from cotune.runs.paths import check_not_custom
+    from cotune.runs.paths import check_not_own
 
     if output.is_file() and output.samefile(new_data):
         raise UsageError(f"{output}: is the data itself; choose another -o FILE.csv")
-    check_not_custom(output, "-o FILE.csv")
+    check_not_own(output, "-o FILE.csv")
 
 
 def _write(output: Path, content: bytes) -> None:

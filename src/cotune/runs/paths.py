@@ -42,7 +42,7 @@ class RunPaths:
         self.output_path = path / "output.log"
 
 
-def check_not_custom(path: Path, option: str = "-o FILE") -> None:
+def check_not_own(path: Path, option: str = "-o FILE") -> None:
     """Make sure that a file to be written is none that a run or a model is made of.
 
     Raises:

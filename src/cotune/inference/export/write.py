@@ -31,7 +31,7 @@ from cotune.inference.export.formats import FORMATS
 from cotune.inference.export.rows import rows_dtype, sample_rows
 from cotune.inference.model_file import model_folder, read_card
 from cotune.inference.predict import Predictor, load_predictor, rows_shape, run_of
-from cotune.runs.paths import check_not_custom
+from cotune.runs.paths import check_not_own
 from cotune.runs.source import recorded_source
 from cotune.version import VERSION
 
@@ -129,7 +129,7 @@ def export(
         place = place.resolve()  # its target is replaced, not the link
     if place.exists() and not place.is_file():
         raise UsageError(f"{place}: is no file; choose another -o FILE")
-    check_not_custom(place)
+    check_not_own(place)
     return write_checked(predictor, format, place, json.dumps(_description(path, predictor)))
 
 
