@@ -127,7 +127,8 @@ def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Res
 
 
 def test_the_command_trains_nothing_and_writes_nothing(invoke, tmp_path: Path):
-    done = invoke("digits", "--set", "lr=0.01", "--out", "here", "--metric", "accuracy,parameters")
+    asked = ("--model", "mlp", "--set", "lr=0.01", "--metric", "accuracy,parameters")
+    done = invoke("digits", *asked, "--out", "here")
     assert done.exit_code == 0, done.output
     text = re.sub(" +", " ", done.output)
     for line in [

@@ -14,6 +14,7 @@ BETAS = [(0.9, 0.999), (0.0, 0.9), (0.8, 0.99), (0.95, 0.9999), (0.9, 0.5)]
 STEPS = 100
 SIZES = (37, 1, 64)  # of a lane's tensors; the first is no multiple of a vector register
 TOTAL = sum(SIZES)
+ELEMENTWISE = [name for name in MOMENTS if name != "muon"]
 
 
 def torch_optimizer(name: str, weights: Tensor, lane: int) -> torch.optim.Optimizer:
@@ -83,7 +84,7 @@ def start(dtype: torch.dtype) -> Tensor:
     ("dtype", "tolerance"), [(torch.float32, 3e-6), (torch.float64, 1e-14)], ids=["f32", "f64"]
 )
 @pytest.mark.parametrize("falling", [False, True], ids=["constant", "falling"])
-@pytest.mark.parametrize("name", MOMENTS)
+@pytest.mark.parametrize("name", ELEMENTWISE)
 def test_is_torchs_update(name, dtype, tolerance, falling):
     factors = [1.0 - i / STEPS if falling else 1.0 for i in range(STEPS)]
     given = gradients(dtype)
@@ -93,7 +94,7 @@ def test_is_torchs_update(name, dtype, tolerance, falling):
         assert (weights - expected).abs().max() <= tolerance * expected.abs().max(), lane
 
 
-@pytest.mark.parametrize("name", MOMENTS)
+@pytest.mark.parametrize("name", ELEMENTWISE)
 def test_the_first_step_is_torchs(name):
     """Of all steps the one whose bias correction is the largest."""
     # From zero, the weights are the step itself.
@@ -104,7 +105,7 @@ def test_the_first_step_is_torchs(name):
         torch.testing.assert_close(weights, expected, rtol=1e-6, atol=0.0)
 
 
-@pytest.mark.parametrize("name", MOMENTS)
+@pytest.mark.parametrize("name", ELEMENTWISE)
 def test_what_a_trial_leaves_out_is_as_in_torch(name):
     params = {"optimizer": name, "lr": 0.01}
     defaults = Rates.from_params(params)
@@ -131,3 +132,27 @@ def test_no_tensor_but_the_lanes_own_is_touched():
         assert shared[:TOTAL].eq(1.0).all()
         assert shared[2 * TOTAL :].eq(1.0).all()
         assert shared[TOTAL : 2 * TOTAL].ne(1.0).all()
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this PyTorch has no Muon")
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_muon_is_torchs(decay):
+    """Matrices by ``torch.optim.Muon``, which iterates in 16 bits; biases and the last by AdamW."""
+    generator = torch.Generator().manual_seed(1)
+    weights = [torch.randn(size, generator=generator) for size in ((8, 27), (8,), (20, 8), (5, 20))]
+    expected = [weight.clone().requires_grad_() for weight in weights]
+    matrices, others = [expected[0], expected[2]], [expected[1], expected[3]]
+    muon = torch.optim.Muon(matrices, lr=0.01, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+    adamw = torch.optim.AdamW(others, lr=0.01, weight_decay=decay)
+    ours = Rates.from_params({"optimizer": "muon", "lr": 0.01, "weight_decay": decay})
+    moments = {name: [torch.zeros_like(w) for w in weights] for name in MOMENTS["muon"]}
+    before = [weight.clone() for weight in weights]
+    for step in range(1, 11):
+        slopes = [torch.randn(w.shape, generator=generator) for w in weights]
+        for weight, slope in zip(expected, slopes, strict=True):
+            weight.grad = slope.clone()
+        muon.step()
+        adamw.step()
+        update(ours, 1.0, weights, slopes, moments, torch.tensor(float(step)))
+    for old, weight, other in zip(before, weights, expected, strict=True):
+        assert (weight - other).norm() < 0.02 * (other - old).norm()

@@ -52,8 +52,9 @@ def runs(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
     digits = load_digits()
     images = digits.images[:300].astype(np.float32), digits.target[:300]
-    mlp = {"model": "mlp", "ensemble": 2}
-    cotune.run(images, n_trials=2, workers="in-process", **mlp, out=folder / "mlp")
+    cotune.run(
+        images, model="mlp", n_trials=2, workers="in-process", ensemble=2, out=folder / "mlp"
+    )
     cotune.run(
         colour_images(), model="cnn", n_trials=1, workers="in-process", out=folder / "colour"
     )
