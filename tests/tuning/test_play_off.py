@@ -51,14 +51,32 @@ def specs_of(trials: Sequence[TrialResult]) -> list[TrialSpec]:
     ]
 
 
-def run(executor, specs, deadline=math.inf, stopped=lambda: False, reported=lambda report: None):
+def run(
+    executor,
+    specs,
+    deadline=math.inf,
+    stopped=lambda: False,
+    reported=lambda report: None,
+    most=None,
+):
     with tempfile.TemporaryDirectory() as folder:
         log = TrainingLog(Path(folder) / "trainings.jsonl")
         trainer = FullTraining(executor, Clock(0.0, stop=stopped), log)
-        return trainer.run(specs, reported, deadline, kept={})
+        return trainer.run(specs, reported, deadline, kept={}, most=most)
 
 
 class TestRetrain:
+    @pytest.mark.parametrize(
+        ("seconds", "most", "epochs"), [(1000.0, 4, 4), (math.inf, 4, 2), (1e-9, 4, 1)]
+    )
+    def test_as_many_epochs_as_there_is_time_for(self, executor, seconds, most, epochs):
+        """Where the rate falls to zero at the end: at most those wanted, and one in any case."""
+        (spec,) = specs_of([trial(0, schedule="linear")])
+        deadline = time.monotonic() + seconds
+        trainings = run(executor, [spec], deadline, most={spec.number: most})
+        assert trainings is not None
+        assert [len(training.reports) for training in trainings] == [epochs]
+
     def test_all_are_trained_to_the_end(self, executor):
         reports: list[EpochReport] = []
         trials = [trial(0), trial(1, width=64), trial(2, epochs=1)]
