@@ -99,7 +99,18 @@ def test_kills_lose_nothing():
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_says_how_to_go_on(number, code, tmp_path):
     out = tmp_path / "a run"
-    arguments = ["run", "digits", "--n-trials", "16", "--workers", "2", "--seed", "2"]
+    arguments = [
+        "run",
+        "digits",
+        "--model",
+        "mlp",
+        "--n-trials",
+        "16",
+        "--workers",
+        "2",
+        "--seed",
+        "2",
+    ]
     process = start(*arguments, "--out", out, "--quiet")
     until_trials(out, 3, process)
     began = time.monotonic()
@@ -199,7 +210,9 @@ class TestCommand:
 
     def test_of_one_that_another_process_writes(self, tmp_path):
         out = tmp_path / "run"
-        first = start("run", "digits", "--timeout", "60s", "--workers", "1", "--out", out)
+        first = start(
+            "run", "digits", "--model", "mlp", "--timeout", "60s", "--workers", "1", "--out", out
+        )
         until_trials(out, 0, first)
         second = start("resume", out)
         _, errors = second.communicate(timeout=60)
@@ -238,7 +251,18 @@ class TestKilled:
 
     def test_in_its_final_model(self, tmp_path):
         out = tmp_path / "run"
-        process = start("run", "digits", "--timeout", "12s", "--out", out, "--checkpoint", "0.2s")
+        process = start(
+            "run",
+            "digits",
+            "--model",
+            "mlp",
+            "--timeout",
+            "12s",
+            "--out",
+            out,
+            "--checkpoint",
+            "0.2s",
+        )
         end = time.monotonic() + 60
         log = out / "trainings.jsonl"
         while '"part": "all"' not in (log.read_text() if log.exists() else ""):
@@ -289,7 +313,9 @@ class TestKilled:
     def test_without_a_checkpoint(self, tmp_path):
         """With two workers, finished trials stay; those in training begin anew."""
         out = tmp_path / "run"
-        process = start("run", "digits", "--n-trials", "12", "--workers", "2", "--out", out)
+        process = start(
+            "run", "digits", "--model", "mlp", "--n-trials", "12", "--workers", "2", "--out", out
+        )
         until_trials(out, 2, process)
         process.kill()
         process.communicate()
@@ -324,6 +350,8 @@ class TestKilled:
             arguments = [
                 "run",
                 "digits",
+                "--model",
+                "mlp",
                 "--n-trials",
                 "16",
                 "--workers",
@@ -438,7 +466,9 @@ def test_checkpoints_that_would_take_too_much(tmp_path):
 
 
 def test_no_worker_outlives_a_killed_driver(tmp_path):
-    process = start("run", "digits", "--timeout", "60s", "--out", tmp_path / "run")
+    process = start(
+        "run", "digits", "--model", "mlp", "--timeout", "60s", "--out", tmp_path / "run"
+    )
     until_trials(tmp_path / "run", 1, process)
     workers = workers_of(process.pid)
     assert workers
