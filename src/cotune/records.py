@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import nan
 from typing import Any, Final, Literal, Self
 
 Value = bool | int | float | str
@@ -124,6 +125,11 @@ class EpochReport(_Json):
     lanes: int = 1
     error: str | None = None
     alone: str = ""
+
+    @classmethod
+    def failed(cls, number: int, epoch: int, reason: str) -> EpochReport:
+        """Return the report of a lane that failed before its epoch ended."""
+        return cls(number, epoch, nan, nan, {}, seconds=0.0, steps=0, error=reason)
 
     @property
     def failure(self) -> str:

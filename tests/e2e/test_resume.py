@@ -56,6 +56,9 @@ def table(path: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
+SIXTEEN_TRIALS = ["run", "digits", "--model", "mlp", "--n-trials", "16", "--workers", "2"]
+
+
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*COTUNE, *map(str, arguments)],
@@ -99,18 +102,7 @@ def test_kills_lose_nothing():
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_says_how_to_go_on(number, code, tmp_path):
     out = tmp_path / "a run"
-    arguments = [
-        "run",
-        "digits",
-        "--model",
-        "mlp",
-        "--n-trials",
-        "16",
-        "--workers",
-        "2",
-        "--seed",
-        "2",
-    ]
+    arguments = [*SIXTEEN_TRIALS, "--seed", "2"]
     process = start(*arguments, "--out", out, "--quiet")
     until_trials(out, 3, process)
     began = time.monotonic()
@@ -347,18 +339,7 @@ class TestKilled:
             pytest.skip("no disk can be mounted here")
         out = disk / "run"
         try:
-            arguments = [
-                "run",
-                "digits",
-                "--model",
-                "mlp",
-                "--n-trials",
-                "16",
-                "--workers",
-                "2",
-                "--checkpoint",
-                "1s",
-            ]
+            arguments = [*SIXTEEN_TRIALS, "--checkpoint", "1s"]
             process = start(*arguments, "--seed", "4", "--quiet", "--out", out)
             _, errors = process.communicate(timeout=120)
             assert process.returncode == 4, errors

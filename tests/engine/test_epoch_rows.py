@@ -8,11 +8,11 @@ import torch
 from cotune.engine.lane import key_of
 from cotune.engine.step import (
     DeviceData,
-    epochs_per_pass,
     make_cohort,
     steps_per_epoch,
     train_epoch,
 )
+from cotune.space.hyperparameters import epochs_per_pass
 from tests.support.parity import CPU, DOUBLE, RUN_SEED, spec, start_lanes
 
 
@@ -22,7 +22,7 @@ from tests.support.parity import CPU, DOUBLE, RUN_SEED, spec, start_lanes
 def test_epochs_of_a_pass(epoch_rows, epochs, steps):
     key = key_of(spec(0, epoch_rows=epoch_rows))
     data = DeviceData.load(DOUBLE, CPU)
-    assert epochs_per_pass(key, data.n_train) == epochs
+    assert epochs_per_pass(key.epoch_rows, data.n_train) == epochs
     assert steps_per_epoch(key, data) == (16, steps)
 
 

@@ -1,4 +1,4 @@
-"""Whether images may be mirrored: whether the mirror image of a class is likely to be of it too."""
+"""Mirror images: whether that of an image is likely to be of the same class."""
 
 from __future__ import annotations
 

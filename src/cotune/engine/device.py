@@ -34,16 +34,18 @@ def read_device(device: str) -> str:
 def read_precision(precision: str, device: str) -> str:
     """Read a precision; warn where the device has no products of 16 bits."""
     named(precision, PRECISIONS, "precision")
-    if precision == "bfloat16":
-        import torch
-
-        if device == "cuda":
-            has_it = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            has_it = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        if not has_it:
-            warnings.warn("precision: bfloat16 is slower than float32 here", stacklevel=2)
+    if precision == "bfloat16" and not has_bfloat16(device):
+        warnings.warn("precision: bfloat16 is slower than float32 here", stacklevel=2)
     return precision
+
+
+def has_bfloat16(device: str) -> bool:
+    """Return whether ``cpu`` or ``cuda`` has products of 16 bits."""
+    import torch
+
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def n_cores() -> int:

@@ -142,7 +142,7 @@ class Engine:
                         raise
                     reason, attempt.failed = locate_error(error), True
             if attempt.failed:
-                self._unreported.append(_failure(spec.number, 1, reason))
+                self._unreported.append(EpochReport.failed(spec.number, 1, reason))
 
     def _start(self, spec: TrialSpec) -> Lane:
         data = self._data
@@ -305,9 +305,9 @@ class Engine:
             with Attempt():
                 lane.leave()
             if not lane.undo(mark):
-                failures.append(_failure(number, mark.epoch + 1, _BROKEN_OFF))
+                failures.append(EpochReport.failed(number, mark.epoch + 1, _BROKEN_OFF))
             elif alone:
-                failures.append(_failure(number, mark.epoch + 1, _NO_ROOM))
+                failures.append(EpochReport.failed(number, mark.epoch + 1, _NO_ROOM))
             else:
                 untouched.append(self._ticket(number))
         self._scheduler.put_back(untouched)
@@ -325,7 +325,7 @@ class Engine:
         for number, mark in marks.items():
             lane = self._lanes[number]
             if lane.alone or not lane.undo(mark):
-                failures.append(_failure(number, mark.epoch + 1, reason))
+                failures.append(EpochReport.failed(number, mark.epoch + 1, reason))
                 continue
             self._why_alone[lane.key.structure] = reason
             self._set_alone(lane, reason)
@@ -370,10 +370,6 @@ class Engine:
             for members, cohort in self._cohorts.items()
             if not numbers.intersection(members)
         }
-
-
-def _failure(number: int, epoch: int, reason: str) -> EpochReport:
-    return EpochReport(number, epoch, math.nan, math.nan, {}, seconds=0.0, steps=0, error=reason)
 
 
 def _needs_auc(data: TrainingData) -> bool:

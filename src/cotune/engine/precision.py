@@ -9,6 +9,7 @@ from typing import Final
 
 import torch
 
+from cotune.engine.device import has_bfloat16
 from cotune.engine.families import family_of
 from cotune.engine.lane import start
 from cotune.records import TrialSpec, Value
@@ -38,9 +39,7 @@ def faster_precision(device: str) -> str:
     Args:
         device: ``cpu`` or ``cuda``.
     """
-    if device == "cpu" and not (
-        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    ):
+    if device == "cpu" and not has_bfloat16(device):
         return "float32"
     steps = {precision: _step_of(device, precision) for precision in ("float32", "bfloat16")}
     seconds = dict.fromkeys(steps, math.inf)

@@ -19,6 +19,7 @@ from cotune.engine.lane import AVERAGE_EVERY, CohortKey, Lane
 from cotune.engine.losses import balance
 from cotune.engine.networks import CustomNetwork
 from cotune.metrics import macro_auc, scores_of_confusion
+from cotune.space.hyperparameters import epochs_per_pass
 
 _TRIED_ROWS: Final = 4  # by which a user's networks are tried when they are made
 
@@ -179,7 +180,7 @@ def train_epoch(
     batch_size, n_steps = steps_per_epoch(key, data)
     trained_on = data.training_rows(key)
     # Of many rows, an epoch is a part of a pass, so the next continues where it ended.
-    turn, place = divmod(epoch, epochs_per_pass(key, len(trained_on)))
+    turn, place = divmod(epoch, epochs_per_pass(key.epoch_rows, len(trained_on)))
     first = place * n_steps * batch_size % len(trained_on)
     order = row_order(len(trained_on), seed, turn).roll(-first)[: n_steps * batch_size]
     drawn = key.augmentation.draw(trained_on.cpu()[order], len(data.inputs), seed, epoch, turn)
@@ -219,12 +220,7 @@ def steps_per_epoch(key: CohortKey, data: DeviceData) -> tuple[int, int]:
     """Return rows of a minibatch, and minibatches of an epoch."""
     n_rows = len(data.training_rows(key))
     batch_size = min(key.batch_size, n_rows)
-    return batch_size, max(1, n_rows // batch_size // epochs_per_pass(key, n_rows))
-
-
-def epochs_per_pass(key: CohortKey, n_rows: int) -> int:
-    """Return the epochs that a pass over the rows takes: one, or more where they are too many."""
-    return max(1, round(n_rows / key.epoch_rows)) if key.epoch_rows else 1
+    return batch_size, max(1, n_rows // batch_size // epochs_per_pass(key.epoch_rows, n_rows))
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -153,6 +153,16 @@ def defaults(family: str) -> dict[str, Value]:
     return {name: hyperparameter.default for name, hyperparameter in known.items()}
 
 
+def epochs_per_pass(epoch_rows: int, n_rows: int) -> int:
+    """Return the epochs that a pass over the rows takes: one, or more where they are too many.
+
+    Args:
+        epoch_rows: Rows of an epoch; 0: all.
+        n_rows: Rows that are trained on.
+    """
+    return max(1, round(n_rows / epoch_rows)) if epoch_rows else 1
+
+
 def is_averaged(params: Mapping[str, Value]) -> bool:
     """Return whether a trial is scored by the average of its weights.
 

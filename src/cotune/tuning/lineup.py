@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from cotune.data.dataset import TrainingData
 from cotune.records import Value
 from cotune.runs.options import Options
+from cotune.space.hyperparameters import epochs_per_pass
 from cotune.space.portfolio import portfolio
-from cotune.space.space import Space
 
 _ENOUGH_ROWS = 3_000  # of the validation part: a score's standard error is half a point
 
@@ -52,15 +52,11 @@ def make_lineup(options: Options, training: TrainingData) -> Lineup:
     if not options.portfolio:
         return Lineup(tuple(options.enqueued))
     default = len(options.enqueued)
+    epoch_rows = int(options.searched.constants.get("epoch_rows", 0))
     configurations = (
         *options.enqueued,
-        *portfolio(options.searched, _epochs_per_pass(options.searched, training)),
+        *portfolio(options.searched, epochs_per_pass(epoch_rows, training.n_train)),
     )
     held_out = len(training.labels) - training.n_train
     end = default + 1 if held_out >= _ENOUGH_ROWS else len(configurations)
     return Lineup(configurations, default, frozenset(range(default, end)))
-
-
-def _epochs_per_pass(space: Space, training: TrainingData) -> int:
-    rows = int(space.constants.get("epoch_rows", 0))
-    return max(1, round(training.n_train / rows)) if rows else 1

@@ -15,7 +15,6 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Sequence
-from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -260,7 +259,7 @@ class ProcessExecutor(Pool["_Worker"], Executor):
         in_training = [number for number in worker.in_training if number in worker.specs]
         for number, error in self._blame(in_training, reason).items():
             epoch = worker.epochs.get(number, 0) + 1
-            self._failures.append(EpochReport(number, epoch, nan, nan, {}, 0.0, 0, error=error))
+            self._failures.append(EpochReport.failed(number, epoch, error))
             del worker.specs[number]
         self._count_barren(reason)
         self._stepping = False

@@ -39,7 +39,8 @@ class Convolution:
     Attributes:
         channels, height, width: Of its input.
         filters: Its outputs.
-        halves: Height and width of the image are halved after it.
+        stride: 2 where it leaves out every second pixel, else 1.
+        is_pooled: The largest of four pixels is taken after it.
         is_residual: Its input is added to its output.
     """
 
@@ -47,8 +48,20 @@ class Convolution:
     height: int
     width: int
     filters: int
-    halves: bool
+    stride: int
+    is_pooled: bool
     is_residual: bool
+
+    @property
+    def given(self) -> tuple[int, int]:
+        """Height and width of its output, before pooling."""
+        return -(-self.height // self.stride), -(-self.width // self.stride)
+
+    @property
+    def left(self) -> tuple[int, int]:
+        """Height and width after pooling."""
+        height, width = self.given
+        return (height // 2, width // 2) if self.is_pooled else (height, width)
 
 
 @dataclass(frozen=True)
@@ -119,19 +132,23 @@ class CNNArchitecture(Architecture):
     def layers(self) -> tuple[Convolution, ...]:
         """All convolutions, from the image to the head."""
         height, width, channels = self.image
-        layers = []
+        layers: list[Convolution] = []
+        strides = self.downsampling == _STRIDES
         for block, filters in enumerate(self.filters):
             for place in range(self.convolutions[block] if self.convolutions else 1):
                 halves = place == 0 and height >= 2 and width >= 2
-                is_residual = place > 0 and self.residual
-                layers.append(Convolution(channels, height, width, filters, halves, is_residual))
-                channels = filters
-                if halves:
-                    height, width = self._halved(height), self._halved(width)
+                layer = Convolution(
+                    channels,
+                    height,
+                    width,
+                    filters,
+                    stride=2 if halves and strides else 1,
+                    is_pooled=halves and not strides,
+                    is_residual=place > 0 and self.residual,
+                )
+                layers.append(layer)
+                channels, (height, width) = filters, layer.left
         return tuple(layers)
-
-    def _halved(self, side: int) -> int:
-        return side // 2 if self.downsampling == _POOLING else -(-side // 2)
 
     @property
     def features(self) -> int:
@@ -139,21 +156,12 @@ class CNNArchitecture(Architecture):
         last = self.layers[-1]
         if self.head != _FLATTEN:
             return last.filters
-        sides = (last.height, last.width)
-        height, width = map(self._halved, sides) if last.halves else sides
-        return height * width * last.filters
+        return math.prod(last.left) * last.filters
 
     @property
     def pixels(self) -> int:
         """Values that all convolutions together give out for one row."""
-        return sum(self._outputs(layer) for layer in self.layers)
-
-    def _outputs(self, layer: Convolution) -> int:
-        """Count the values of a convolution's output, before pooling."""
-        height, width = layer.height, layer.width
-        if layer.halves and self.downsampling == _STRIDES:
-            height, width = self._halved(height), self._halved(width)
-        return height * width * layer.filters
+        return sum(math.prod(layer.given) * layer.filters for layer in self.layers)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {}
@@ -188,7 +196,7 @@ class CNNArchitecture(Architecture):
     def work(self) -> int:
         sizes = self.parameter_shapes()
         products = sum(
-            math.prod(sizes[f"conv.{i}.weight"][1:]) * self._outputs(layer)
+            math.prod(sizes[f"conv.{i}.weight"]) * math.prod(layer.given)
             for i, layer in enumerate(self.layers)
         )
         others = (math.prod(size) for size in sizes.values() if len(size) != 4)
@@ -209,13 +217,12 @@ def forward(
     """
     # Rows lie in memory as PyTorch's channels-last format, in which convolutions are faster.
     images = rows.view(-1, *architecture.image).permute(0, 3, 1, 2)
-    pools = architecture.downsampling == _POOLING
     for i, layer in enumerate(architecture.layers):
         made = F.conv2d(
             images,
             tensors[f"conv.{i}.weight"],
             tensors.get(f"conv.{i}.bias"),
-            stride=2 if layer.halves and not pools else 1,
+            stride=layer.stride,
             padding=architecture.kernel // 2,
         )
         if architecture.batch_norm:
@@ -229,7 +236,7 @@ def forward(
                 momentum=BATCH_NORM_MOMENTUM,
                 eps=BATCH_NORM_EPS,
             )
-        if layer.halves and pools:
+        if layer.is_pooled:
             # Pooled first, the activation has a quarter of the values; ReLU and pooling commute.
             made = F.max_pool2d(made, 2)
         images = activate(architecture, images + made if layer.is_residual else made)
@@ -269,13 +276,12 @@ class CNN(Network):
     def __init__(self, architecture: CNNArchitecture, dropout: Sequence[float]) -> None:
         super().__init__()
         self.architecture = architecture
-        pools = architecture.downsampling == _POOLING
         self.conv = nn.ModuleList(
             nn.Conv2d(
                 layer.channels,
                 layer.filters,
                 architecture.kernel,
-                stride=2 if layer.halves and not pools else 1,
+                stride=layer.stride,
                 padding=architecture.kernel // 2,
                 bias=not architecture.batch_norm,
             )
@@ -307,7 +313,7 @@ class CNN(Network):
         images = rows.view(-1, *architecture.image).permute(0, 3, 1, 2)
         for i, shape in enumerate(architecture.layers):
             made = self.norm[i](self.conv[i](images))
-            if shape.halves and architecture.downsampling == _POOLING:
+            if shape.is_pooled:
                 made = F.max_pool2d(made, 2)
             images = activate(architecture, images + made if shape.is_residual else made)
         hidden = _features(images, architecture.head)
