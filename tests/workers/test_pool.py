@@ -47,18 +47,20 @@ def in_process(lanes: int) -> InProcessExecutor:
 
 
 def test_a_cnn_that_is_alone_gets_the_cores_of_idle_workers():
+    images = replace(DATA, inputs=np.pad(DATA.inputs, [(0, 0), (0, 1)]), input_shape=(8, 8, 1))
     with ProcessExecutor(2) as executor:
-        executor.load(EngineJob(replace(DATA, input_shape=(8, 8)), RUN_SEED, 1))
+        executor.load(EngineJob(images, RUN_SEED, 1))
         cnns = [
             spec(model="cnn", n_blocks=1, filters=4, kernel_size=3, dense_width=0, epochs=50)
             for _ in range(2)
         ]
         executor.submit(cnns[:1])
-        executor.reports(SECONDS)
+        assert not collect(executor, 1)[0].error
         assert [worker.threads for worker in executor._workers if worker.specs] == [2]
         executor.submit(cnns[1:])
-        executor.reports(SECONDS)
+        assert not collect(executor, 1)[0].error
         assert [worker.threads for worker in executor._workers] == [1, 1]
+        assert executor.take_lost() == []
 
 
 class TestInProcess(ExecutorContract):
