@@ -80,6 +80,7 @@ class TrialSpec(_Json):
         part: The rows to fit. With ``"all"`` there is nothing left to validate on.
         fold: Which rows of the training and validation parts are held out; 0: the validation part.
         averaged: Score and keep a running average of the weights, not those of the last step.
+        horizon: Epochs by which its schedule goes until a verdict gives others; None: all.
     """
 
     number: int
@@ -88,6 +89,7 @@ class TrialSpec(_Json):
     part: Part = "train"
     fold: int = 0
     averaged: bool = False
+    horizon: int | None = None
 
     @property
     def epochs(self) -> int:

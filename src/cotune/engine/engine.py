@@ -218,7 +218,8 @@ class Engine:
                 self._lanes[verdict.number].epoch,
             ):
                 self._unjudged.remove(verdict.number)
-                self._lanes[verdict.number].horizon = verdict.horizon
+                if verdict.horizon is not None:
+                    self._lanes[verdict.number].horizon = verdict.horizon
                 self._scheduler.add(self._ticket(verdict.number))
 
     def clear(self) -> None:

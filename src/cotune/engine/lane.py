@@ -240,6 +240,7 @@ def start(
         generator=torch.Generator(noise_on).manual_seed(spec.seed ^ _NOISE),
         best={name: torch.empty_like(value) for name, value in validated.items()},
         average={name: value.clone() for name, value in averaged.items()},
+        horizon=spec.horizon,
     )
 
 

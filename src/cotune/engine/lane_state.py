@@ -40,6 +40,7 @@ def save_lanes(path: Path, lanes: Sequence[Lane]) -> None:
                 "averaged": lane.averaged,
                 "best_score": lane.best_score,
                 "plateau": asdict(lane.plateau),
+                "horizon": lane.horizon,
             }
         )
         tensors[f"{i}/steps"] = lane.steps
@@ -97,7 +98,9 @@ def load_lanes(
                 lane = start(spec, input_shape, n_classes, device, dtype, custom)
                 lane.epoch, lane.averaged = int(known["epoch"]), int(known["averaged"])
                 lane.best_score = known["best_score"]
-                lane.plateau = Plateau(**known.get("plateau", {}))  # older files have none
+                # Older files have neither.
+                lane.plateau = Plateau(**known.get("plateau", {}))
+                lane.horizon = known.get("horizon", lane.horizon)
                 lane.steps.copy_(file.get_tensor(f"{i}/steps"))
                 lane.generator.set_state(file.get_tensor(f"{i}/noise"))
                 for kind, group in _groups(lane).items():

@@ -8,6 +8,25 @@ from cotune.records import Value
 from cotune.space.hyperparameters import KNOWN
 from cotune.space.space import Space
 
+_RESIDUAL: Final[dict[str, Value]] = {
+    "filters_0": 16,
+    "filters_1": 32,
+    "filters_2": 64,
+    "convolutions_1": 2,
+    "convolutions_2": 2,
+    "residual": True,
+    "head": "max",
+    "dense_width": 0,
+    "dropout": 0.0,
+    "optimizer": "muon",
+    "lr": 2e-2,
+    "weight_decay": 1e-2,
+    "batch_size": 128,
+    "label_smoothing": 0.1,
+    "flip": True,
+    "epochs": 40,
+}
+_LR_OF_OTHERS: Final = 5e-3  # where a space has no Muon, whose rates are higher
 _GOOD: Final[dict[str, tuple[dict[str, Value], ...]]] = {
     "mlp": (
         {"dropout": 0.2, "lr": 4e-3, "label_smoothing": 0.1, "epochs": 40},
@@ -19,24 +38,8 @@ _GOOD: Final[dict[str, tuple[dict[str, Value], ...]]] = {
         {"lr": 3e-4, "epochs": 40},
     ),
     "cnn": (
-        {
-            "n_blocks": 3,
-            "filters_0": 32,
-            "filters_1": 64,
-            "filters_2": 96,
-            "convolutions_1": 2,
-            "convolutions_2": 2,
-            "residual": True,
-            "head": "max",
-            "dense_width": 0,
-            "dropout": 0.0,
-            "lr": 5e-3,
-            "weight_decay": 1e-2,
-            "batch_size": 128,
-            "label_smoothing": 0.1,
-            "flip": True,
-            "epochs": 40,
-        },
+        {**_RESIDUAL, "n_blocks": 3},
+        {**_RESIDUAL, "n_blocks": 4, "filters_3": 128, "convolutions_3": 2},
         {
             "n_blocks": 2,
             "filters_0": 16,
@@ -48,6 +51,7 @@ _GOOD: Final[dict[str, tuple[dict[str, Value], ...]]] = {
             "shift": 1,
             "epochs": 40,
         },
+        {**_RESIDUAL, "n_blocks": 3, "filters_0": 32, "filters_1": 64, "filters_2": 128},
     ),
 }
 
@@ -70,7 +74,10 @@ def portfolio(space: Space, epochs_per_pass: int = 1) -> list[dict[str, Value]]:
     configurations: list[dict[str, Value]] = []
     for change in changes:
         passes = int(change.get("epochs", KNOWN["epochs"].default))
-        configuration = space.default({**change, "epochs": passes * epochs_per_pass})
+        change = {**change, "epochs": passes * epochs_per_pass}
+        configuration = space.default(change)
+        if change.get("optimizer") not in (None, space.complete(configuration)["optimizer"]):
+            configuration = space.default({**change, "lr": _LR_OF_OTHERS})
         if configuration not in configurations:
             configurations.append(configuration)
     return configurations

@@ -54,6 +54,10 @@ def _mlp_per_layer() -> Space:
 
 
 def _cnn() -> Space:
+    # Muon takes five times as long as the others for wide layers, and a fiftieth longer for
+    # convolutions.
+    common = _common()
+    common["optimizer"]["choices"].append("muon")
     data: dict[str, Any] = {
         "model": "cnn",
         "n_blocks": {"type": "int", "low": 1, "high": _BLOCKS},
@@ -64,7 +68,7 @@ def _cnn() -> Space:
         "head": {"type": "categorical", "choices": list(HEADS)},
         "dense_width": {"type": "int", "low": 0, "high": 256, "step": 32},
         "flip": _SWITCH,
-        **_common(),
+        **common,
     }
     for block in range(_BLOCKS):
         when = {"when": {"n_blocks": list(range(block + 1, _BLOCKS + 1))}} if block else {}
@@ -77,7 +81,7 @@ def _auto() -> Space:
     """Merge both families; what only one of them has exists only for that one."""
     mlp, cnn = _mlp().to_dict(), _cnn().to_dict()
     models = {"type": "categorical", "choices": ["mlp", "cnn"]}
-    return space_from_dict({**cnn, **mlp, "model": models})
+    return space_from_dict({**cnn, **mlp, "optimizer": cnn["optimizer"], "model": models})
 
 
 def training_entries(

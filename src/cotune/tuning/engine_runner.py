@@ -87,6 +87,8 @@ class EngineRunner(TrialRunner):
         metric: What is reported to the study, a key of a report's scores.
         most_epochs: Returns how many epochs a trial has time for, by the seconds that one takes;
             None for any number.
+        trained_as: Returns a trial as it is trained.
+        too_slow: Returns why a trial has no time, or "".
         n_saved_models: Of how many complete trials, the best, the weights are kept.
         costs: Returns what a configuration costs, by name, where that is an objective.
         checkpoints: Saves the lanes.
@@ -99,6 +101,8 @@ class EngineRunner(TrialRunner):
     lineup: Lineup
     metric: str
     most_epochs: Callable[[float], int | None] = lambda seconds: None
+    trained_as: Callable[[TrialSpec], TrialSpec] = lambda spec: spec
+    too_slow: Callable[[TrialSpec], str] = lambda spec: ""
     n_saved_models: int = 0
     costs: Callable[[TrialSpec], dict[str, float]] = lambda spec: {}
     checkpoints: Checkpoints | None = None
@@ -106,6 +110,7 @@ class EngineRunner(TrialRunner):
     # To be trained on, or again, when there is room.
     _backlog: list[TrialSpec] = field(default_factory=list, init=False)
     _verdicts: list[Verdict] = field(default_factory=list, init=False)
+    _not_begun: list[TrialResult] = field(default_factory=list, init=False)
 
     @property
     def asked(self) -> int:
@@ -134,20 +139,32 @@ class EngineRunner(TrialRunner):
                 size = min(size, -(-(int(total) - self.asked) // engines))
             if size < 1 or self.study.exhausted:
                 break
-            specs = self.study.ask(size, self.executor.alone)
-            self.executor.submit(specs)
-            for spec in specs:
-                params = self.study.params(spec.number)
-                self.ledger.running[spec.number] = RunningTrial(spec, params)
+            specs = self._begin(self.study.ask(size, self.executor.alone))
+            if specs:
+                self.executor.submit(specs)
             started += specs
         return started
+
+    def _begin(self, asked: Sequence[TrialSpec]) -> list[TrialSpec]:
+        """Note which trials are in training; return those that have time for it."""
+        begun = []
+        for spec in map(self.trained_as, asked):
+            running = RunningTrial(spec, self.study.params(spec.number))
+            self.ledger.running[spec.number] = running
+            if reason := self.too_slow(spec):
+                self._not_begun.append(self._end(running, "pruned", reason))
+            else:
+                begun.append(spec)
+        return begun
 
     @property
     def _first_running(self) -> int:
         return sum(number < len(self.lineup) for number in self.ledger.running)
 
     def events(self, timeout: float) -> Events:
-        return self._take(self.executor.reports(timeout))
+        events = self._take(self.executor.reports(0.0 if self._not_begun else timeout))
+        ended, self._not_begun = [*self._not_begun, *events.ended], []
+        return replace(events, ended=ended)
 
     def _take(self, reports: Sequence[EpochReport]) -> Events:
         """Sort out reports; those of epochs that are trained again only let their trials go on."""
@@ -185,12 +202,16 @@ class EngineRunner(TrialRunner):
         ended = []
         for number in values:
             running = self.ledger.running[number]
+            # Before its rate has fallen, a trial looks worse than it will be.
+            is_annealed = running.spec.horizon is not None
             over = self._is_complete(running)
+            is_weak = number in weak and not is_annealed
             if over:
                 ended.append(self._complete(running))
-            elif number in weak:
+            elif is_weak:
                 ended.append(self._end(running, "pruned", CUT_SHORT["pruned"]))
-            self._verdicts.append(Verdict(number, over or number in weak, running.epochs))
+            horizon = self._epochs_in_time(running) if is_annealed else None
+            self._verdicts.append(Verdict(number, over or is_weak, running.epochs, horizon))
         return ended
 
     def apply(self) -> None:
@@ -259,7 +280,7 @@ class EngineRunner(TrialRunner):
         """
         ledger = self.ledger
         params = self.study.params_of_all()
-        running = {spec.number: spec for spec in self.study.reopen()}
+        running = {spec.number: self.trained_as(spec) for spec in self.study.reopen()}
         metric = self.metric
         self.study.recall(
             {
@@ -299,8 +320,11 @@ class EngineRunner(TrialRunner):
     def _has_all_epochs(self, running: RunningTrial) -> bool:
         if running.epochs == 0:
             return False
+        return running.epochs >= self._epochs_in_time(running)
+
+    def _epochs_in_time(self, running: RunningTrial) -> int:
         most = self.most_epochs(running.seconds / running.epochs)
-        return running.epochs >= min(running.spec.epochs, most or running.spec.epochs)
+        return min(running.spec.epochs, most or running.spec.epochs)
 
     def _complete(self, running: RunningTrial) -> TrialResult:
         """End a trial; one that is stopped early counts as it was at its best."""

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from cotune.data.dataset import TrainingData
-from cotune.records import EpochReport, TrialResult, Value
+from cotune.records import EpochReport, TrialResult, TrialSpec, Value
 from cotune.space.hyperparameters import is_annealed, is_averaged
 from cotune.space.space import Space
+from cotune.tuning.forecast import forecast_error
 from cotune.tuning.lineup import Lineup
 from cotune.tuning.time_plan import FINAL_SHARE, Plan
 
 _ENOUGH_ROWS: Final = 400  # to judge finalists by before some go out
 # Where an epoch is a part of a pass over the rows, trials are cheap, and the final model gets the
-# time: it is what the score depends on most.
-_TRIAL_SHARE: Final = 0.1
+# time: it is what the score depends on most. A trial's share of the time falls with the root of the
+# time, so that there are longer trials and more of them.
+_TRIAL_SHARE: Final = 0.15
+_SHARED_SECONDS: Final = 150.0
+_LEAST_TRIAL_SHARE: Final = 0.05
+_FEWEST_EPOCHS: Final = 2  # of a trial; a network that has no time for them is not begun
+_FIRST_HORIZON: Final = 4  # epochs, until the first has told how long one takes
 _DEAR_FINAL_SHARE: Final = 0.55
 _ENSEMBLE_SHARE: Final = 1 / 7  # of the time, at most, for networks beside the final model
 
@@ -52,13 +60,52 @@ class Budget:
         self._compared = lineup.default if n_test else None
         self._enqueued = len(lineup)
         self._ensemble = ensemble
-        self._is_dear = bool(space.constants.get("epoch_rows"))
+        self._is_dear = bool(space.constants.get("epoch_rows")) and total is not None
+        self._total = total or 0.0
+        self._workers = workers
         self._alone: dict[int, float] = {}  # seconds of an epoch by itself, as was measured
 
     def most_epochs(self, seconds_per_epoch: float) -> int | None:
         """Return the epochs that a trial has time for, at least 1; None for any number."""
-        share = _TRIAL_SHARE if self._is_dear else FINAL_SHARE
+        share = self._trial_share() if self._is_dear else FINAL_SHARE
         return self._plan.most_epochs(seconds_per_epoch, share)
+
+    def _trial_share(self) -> float:
+        share = _TRIAL_SHARE * math.sqrt(_SHARED_SECONDS / max(self._total, _SHARED_SECONDS))
+        return max(_LEAST_TRIAL_SHARE, share)
+
+    def trial_spec(self, spec: TrialSpec) -> TrialSpec:
+        """Return a trial of the search as it is trained.
+
+        Where final models have the time, the rate of some falls to zero by the end of the little
+        time that their trials have, as it does in their final training: at a constant rate, those
+        that learn best with a high one would look worse than they are.
+        """
+        if not (self._is_dear and is_annealed(spec.params)):
+            return spec
+        params = {**spec.params, "schedule": "linear"}
+        return replace(spec, params=params, averaged=False, horizon=_FIRST_HORIZON)
+
+    def is_too_slow(self, seconds_per_epoch: float) -> bool:
+        """Return whether a trial whose rate falls to zero has no time for a second epoch."""
+        most = self.most_epochs(seconds_per_epoch)
+        return most is not None and most < _FEWEST_EPOCHS
+
+    def by_forecast(self, ranked: Sequence[TrialResult], metric: str) -> list[TrialResult]:
+        """Return trials, the one first that would be the best final model by a forecast.
+
+        Where trials and final models have alike epochs, that is the one that ranks first.
+        """
+        if not self._is_dear:
+            return list(ranked)
+        final = _DEAR_FINAL_SHARE * self._total * self._workers
+
+        def error(trial: TrialResult) -> float:
+            annealed = is_annealed(self._space.complete(trial.params))
+            value = math.nan if trial.value is None else trial.value
+            return forecast_error(metric, value, trial.seconds, final, annealed)
+
+        return sorted(ranked, key=error)
 
     def measure(self, number: int, reports: Sequence[EpochReport]) -> None:
         """Learn from a finalist's training what an epoch of its trial's configuration takes.
@@ -79,9 +126,16 @@ class Budget:
         params = self._space.complete(trial.params)
         if trial.stop_cause == "early_stopped":
             return {**params, "epochs": trial.epochs - int(params["early_stopping"])}
+        if self._is_dear and is_annealed(params):
+            return {**params, "epochs": self._most_searched(int(params["epochs"]))}
         if self._plan.total is None or not is_averaged(params):
             params["epochs"] = trial.epochs
         return params
+
+    def _most_searched(self, epochs: int) -> int:
+        """Return the most epochs that a trial could have; no trial has had time for its own."""
+        searched = self._space.searched.get("epochs")
+        return int(getattr(searched.distribution, "high", epochs)) if searched else epochs
 
     def final_params(self, trial: TrialResult) -> dict[str, Value]:
         """Return a trial's hyperparameters for a finalist or final model, as time allows.

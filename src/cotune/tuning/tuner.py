@@ -8,7 +8,7 @@ from typing import Any
 from cotune.data.pictures import draw_samples
 from cotune.engine.secondary_objectives import measure_cost
 from cotune.exceptions import CotuneError, NoUsableTrialError, StorageError
-from cotune.records import Finalist, FinalResult, TrialResult, TrialSpec
+from cotune.records import CUT_SHORT, Finalist, FinalResult, TrialResult, TrialSpec
 from cotune.runs.checkpoint_store import Generation
 from cotune.runs.summary import BestTrial, Lanes, ParetoTrial, RunState, Summary
 from cotune.runs.training_log import TrainingLog
@@ -26,6 +26,7 @@ from cotune.tuning.finalists import judge_finalists
 from cotune.tuning.full_training import FullTraining, Training
 from cotune.tuning.ledger import Ledger
 from cotune.tuning.lineup import make_lineup
+from cotune.tuning.pace import Pace
 from cotune.tuning.progress import Progress
 from cotune.tuning.recorder import Recorder
 from cotune.tuning.search import Search
@@ -47,6 +48,8 @@ class Tuner:
         self._context = context
         self._is_resumed = is_resumed
         options, clock, run = context.options, context.clock, context.directory
+        self._metric = options.metric
+        self._pace = Pace(context.training)
         self._lineup = make_lineup(options, context.training)
         self._ledger = Ledger(context.direction)
         self._lane_counts = LaneCounts()
@@ -100,6 +103,8 @@ class Tuner:
             self._lineup,
             options.metric,
             self._budget.most_epochs,
+            self._budget.trial_spec,
+            self._too_slow,
             0 if of_finalists else _CANDIDATES * options.ensemble,
             self._measure_costs,
             self._checkpoints,
@@ -200,7 +205,7 @@ class Tuner:
         ranked = self._ledger.ranked()
         if not ranked:
             raise NoUsableTrialError(self._why_none())
-        ranked = self._choice.of_trials(ranked)
+        ranked = self._choice.of_trials(self._budget.by_forecast(ranked, self._metric))
         finalists = judge_finalists(
             self._context,
             ranked,
@@ -347,17 +352,33 @@ class Tuner:
         remarks = [self._rules.no_gain] if self._rules.no_gain else []
         if trial.state != "complete":
             remarks.append(f"trial {trial.number}: {trial.reason}; its score is of that epoch")
-        wanted = int(self._budget.params(trial)["epochs"])
-        if final.epochs < wanted:
+        params = self._budget.params(trial)
+        wanted = int(params["epochs"])
+        # A rate that falls to zero does so in the epochs that there is time for.
+        if final.epochs < wanted and not is_annealed(params):
             remarks.append(f"the final model has {final.epochs} of {wanted} epochs: time was up")
         return remarks
+
+    def _too_slow(self, spec: TrialSpec) -> str:
+        """Return why a trial that is trained alone has no time, or ""."""
+        ledger, space = self._ledger, self._context.options.searched
+        if spec.horizon is None or spec.number == self._lineup.default:
+            return ""
+        for trial in (*ledger.finished, *self._runner.so_far()):
+            if trial.epochs:
+                self._pace.learn(space.complete(trial.params), trial.seconds / trial.epochs)
+        seconds = self._pace.seconds(spec.params)
+        if seconds is None or not self._budget.is_too_slow(seconds):
+            return ""
+        return f"{CUT_SHORT['out_of_time']} before it began: an epoch would take {seconds:.0f} s"
 
     def _reserve(self) -> float:
         """Return the seconds to leave for the phases after the search."""
         if self._context.options.search_only:
             return 0.0
         ledger = self._ledger
-        return self._budget.reserve(ledger.rank([*ledger.finished, *self._runner.so_far()]))
+        ranked = ledger.rank([*ledger.finished, *self._runner.so_far()])
+        return self._budget.reserve(self._budget.by_forecast(ranked, self._metric))
 
     def _measure_costs(self, spec: TrialSpec) -> dict[str, float]:
         data, options = self._context.training, self._context.options
