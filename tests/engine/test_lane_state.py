@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from cotune.engine.engine import Engine
 from cotune.engine.lane_state import load_lanes, save_lanes, saved_specs
 from cotune.exceptions import StorageError
-from cotune.records import TrialSpec
+from cotune.records import TrialSpec, Verdict
 from cotune.runs.checkpoint_store import Generations
 from tests.engine.test_parity_cnn import grey
 from tests.support.parity import CPU, RUN_SEED, SINGLE, cnn, go_on, same_bits, spec, start_lanes
@@ -182,3 +183,20 @@ def _flip(content: bytes, at: int) -> bytes:
 def test_torch_is_on_one_thread():
     """Or the bits of sums would be of another order than a worker's."""
     assert torch.get_num_threads() == 1
+
+
+def test_the_horizon_of_a_schedule_is_kept(tmp_path):
+    short = replace(spec(0, schedule="linear", epochs=90), horizon=4)
+    engine = Engine(SINGLE, RUN_SEED, max_lanes=1)
+    engine.add([short])
+    assert engine._lanes[0].horizon == 4
+    (report,) = engine.step()
+    engine.apply([Verdict(0, stop=False, epoch=report.epoch, horizon=7)])
+    engine.save(tmp_path / "lanes")
+    other = Engine(SINGLE, RUN_SEED, max_lanes=1)
+    other.resume([short], [tmp_path / "lanes"])
+    assert other._lanes[0].horizon == 7
+    for _ in range(3):
+        for one in (engine, other):
+            go_on(one, one.step())
+    assert same_bits(engine.weights(0), other.weights(0))

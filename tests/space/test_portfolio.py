@@ -25,7 +25,14 @@ def test_none_is_there_twice():
 
 def test_after_the_default_come_good_ones_of_images_then_of_rows():
     models = [configuration["model"] for configuration in portfolio(load_space("auto"))]
-    assert models == ["mlp", "cnn", "cnn", "mlp", "mlp", "mlp", "cnn"]
+    assert models == ["mlp", *["cnn"] * 4, *["mlp"] * 3, "cnn"]
+
+
+def test_high_rates_are_for_muon():
+    entries = load_space("cnn").to_dict()
+    entries["optimizer"] = {"type": "categorical", "choices": ["adamw", "sgd"]}
+    for space, lr in ((load_space("cnn"), 2e-2), (space_from_dict(entries), 5e-3)):
+        assert {one["lr"] for one in portfolio(space) if one["residual"]} == {lr}
 
 
 def test_epochs_are_counted_in_parts_of_a_pass():

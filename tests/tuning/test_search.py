@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cotune.data import load, prepare
 from cotune.metrics import METRICS
-from cotune.records import TrialResult, TrialSpec, Value
+from cotune.records import TrialResult, TrialSpec, Value, Verdict
 from cotune.runs.directory import RunDirectory
 from cotune.space.yaml import space_from_dict
 from cotune.study.study import Study
@@ -48,6 +49,8 @@ class Build:
         self.reserve: Callable[[Sequence[TrialResult]], float] = lambda ranked: 0.0
         self.most_epochs: Callable[[float], int | None] = lambda seconds: None
         self.stopped: Callable[[], bool] = lambda: False
+        self.trained_as: Callable[[TrialSpec], TrialSpec] = lambda spec: spec
+        self.too_slow: Callable[[TrialSpec], str] = lambda spec: ""
         self.enqueued: list[dict[str, Value]] = []
         self.ticks = 0
 
@@ -69,6 +72,8 @@ class Build:
             Lineup(tuple(self.enqueued)),
             self.metric,
             self.most_epochs,
+            self.trained_as,
+            self.too_slow,
         )
         return Search(
             runner,
@@ -261,3 +266,37 @@ def test_of_equal_values_the_smaller_loss_ranks_first(build: Build) -> None:
     ]
     build.ledger.losses = {0: 0.1, 1: 0.5, 2: 0.3, 3: 0.4}
     assert [trial.number for trial in build.ledger.ranked()] == [2, 3, 1, 0]
+
+
+def test_a_trial_without_time_for_its_epochs_is_not_begun(build: Build) -> None:
+    build.n_trials = 4
+    build.too_slow = lambda spec: "time was up before it began" if spec.number % 2 else ""
+    build().go()
+    ended = {trial.number: trial for trial in build.ledger.finished}
+    assert [ended[number].state for number in range(4)] == ["complete", "pruned"] * 2
+    assert [ended[number].epochs for number in range(4)] == [3, 0, 3, 0]
+    assert ended[1].stop_cause == "out_of_time"
+    assert [trial.number for trial in build.run.tables.trials() if not trial.epochs] == [1, 3]
+    assert not {1, 3} & {trial.number for trial in build.ledger.ranked()}
+
+
+def test_the_rate_of_a_short_trial_falls_within_its_time(build: Build) -> None:
+    """It has time for two epochs of three, and the pruner leaves it alone."""
+    build.n_trials = 4
+    build.pruner = "asha"
+    build.most_epochs = lambda seconds: 2
+    build.trained_as = lambda spec: replace(
+        spec, params={**spec.params, "schedule": "linear"}, horizon=4
+    )
+    search = build()
+    horizons: set[int | None] = set()
+    apply = build.executor.apply
+
+    def watch(verdicts: Sequence[Verdict]) -> None:
+        horizons.update(verdict.horizon for verdict in verdicts)
+        apply(verdicts)
+
+    build.executor.apply = watch  # type: ignore[method-assign]
+    search.go()
+    assert horizons == {2}
+    assert {(trial.state, trial.epochs) for trial in build.ledger.finished} == {("complete", 2)}

@@ -56,6 +56,7 @@ class BestTrial:
         validation_accuracy: 0-1; None for an objective.
         baseline: Scores on the validation part of always predicting the most frequent class; None
             in runs of an older Cotune and of objectives.
+        epochs: That it had in the search; None likewise.
     """
 
     number: int
@@ -64,6 +65,7 @@ class BestTrial:
     value: float | None = None
     search_best: float | None = None
     baseline: Scores | None = None
+    epochs: int | None = None
 
     def __post_init__(self) -> None:
         check_scores(self.baseline)

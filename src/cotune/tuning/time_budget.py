@@ -94,16 +94,20 @@ class Budget:
     def by_forecast(self, ranked: Sequence[TrialResult], metric: str) -> list[TrialResult]:
         """Return trials, the one first that would be the best final model by a forecast.
 
-        Where trials and final models have alike epochs, that is the one that ranks first.
+        Where trials have as many epochs as final models, that is the one that ranks first.
+
+        Args:
+            ranked: Trials with a value.
         """
         if not self._is_dear:
             return list(ranked)
-        final = _DEAR_FINAL_SHARE * self._total * self._workers
+        epoch_rows = int(self._space.constants["epoch_rows"])
+        seconds = _DEAR_FINAL_SHARE * self._total * self._workers
 
         def error(trial: TrialResult) -> float:
-            annealed = is_annealed(self._space.complete(trial.params))
-            value = math.nan if trial.value is None else trial.value
-            return forecast_error(metric, value, trial.seconds, final, annealed)
+            rows = trial.epochs * epoch_rows
+            final_rows = rows * max(1.0, seconds / max(trial.seconds, 1e-9))
+            return forecast_error(metric, trial.value or 0.0, rows, final_rows)
 
         return sorted(ranked, key=error)
 

@@ -329,6 +329,7 @@ class Tuner:
             value=trial.value,
             search_best=accuracies[self._ledger.ranked()[0].number],
             baseline=dict(self._choice.baseline) or None,
+            epochs=trial.epochs,
         )
 
     def _pareto(self) -> list[ParetoTrial]:

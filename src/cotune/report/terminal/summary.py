@@ -74,6 +74,8 @@ def _best_rows(config: RunConfig, best: BestTrial, *, is_chosen: bool) -> Rows:
     if best.search_best is not None and best.search_best != best.validation_accuracy:
         rows.append(("search's best", f"{best.search_best:.2%}{optimistic}"))
         optimistic = " in the search"
+        if best.epochs:
+            optimistic += f", after {counted(best.epochs, 'epoch')}"
     metric = config.metric
     if metric != "accuracy":
         value = "" if best.value is None else format_value(best.value)
