@@ -18,6 +18,7 @@ _CLASS_WEIGHT: Final = {"type": "float", "low": 0.0, "high": 1.0}
 _FEWEST_STEPS: Final = 8  # of a pass over the rows, where they suffice
 _MOST_STEPS: Final = 2_000  # of one, in the smallest minibatches
 _EPOCH_ROWS: Final = 6_000  # where there are at least twice as many
+_FEWEST_OF_IMAGES: Final = 4_000  # rows; a pass of convolutions over them takes seconds
 _MOST_EPOCHS: Final = 64  # of a pass
 _BLOCKS: Final = 4
 
@@ -138,7 +139,7 @@ def load_space(name: str, images: bool = True, rows: int | None = None) -> Space
         preset = "mlp" if name == "auto" and not images else name
         data = PRESETS[preset]().to_dict()
         if rows is not None:
-            data |= _of_rows(rows)
+            data |= _of_rows(rows, has_convolutions="filters_0" in data)
         return space_from_dict({key: data[key] for key in data if images or key not in OF_IMAGES})
     if Path(name).suffix in (".yaml", ".yml") or os.path.exists(name):
         return read_space(Path(name))
@@ -147,11 +148,11 @@ def load_space(name: str, images: bool = True, rows: int | None = None) -> Space
     )
 
 
-def _of_rows(rows: int) -> dict[str, Any]:
+def _of_rows(rows: int, has_convolutions: bool = False) -> dict[str, Any]:
     """Return the entries that depend on the number of rows."""
     entries = {"batch_size": _batch_sizes(rows)}
-    if rows >= 2 * _EPOCH_ROWS:
-        passed = min(_MOST_EPOCHS, round(rows / _EPOCH_ROWS))
+    if rows >= (_FEWEST_OF_IMAGES if has_convolutions else 2 * _EPOCH_ROWS):
+        passed = min(_MOST_EPOCHS, max(2, round(rows / _EPOCH_ROWS)))
         tens = 10 * passed
         entries["epoch_rows"] = round(rows / passed)
         entries["epochs"] = {"type": "int", "low": tens, "high": 10 * tens, "step": tens}
