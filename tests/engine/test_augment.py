@@ -39,6 +39,17 @@ def test_how_an_image_is_moved(drawn, expected):
     assert moved[0].tolist() == expected
 
 
+@pytest.mark.parametrize("move", list(itertools.product((-2, -1, 0, 1, 2), (-2, 0, 1))))
+def test_what_comes_in_may_be_a_reflection(move):
+    """As a crop of an image that NumPy has padded."""
+    image = torch.rand(5, 4, 3, generator=torch.Generator().manual_seed(0))
+    padded = np.pad(image.numpy(), [(2, 2), (2, 2), (0, 0)], mode="reflect")
+    top, left = 2 - move[0], 2 - move[1]
+    augmentation = Augmentation.from_params({"shift": 2, "padding": "reflect"})
+    moved = augmentation.apply(image.view(1, -1), torch.tensor([[*move, 0]]), (5, 4, 3))
+    assert moved.view(5, 4, 3).tolist() == padded[top : top + 5, left : left + 4].tolist()
+
+
 def test_channels_move_together():
     moved = Augmentation(0, True).apply(IMAGE, torch.tensor([[0, 0, 1]]), (1, 3, 2))
     assert moved[0].tolist() == [4, 5, 2, 3, 0, 1]

@@ -299,4 +299,10 @@ def test_the_rate_of_a_short_trial_falls_within_its_time(build: Build) -> None:
     build.executor.apply = watch  # type: ignore[method-assign]
     search.go()
     assert horizons == {2}
+    # Of a lane that is trained again after its engine was lost, too.
+    assert len(search.runner.fill(1)) == 1
+    (report,) = build.executor.reports(0.0)
+    for _ in range(2):
+        search.handle(search.runner._take([report]))  # type: ignore[attr-defined]
+    assert horizons == {2}
     assert {(trial.state, trial.epochs) for trial in build.ledger.finished} == {("complete", 2)}

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from cotune.records import Value
+from cotune.space.hyperparameters import PADDINGS
 
 _SALT = 0x61756774  # apart from the generator of the order of the rows
 _COIN_SALT = 0x636F696E
 _UNITS: Final = 1 << 16  # of an image's height and width, in which a rectangle's edges are drawn
+_EDGE, _REFLECT = PADDINGS
 _SLIMMEST: Final = 0.3  # height to width, as shares of the image's; the broadest is its inverse
 
 
@@ -25,8 +27,9 @@ class Augmentation:
     Lanes that are trained together see the same images, so they share their augmentation.
 
     Attributes:
-        shift: It moves by up to so many pixels up or down, and left or right; pixels at the edge
-            are repeated.
+        shift: It moves by up to so many pixels up or down, and left or right.
+        padding: What comes in at a side: ``edge`` repeats the pixels there, ``reflect`` mirrors
+            those beside them, as a crop of an image that ``numpy.pad`` has made larger.
         flip: Left and right are exchanged: of each image in every second pass over the rows, of
             half of them in each (Jordan 2024).
         erase: Then a rectangle of up to this share of it becomes 0, which is the mean of
@@ -36,14 +39,16 @@ class Augmentation:
     shift: int = 0
     flip: bool = False
     erase: float = 0.0
+    padding: str = _EDGE
 
     @classmethod
     def from_params(cls, params: Mapping[str, Value]) -> Augmentation:
-        """Return the augmentation that ``shift``, ``flip`` and ``erase`` ask for."""
+        """Return the augmentation that these hyperparameters ask for."""
         return cls(
             int(params.get("shift", 0)),
             bool(params.get("flip", False)),
             float(params.get("erase", 0.0)),
+            str(params.get("padding", _EDGE)),
         )
 
     def __bool__(self) -> bool:
@@ -103,6 +108,8 @@ class Augmentation:
         y = torch.arange(height, device=rows.device) - down[:, None]
         x = torch.arange(width, device=rows.device) - right[:, None]
         x = torch.where(flipped[:, None] > 0, width - 1 - x, x)
+        if self.padding == _REFLECT:
+            y, x = _reflected(y, height), _reflected(x, width)
         pixel = y.clamp_(0, height - 1)[:, :, None] * width + x.clamp_(0, width - 1)[:, None]
         source = pixel[..., None] * channels + torch.arange(channels, device=rows.device)
         moved = rows.gather(1, source.view(len(rows), -1))
@@ -116,3 +123,9 @@ class Augmentation:
         inside_y, inside_x = (y >= top) & (y < bottom), (x >= left) & (x < right)
         erased = (inside_y[:, :, None] & inside_x[:, None])[..., None]
         return moved.masked_fill_(erased.expand(-1, -1, -1, channels).reshape(moved.shape), 0.0)
+
+
+def _reflected(places: Tensor, length: int) -> Tensor:
+    """Mirror places beyond an edge at the pixel there; those too far out stay out."""
+    last = length - 1
+    return last - (last - places.abs()).abs()

@@ -21,7 +21,7 @@ from cotune.data.dataset import TrainingData
 from cotune.data.uneven import is_uneven
 from cotune.engine.cohorts.base import Cohort
 from cotune.engine.cohorts.module import why_alone
-from cotune.engine.lane import Lane, Mark, averages, start
+from cotune.engine.lane import Lane, Mark, averages, key_of, start
 from cotune.engine.lane_count import Attempt, is_out_of_memory, measure_lanes
 from cotune.engine.lane_state import load_lanes, save_lanes
 from cotune.engine.networks import CustomNetwork
@@ -29,6 +29,7 @@ from cotune.engine.networks.custom.architecture import CustomArchitecture
 from cotune.engine.networks.custom.structure import Structure
 from cotune.engine.queue import Scheduler, Ticket
 from cotune.engine.step import DeviceData, evaluate, make_cohort, train_epoch
+from cotune.engine.whitening import ROWS
 from cotune.exceptions import StorageError
 from cotune.metrics import METRICS
 from cotune.records import EpochReport, TrialSpec, Verdict
@@ -145,8 +146,11 @@ class Engine:
                 self._unreported.append(EpochReport.failed(spec.number, 1, reason))
 
     def _start(self, spec: TrialSpec) -> Lane:
-        data = self._data
-        return start(spec, data.input_shape, data.n_classes, self._device, data.dtype, data.custom)
+        data, rows = self._data, None
+        if spec.params.get("whitened"):
+            rows = data.take(data.training_rows(key_of(spec))[:ROWS]).to(data.dtype)
+        shape, classes = data.input_shape, data.n_classes
+        return start(spec, shape, classes, self._device, data.dtype, data.custom, rows)
 
     def _take(self, lane: Lane) -> None:
         """Let a lane wait for its first epoch here; one that cannot be fused, by itself."""

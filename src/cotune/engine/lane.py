@@ -13,8 +13,10 @@ from torch import Tensor
 from cotune.engine.augment import Augmentation
 from cotune.engine.families import family_of
 from cotune.engine.networks import Architecture, CustomNetwork, Tensors
+from cotune.engine.networks.cnn import CNNArchitecture
 from cotune.engine.optim import MOMENTS, Rates
 from cotune.engine.schedules import Plateau, factor, warm_up
+from cotune.engine.whitening import whiten
 from cotune.records import TrialSpec
 from cotune.space.hyperparameters import KNOWN
 
@@ -208,11 +210,13 @@ def start(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
     custom: CustomNetwork | None = None,
+    rows: Tensor | None = None,
 ) -> Lane:
     """Return a fresh lane; its weights depend on the trial's seed and architecture alone.
 
     Args:
         custom: Maker of the networks where they are the user's own.
+        rows: ``[some, features]`` on the device, for trials whose first filters depend on them too.
 
     Raises:
         Exception: Any error of the user's code.
@@ -220,6 +224,8 @@ def start(
     family = family_of(spec.params, custom)
     architecture = family.architecture(spec.params, input_shape, n_classes, spec.seed)
     parameters, buffers = architecture.start(spec.seed, device, dtype)
+    if rows is not None and isinstance(architecture, CNNArchitecture):
+        whiten(parameters["conv.0.weight"], architecture.images_of(rows))
     validated = {**parameters, **buffers} if spec.part == "train" else {}
     averaged = {**parameters, **buffers} if spec.averaged else {}
     rates = Rates.from_params(spec.params)

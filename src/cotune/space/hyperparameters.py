@@ -15,6 +15,7 @@ MAX_LAYERS: Final = 10
 ACTIVATIONS: Final = ("relu", "gelu", "silu")
 DOWNSAMPLINGS: Final = ("pool", "stride")
 HEADS: Final = ("flatten", "mean", "max")
+PADDINGS: Final = ("edge", "reflect")
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ OF_FAMILY: Final[dict[str, Mapping[str, HyperparameterSpec]]] = {
         "activation": HyperparameterSpec(str, "relu", choices=ACTIVATIONS),
         "head": HyperparameterSpec(str, "flatten", choices=HEADS),
         "mirrored": HyperparameterSpec(bool, False, choices=(True, False)),
+        "whitened": HyperparameterSpec(bool, False, choices=(True, False)),
     },
 }
 """Hyperparameters of each model family alone; :func:`add_family` adds to them.
@@ -90,6 +92,7 @@ _EXTRA: Final = {
     "shift": HyperparameterSpec(int, 0, 0, 64, fusible=False),
     "flip": HyperparameterSpec(bool, False, choices=(True, False), fusible=False),
     "erase": HyperparameterSpec(float, 0.0, 0.0, 0.5, fusible=False),
+    "padding": HyperparameterSpec(str, "edge", choices=PADDINGS, fusible=False),
     "epoch_rows": HyperparameterSpec(int, 0, 0, 1 << 40, fusible=False),
     "nesterov": HyperparameterSpec(bool, False, choices=(True, False)),
     "beta1": HyperparameterSpec(float, 0.9, 0.0, 0.9999),
@@ -111,7 +114,7 @@ OF_TRAINING: Final = tuple(
 )
 """Those that every network is trained with, whatever it is made of."""
 
-OF_IMAGES: Final = ("shift", "flip", "erase")
+OF_IMAGES: Final = ("shift", "padding", "flip", "erase")
 """Hyperparameters that make no sense for rows that are no images."""
 
 

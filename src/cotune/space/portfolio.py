@@ -15,6 +15,7 @@ _RESIDUAL: Final[dict[str, Value]] = {
     "convolutions_1": 2,
     "convolutions_2": 2,
     "residual": True,
+    "whitened": True,
     "head": "max",
     "dense_width": 0,
     "dropout": 0.0,

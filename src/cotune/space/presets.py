@@ -63,6 +63,7 @@ def _cnn() -> Space:
         "model": "cnn",
         "n_blocks": {"type": "int", "low": 1, "high": _BLOCKS},
         "residual": _SWITCH,
+        "whitened": _SWITCH,
         "downsampling": {"type": "categorical", "choices": list(DOWNSAMPLINGS)},
         "kernel_size": {"type": "categorical", "choices": [3, 5]},
         "activation": {"type": "categorical", "choices": list(ACTIVATIONS)},

@@ -176,7 +176,8 @@ class EngineRunner(TrialRunner):
             running = self.ledger.running[report.number]
             if report.epoch <= running.epochs and not report.error:
                 # Its engine was lost, or the run killed.
-                self._verdicts.append(Verdict(report.number, False, report.epoch))
+                horizon = self._horizon(running)
+                self._verdicts.append(Verdict(report.number, False, report.epoch, horizon))
                 continue
             self._record(running, report)
             self.lane_counts.take(report)
@@ -202,15 +203,13 @@ class EngineRunner(TrialRunner):
         ended = []
         for number in values:
             running = self.ledger.running[number]
+            over, horizon = self._is_complete(running), self._horizon(running)
             # Before its rate has fallen, a trial looks worse than it will be.
-            is_annealed = running.spec.horizon is not None
-            over = self._is_complete(running)
-            is_weak = number in weak and not is_annealed
+            is_weak = number in weak and horizon is None
             if over:
                 ended.append(self._complete(running))
             elif is_weak:
                 ended.append(self._end(running, "pruned", CUT_SHORT["pruned"]))
-            horizon = self._epochs_in_time(running) if is_annealed else None
             self._verdicts.append(Verdict(number, over or is_weak, running.epochs, horizon))
         return ended
 
@@ -321,6 +320,10 @@ class EngineRunner(TrialRunner):
         if running.epochs == 0:
             return False
         return running.epochs >= self._epochs_in_time(running)
+
+    def _horizon(self, running: RunningTrial) -> int | None:
+        """Return the epochs by whose end a trial's rate falls to zero; None where that is fixed."""
+        return None if running.spec.horizon is None else self._epochs_in_time(running)
 
     def _epochs_in_time(self, running: RunningTrial) -> int:
         most = self.most_epochs(running.seconds / running.epochs)

@@ -150,6 +150,13 @@ class CNNArchitecture(Architecture):
                 channels, (height, width) = filters, layer.left
         return tuple(layers)
 
+    def images_of(self, rows: Tensor) -> Tensor:
+        """``[batch, height * width * channels]`` -> ``[batch, channels, height, width]``.
+
+        Rows lie in memory as PyTorch's channels-last format, in which convolutions are faster.
+        """
+        return rows.view(-1, *self.image).permute(0, 3, 1, 2)
+
     @property
     def features(self) -> int:
         """Values that the blocks give to the layers after them."""
@@ -215,8 +222,7 @@ def forward(
         tensors: Parameters and buffers; the buffers are updated in place while training.
         rows: ``[batch, height * width * channels]``, channels last.
     """
-    # Rows lie in memory as PyTorch's channels-last format, in which convolutions are faster.
-    images = rows.view(-1, *architecture.image).permute(0, 3, 1, 2)
+    images = architecture.images_of(rows)
     for i, layer in enumerate(architecture.layers):
         made = F.conv2d(
             images,
@@ -310,7 +316,7 @@ class CNN(Network):
 
     def _logits(self, rows: Tensor) -> Tensor:
         architecture = self.architecture
-        images = rows.view(-1, *architecture.image).permute(0, 3, 1, 2)
+        images = architecture.images_of(rows)
         for i, shape in enumerate(architecture.layers):
             made = self.norm[i](self.conv[i](images))
             if shape.is_pooled:
