@@ -23,7 +23,8 @@ _TRIAL_SHARE: Final = 0.15
 _SHARED_SECONDS: Final = 150.0
 _LEAST_TRIAL_SHARE: Final = 0.05
 _FEWEST_EPOCHS: Final = 2  # of a trial; a network that has no time for them is not begun
-_FIRST_HORIZON: Final = 4  # epochs, until the first has told how long one takes
+# Epochs until the first has told how long one takes; a trial may take twice its share for them.
+_FIRST_HORIZON: Final = 4
 _DEAR_FINAL_SHARE: Final = 0.55
 _ENSEMBLE_SHARE: Final = 1 / 7  # of the time, at most, for networks beside the final model
 
@@ -67,12 +68,13 @@ class Budget:
 
     def most_epochs(self, seconds_per_epoch: float) -> int | None:
         """Return the epochs that a trial has time for, at least 1; None for any number."""
-        share = self._trial_share() if self._is_dear else FINAL_SHARE
-        return self._plan.most_epochs(seconds_per_epoch, share)
-
-    def _trial_share(self) -> float:
+        if not self._is_dear:
+            return self._plan.most_epochs(seconds_per_epoch)
         share = _TRIAL_SHARE * math.sqrt(_SHARED_SECONDS / max(self._total, _SHARED_SECONDS))
-        return max(_LEAST_TRIAL_SHARE, share)
+        shares = [max(_LEAST_TRIAL_SHARE, share) * factor for factor in (1, 2)]
+        most, twice = (self._plan.most_epochs(seconds_per_epoch, one) or 1 for one in shares)
+        # A rate that has no time to rise and fall tells nothing.
+        return max(most, min(_FIRST_HORIZON, twice))
 
     def trial_spec(self, spec: TrialSpec) -> TrialSpec:
         """Return a trial of the search as it is trained.
