@@ -115,6 +115,7 @@ class EpochReport(_Json):
         lanes: Lanes that were trained together in this epoch.
         error: Why the lane failed in this epoch, or None.
         alone: Why it cannot be trained together with others, or "".
+        horizon: Epochs by which its schedule went, where verdicts say that; None: all.
     """
 
     number: int
@@ -127,6 +128,7 @@ class EpochReport(_Json):
     lanes: int = 1
     error: str | None = None
     alone: str = ""
+    horizon: int | None = None
 
     @classmethod
     def failed(cls, number: int, epoch: int, reason: str) -> EpochReport:

@@ -31,6 +31,15 @@ SPACE = {
 }
 
 
+SPACE_OF_CNN = {
+    "model": "cnn",
+    "n_blocks": 1,
+    "filters": 4,
+    "lr": {"type": "float", "low": 0.001, "high": 0.01, "log": True},
+    "epochs": 8,
+}
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose trials were trained one by one."""
@@ -112,6 +121,25 @@ def test_alone_it_is_the_same_to_the_last_bit(alone: Path, capsys, monkeypatch) 
         [str(epoch), score, score, "+0.0000"] for epoch, score in enumerate(scores, start=1)
     ]
     assert last == "largest difference of accuracy: 0"
+
+
+def test_one_whose_rate_fell_within_its_time_is_the_same(tmp_path: Path) -> None:
+    """How many epochs it had was told after each; the recorded numbers are told again."""
+    cotune.run(
+        "digits",
+        space={**SPACE_OF_CNN, "epoch_rows": 400},
+        n_trials=2,
+        timeout=30,
+        workers="in-process",
+        device="cpu",
+        portfolio=False,
+        out=tmp_path / "run",
+    )
+    reports = RunDirectory.open(tmp_path / "run").tables.curves()[1]
+    assert reports[0].horizon == 4
+    assert reports[-1].horizon == len(reports) > 4
+    again = replay(tmp_path / "run", 1)
+    assert again.replayed == again.recorded
 
 
 def test_another_score_is_an_error(copy: Path, capsys, monkeypatch) -> None:

@@ -269,6 +269,7 @@ class Engine:
                     steps=steps,
                     lanes=len(cohort.lanes),
                     alone=lane.alone,
+                    horizon=lane.horizon,
                     # A NaN in a gradient stays in the weight. The losses alone would not show
                     # it in the last step when nothing is validated, nor a bias of -inf before
                     # a ReLU.

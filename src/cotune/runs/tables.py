@@ -33,6 +33,7 @@ _CURVE_COLUMNS = (
     # Last, so that lines can be added to a table that an older Cotune began.
     "balanced-accuracy",
     "auc",
+    "horizon",
 )
 
 T = TypeVar("T")
@@ -261,4 +262,5 @@ def _report_of(row: Mapping[str, str]) -> EpochReport:
         scores={name: float(row[name]) for name in METRICS if row.get(name)},
         seconds=float(row["seconds"]),
         steps=0,
+        horizon=int(row["horizon"]) if row.get("horizon") else None,
     )

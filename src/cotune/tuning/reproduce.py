@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ from cotune.space.space import Space
 from cotune.space.yaml import space_from_dict
 from cotune.study.journal import load_study
 from cotune.study.study import trial_spec
+from cotune.tuning.time_budget import short
 from cotune.workers.base import EngineJob, Executor
 from cotune.workers.in_process import InProcessExecutor
 from cotune.workers.pool import ProcessExecutor
@@ -97,7 +98,8 @@ def replay(
     run = RunDirectory.open(path)
     config, options = run.data_config(), run.options()
     metric = options.metric
-    params, recorded = _params(run, number), _recorded(run, number, metric)
+    params, reports = _params(run, number), _recorded(run, number, metric)
+    recorded = [report.scores[metric] for report in reports]
     seed, device = options.seed, _device(options.device)
     precision = read_precision(options.precision, device)
     own = recorded_custom_network(run, model)
@@ -108,12 +110,14 @@ def replay(
     else:
         space = custom_space(run, own, dataset)
     spec = trial_spec(space, params, number, seed)
+    if reports[0].horizon is not None:
+        spec = short(spec, reports[0].horizon)
     treatment = space.treatment if isinstance(space, CustomSpace) else recorded_treatment(options)
     training, _ = prepare(dataset, validation=options.validation, seed=seed, treatment=treatment)
     job = EngineJob(training, seed, 1, precision, metric, own)
     again = []
     with _executor(device) as executor:
-        for report in _train(executor, job, spec, len(recorded)):
+        for report in _train(executor, job, spec, [one.horizon for one in reports]):
             if report.error:
                 raise CotuneError(f"trial {number}: {report.failure}")
             again.append(report.scores[metric])
@@ -139,12 +143,12 @@ def _params(run: RunDirectory, number: int) -> dict[str, Value]:
     return dict(trials[number].params)
 
 
-def _recorded(run: RunDirectory, number: int, metric: str) -> list[float]:
+def _recorded(run: RunDirectory, number: int, metric: str) -> list[EpochReport]:
     reports = run.tables.curves().get(number, [])
-    scores = [report.scores[metric] for report in reports if metric in report.scores]
-    if not scores:
+    scored = [report for report in reports if metric in report.scores]
+    if not scored:
         raise UsageError(f"trial {number}: no epoch of it was recorded")
-    return scores
+    return scored
 
 
 def _device(recorded: str) -> str:
@@ -162,13 +166,16 @@ def _executor(device: str) -> Executor:
 
 
 def _train(
-    executor: Executor, job: EngineJob, spec: TrialSpec, epochs: int
+    executor: Executor, job: EngineJob, spec: TrialSpec, horizons: Sequence[int | None]
 ) -> Iterator[EpochReport]:
+    """Train a trial for as many epochs as there are horizons, each with its own."""
     executor.load(job)
     executor.submit([spec])
     epoch = 0
-    while epoch < epochs:
+    while epoch < len(horizons):
         for report in executor.reports(_POLL_SECONDS):
             epoch = report.epoch
             yield report
-            executor.apply([Verdict(spec.number, stop=epoch >= epochs)])
+            is_over = epoch >= len(horizons)
+            horizon = None if is_over else horizons[epoch]
+            executor.apply([Verdict(spec.number, is_over, horizon=horizon)])

@@ -85,8 +85,7 @@ class Budget:
         """
         if not (self._is_dear and is_annealed(spec.params)):
             return spec
-        params = {**spec.params, "schedule": "linear"}
-        return replace(spec, params=params, averaged=False, horizon=_FIRST_HORIZON)
+        return short(spec, _FIRST_HORIZON)
 
     def is_too_slow(self, seconds_per_epoch: float) -> bool:
         """Return whether a trial whose rate falls to zero has no time for a second epoch."""
@@ -231,3 +230,9 @@ class Budget:
             return float(self.epochs(trial))
         epoch = max(trial.seconds / trial.epochs, self._alone.get(trial.number, 0.0))
         return epoch * self.epochs(trial)
+
+
+def short(spec: TrialSpec, horizon: int) -> TrialSpec:
+    """Return a trial whose rate falls to zero by an epoch that verdicts change."""
+    params = {**spec.params, "schedule": "linear"}
+    return replace(spec, params=params, averaged=False, horizon=horizon)

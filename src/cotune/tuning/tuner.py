@@ -366,8 +366,9 @@ class Tuner:
         if spec.horizon is None or spec.number == self._lineup.default:
             return ""
         for trial in (*ledger.finished, *self._runner.so_far()):
-            if trial.epochs:
-                self._pace.learn(space.complete(trial.params), trial.seconds / trial.epochs)
+            params = space.complete(trial.params)
+            if trial.epochs and is_annealed(params):
+                self._pace.learn(params, trial.seconds / trial.epochs)
         seconds = self._pace.seconds(spec.params)
         if seconds is None or not self._budget.is_too_slow(seconds):
             return ""
