@@ -19,7 +19,7 @@ from sklearn.datasets import make_classification
 
 from benchmarks.engine import random_trials
 from benchmarks.schedules import curves
-from cotune.data import load, prepare
+from cotune.data import from_arrays, load, prepare
 from cotune.data.dataset import Dataset, TrainingData
 from cotune.engine.device import n_cores
 from cotune.records import TrialSpec
@@ -39,7 +39,7 @@ def dataset(name: str) -> Dataset:
     inputs, labels = make_classification(
         _TABLE_ROWS, 30, n_informative=10, n_classes=5, flip_y=0.1, random_state=0
     )
-    return load((inputs.astype(np.float32), labels))
+    return from_arrays(inputs.astype(np.float32), labels)
 
 
 def part_of(data: TrainingData, share: float) -> TrainingData:
@@ -100,19 +100,18 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=24, help="random trials (24)")
     parser.add_argument("--passes", type=int, default=10, help="over the rows, to the end (10)")
     options = parser.parse_args()
-    rows = [
-        row
-        for name in options.datasets
-        for row in compare(name, options.trials, max(5, options.passes))
-    ]
+    all_rows = []
+    for name in options.datasets:
+        all_rows += (rows := compare(name, options.trials, max(5, options.passes)))
+        if options.json:
+            continue
+        columns = [column for column in rows[0] if column not in ("dataset", "share")]
+        print(f"{name:22}" + "".join(f"{column:>22}" for column in columns))
+        for row in rows:
+            cells = "".join(f"{row[column]:22.3f}" for column in columns)
+            print(f"{row['share']:<22.0%}{cells}", flush=True)
     if options.json:
-        print(json.dumps(rows, indent=1))
-        return
-    columns = [name for name in rows[0] if name not in ("dataset", "share")]
-    print(f"{'':22}" + "".join(f"{name:>22}" for name in columns))
-    for row in rows:
-        named = f"{row['dataset']} {row['share']:.0%}"
-        print(f"{named:22}" + "".join(f"{row[name]:22.3f}" for name in columns))
+        print(json.dumps(all_rows, indent=1))
 
 
 if __name__ == "__main__":
