@@ -28,7 +28,7 @@ from cotune.data.dataset import Dataset
 pytestmark = pytest.mark.slow
 
 COMMAND = [sys.executable, "-m", "cotune"]
-SECONDS = 14
+SECONDS = 30
 
 
 @pytest.fixture(scope="module")
@@ -289,7 +289,10 @@ def test_other_metrics_choose_by_themselves(tmp_path: Path, metric: str) -> None
     finalists = result.final.finalists
     assert len(finalists) >= 2
     furthest = [one.value for one in finalists if one.trainings == finalists[0].trainings]
-    assert furthest == sorted(furthest, reverse=metric == "f1")
+    # The first of them may be one that was likelier to be good, within noise of the best.
+    best = max(furthest) if metric == "f1" else min(furthest)
+    assert abs(furthest[0] - best) < 0.02
+    assert sorted(furthest[1:], reverse=metric == "f1") == furthest[1:]
     assert result.summary.best is not None
     assert result.summary.best.number == finalists[0].number
 
