@@ -144,6 +144,15 @@ class TestComplete:
         assert len(RunDirectory.open(copy).readings()) == 2
         assert len(cotune.resume(copy, n_trials=10).study.trials) == 10
 
+    def test_a_split_of_its_own_stays(self, tmp_path):
+        out = tmp_path / "run"
+        given = {"space": SPACE, "workers": "in-process", "out": out}
+        cotune.run("digits", n_trials=2, validation=0.3, **given)
+        before = table(out)
+        assert cotune.resume(out, more=1).summary.state == "complete"
+        assert table(out)[:2] == before
+        assert RunDirectory.open(out).options().validation == 0.3
+
     def test_more_time(self, copy):
         began = time.monotonic()
         result = cotune.resume(copy, timeout="20s")
