@@ -37,6 +37,7 @@ SPACE_OF_CNN = {
     "filters": 4,
     "lr": {"type": "float", "low": 0.001, "high": 0.01, "log": True},
     "epochs": 8,
+    "epoch_rows": 400,
 }
 
 
@@ -127,7 +128,7 @@ def test_one_whose_rate_fell_within_its_time_is_the_same(tmp_path: Path) -> None
     """How many epochs it had was told after each; the recorded numbers are told again."""
     cotune.run(
         "digits",
-        space={**SPACE_OF_CNN, "epoch_rows": 400},
+        space=SPACE_OF_CNN,
         n_trials=2,
         timeout=30,
         workers="in-process",

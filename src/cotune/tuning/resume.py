@@ -165,7 +165,6 @@ def _recorded(
             custom=custom,
             timeout=None if timeout is None else parse_duration(timeout),
             enqueued=recorded.enqueued,
-            validation=recorded.validation,
         )
     except CotuneError:
         raise

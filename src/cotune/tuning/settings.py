@@ -126,6 +126,8 @@ def read_settings(
     )
     if options.costs and options.pruner not in ("asha", "top-k", "none"):
         raise UsageError("pruner: with several objectives it can be asha, top-k or none")
+    if validation is not None:
+        options = replace(options, validation=validation)
     if custom is None:
         options = replace(options, enqueued=check_configurations(enqueue, options.searched))
     device = read_device(device)

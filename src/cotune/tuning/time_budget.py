@@ -62,15 +62,14 @@ class Budget:
         self._enqueued = len(lineup)
         self._ensemble = ensemble
         self._is_dear = bool(space.constants.get("epoch_rows")) and total is not None
-        self._total = total or 0.0
-        self._workers = workers
         self._alone: dict[int, float] = {}  # seconds of an epoch by itself, as was measured
 
     def most_epochs(self, seconds_per_epoch: float) -> int | None:
         """Return the epochs that a trial has time for, at least 1; None for any number."""
         if not self._is_dear:
             return self._plan.most_epochs(seconds_per_epoch)
-        share = _TRIAL_SHARE * math.sqrt(_SHARED_SECONDS / max(self._total, _SHARED_SECONDS))
+        total = max(self._plan.total or 0.0, _SHARED_SECONDS)
+        share = _TRIAL_SHARE * math.sqrt(_SHARED_SECONDS / total)
         shares = [max(_LEAST_TRIAL_SHARE, share) * factor for factor in (1, 2)]
         most, twice = (self._plan.most_epochs(seconds_per_epoch, one) or 1 for one in shares)
         # A rate that has no time to rise and fall tells nothing.
@@ -100,10 +99,11 @@ class Budget:
         Args:
             ranked: Trials with a value.
         """
-        if not self._is_dear:
+        plan = self._plan
+        if not self._is_dear or plan.total is None:
             return list(ranked)
         epoch_rows = int(self._space.constants["epoch_rows"])
-        seconds = _DEAR_FINAL_SHARE * self._total * self._workers
+        seconds = _DEAR_FINAL_SHARE * plan.total * plan.workers
 
         def error(trial: TrialResult) -> float:
             rows = trial.epochs * epoch_rows

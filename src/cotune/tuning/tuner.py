@@ -48,8 +48,8 @@ class Tuner:
         self._context = context
         self._is_resumed = is_resumed
         options, clock, run = context.options, context.clock, context.directory
-        self._metric = options.metric
         self._pace = Pace(context.training)
+        self._n_paced = 0  # trials that have ended and that it has learned from
         self._lineup = make_lineup(options, context.training)
         self._ledger = Ledger(context.direction)
         self._lane_counts = LaneCounts()
@@ -205,7 +205,7 @@ class Tuner:
         ranked = self._ledger.ranked()
         if not ranked:
             raise NoUsableTrialError(self._why_none())
-        ranked = self._choice.of_trials(self._budget.by_forecast(ranked, self._metric))
+        ranked = self._choice.of_trials(self._by_forecast(ranked))
         finalists = judge_finalists(
             self._context,
             ranked,
@@ -365,7 +365,8 @@ class Tuner:
         ledger, space = self._ledger, self._context.options.searched
         if spec.horizon is None or spec.number == self._lineup.default:
             return ""
-        for trial in (*ledger.finished, *self._runner.so_far()):
+        new, self._n_paced = ledger.finished[self._n_paced :], len(ledger.finished)
+        for trial in (*new, *self._runner.so_far()):
             params = space.complete(trial.params)
             if trial.epochs and is_annealed(params):
                 self._pace.learn(params, trial.seconds / trial.epochs)
@@ -380,7 +381,10 @@ class Tuner:
             return 0.0
         ledger = self._ledger
         ranked = ledger.rank([*ledger.finished, *self._runner.so_far()])
-        return self._budget.reserve(self._budget.by_forecast(ranked, self._metric))
+        return self._budget.reserve(self._by_forecast(ranked))
+
+    def _by_forecast(self, ranked: Sequence[TrialResult]) -> list[TrialResult]:
+        return self._budget.by_forecast(ranked, self._context.options.metric)
 
     def _measure_costs(self, spec: TrialSpec) -> dict[str, float]:
         data, options = self._context.training, self._context.options
