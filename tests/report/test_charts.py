@@ -33,7 +33,7 @@ def test_infinite_and_missing_scores_are_left_out(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", trials=2, final=False)
     for epoch, loss in ((1, math.inf), (2, math.nan), (3, 0.5)):
         scores = {"loss": loss, "accuracy": 0.5, "f1": 0.5}
-        run.tables.append_report(EpochReport(7, epoch, loss, 0.5, scores, 0.1, 1))
+        run.tables.append_reports([EpochReport(7, epoch, loss, 0.5, scores, 0.1, 1)])
     charts = figures(build_report(run).read_text(encoding="utf-8"))
     [points] = [
         trace["y"]

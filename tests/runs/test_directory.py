@@ -174,7 +174,7 @@ class TestTables:
         ]
         run.tables.start(["lr", "batch_norm", "optimizer", "momentum"])
         for trial in trials:
-            run.tables.append_trial(trial)
+            run.tables.append_trials([trial])
         with open(run.trials_path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         assert list(rows[0])[:6] == [
@@ -207,7 +207,7 @@ class TestTables:
         ]
         run.tables.start(["lr"])
         for report in reports:
-            run.tables.append_report(report)
+            run.tables.append_reports([report])
         assert run.tables.curves() == {
             number: [report for report in reports if report.number == number] for number in (0, 7)
         }
@@ -215,7 +215,9 @@ class TestTables:
     def test_a_line_that_was_cut_off_is_left_out(self, run):
         run.tables.start(["lr"])
         for epoch in (1, 2):
-            run.tables.append_report(EpochReport(0, epoch, 0.5, 0.5, {"loss": 1.0}, 0.1, steps=0))
+            run.tables.append_reports(
+                [EpochReport(0, epoch, 0.5, 0.5, {"loss": 1.0}, 0.1, steps=0)]
+            )
         whole = run.curves_path.read_bytes()
         for cut in range(1, len(whole.splitlines(keepends=True)[-1])):
             run.curves_path.write_bytes(whole[:-cut])
@@ -226,10 +228,10 @@ class TestTables:
     )
     def test_damage_in_the_middle(self, run, line):
         run.tables.start(["lr"])
-        run.tables.append_report(EpochReport(0, 1, 0.5, 0.5, {"loss": 1.0}, 0.1, steps=0))
+        run.tables.append_reports([EpochReport(0, 1, 0.5, 0.5, {"loss": 1.0}, 0.1, steps=0)])
         with open(run.curves_path, "ab") as file:
             file.write(line)
-        run.tables.append_report(EpochReport(0, 2, 0.5, 0.5, {"loss": 1.0}, 0.1, steps=0))
+        run.tables.append_reports([EpochReport(0, 2, 0.5, 0.5, {"loss": 1.0}, 0.1, steps=0)])
         message = storage_error(run.tables.curves)
         assert message.startswith(f"{run.curves_path}:")
         assert message.endswith(": is damaged")

@@ -148,21 +148,20 @@ def make_run(
             chances = model.predict_proba(images[validation])
             guesses = chances.argmax(1)
             value = float((guesses == labels[validation]).mean())
-            run.tables.append_report(
-                EpochReport(
-                    number=trial.number,
-                    epoch=epoch,
-                    train_loss=float(model.loss_),
-                    train_accuracy=float(model.score(images[train], labels[train])),
-                    scores={
-                        "loss": float(log_loss(labels[validation], chances, labels=range(10))),
-                        "accuracy": value,
-                        "f1": float(f1_score(labels[validation], guesses, average="macro")),
-                    },
-                    seconds=time.monotonic() - began,
-                    steps=30,
-                )
+            report = EpochReport(
+                number=trial.number,
+                epoch=epoch,
+                train_loss=float(model.loss_),
+                train_accuracy=float(model.score(images[train], labels[train])),
+                scores={
+                    "loss": float(log_loss(labels[validation], chances, labels=range(10))),
+                    "accuracy": value,
+                    "f1": float(f1_score(labels[validation], guesses, average="macro")),
+                },
+                seconds=time.monotonic() - began,
+                steps=30,
             )
+            run.tables.append_reports([report])
             trial.report(value, epoch)
             if trial.should_prune() and epoch < epochs:
                 state, reason = "pruned", "below the median"
@@ -176,8 +175,8 @@ def make_run(
         counts[state] += 1
         named = {f"{prefix}{name}": value for name, value in params.items()}
         seconds = time.monotonic() - began
-        run.tables.append_trial(
-            TrialResult(trial.number, state, value, epoch, named, seconds, reason=reason)
+        run.tables.append_trials(
+            [TrialResult(trial.number, state, value, epoch, named, seconds, reason=reason)]
         )
         if state == "complete" and (value is not None and value > highest):
             highest = value

@@ -82,7 +82,7 @@ class Build:
                 self.study,
                 self.run,
                 observer or Observer(),
-                lambda report, value: self.run.tables.append_report(report),
+                lambda reported: self.run.tables.append_reports(one for one, _ in reported),
             ),
             StopRules(self.n_trials),
             # A tenth of a second from one tick to the next.
@@ -260,11 +260,9 @@ def test_a_trial_ends_where_the_time_allows_no_more_epochs(build: Build) -> None
 
 def test_of_equal_values_the_smaller_loss_ranks_first(build: Build) -> None:
     build()
-    build.ledger.finished = [
-        TrialResult(number, "complete", value, 3, {}, 1.0)
-        for number, value in enumerate([0.9, 1.0, 1.0, 1.0])
-    ]
     build.ledger.losses = {0: 0.1, 1: 0.5, 2: 0.3, 3: 0.4}
+    for number, value in enumerate([0.9, 1.0, 1.0, 1.0]):
+        build.ledger.add(TrialResult(number, "complete", value, 3, {}, 1.0))
     assert [trial.number for trial in build.ledger.ranked()] == [2, 3, 1, 0]
 
 

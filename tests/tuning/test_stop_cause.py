@@ -33,11 +33,12 @@ def test_cause(state: State, reason: str, cause: StopCause | None):
 def test_what_ranks(ranks_cut_short, best):
     """What the end of the time cut short ranks beside complete trials, but not of an objective."""
     ledger = Ledger("maximize", ranks_cut_short)
-    ledger.finished = [
+    for one in (
         trial("complete", "", 0, 0.5),
         trial("pruned", "time was up", 1, 0.6),
         trial("pruned", "patience was over after epoch 1 of 9", 2, 0.7),
         trial("pruned", "pruned", 3, 0.8),
         trial("failed", "it returned nan", 4, 0.9),
-    ]
+    ):
+        ledger.add(one)
     assert [one.number for one in ledger.ranked()] == best

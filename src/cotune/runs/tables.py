@@ -82,19 +82,23 @@ class Tables:
         lines = [_line([*header, *new]), *(_line([*row, *("" for _ in new)]) for row in rows)]
         write_file(self._paths.trials_path, "".join(lines))
 
-    def append_trial(self, trial: TrialResult) -> None:
-        """Add a finished trial's row; a hyperparameter that it does not have stays empty."""
-        values = {_column(n): value for n, value in {**trial.params, **trial.costs}.items()}
-        row = (
-            trial.number,
-            trial.state,
-            "" if trial.value is None else repr(trial.value),
-            trial.epochs,
-            f"{trial.seconds:.3f}",
-            trial.reason,
-            *(values.get(name, "") for name in self._trial_columns),
-        )
-        append_text(self._paths.trials_path, _line(row), sync=True)
+    def append_trials(self, trials: Iterable[TrialResult]) -> None:
+        """Add rows of finished trials; a hyperparameter that one does not have stays empty."""
+        rows = []
+        for trial in trials:
+            values = {_column(n): value for n, value in {**trial.params, **trial.costs}.items()}
+            rows.append(
+                (
+                    trial.number,
+                    trial.state,
+                    "" if trial.value is None else repr(trial.value),
+                    trial.epochs,
+                    f"{trial.seconds:.3f}",
+                    trial.reason,
+                    *(values.get(name, "") for name in self._trial_columns),
+                )
+            )
+        append_text(self._paths.trials_path, _lines(rows), sync=True)
 
     def trials(self) -> list[TrialResult]:
         """Read the finished trials in the order in which they ended.
@@ -106,15 +110,19 @@ class Tables:
         """
         return _parse(self._paths.trials_path, _trial_of)
 
-    def append_report(self, report: EpochReport) -> None:
-        """Add one epoch of one trial to ``curves.csv``."""
-        cells = {**report.to_json(), **report.scores}
-        row = [cells.get(name, "") for name in _curve_columns()]
-        append_text(self._paths.curves_path, _line(row))
+    def append_reports(self, reports: Iterable[EpochReport]) -> None:
+        """Add epochs of trials to ``curves.csv``."""
+        columns = _curve_columns()
+        rows = []
+        for report in reports:
+            cells = {**vars(report), **report.scores}
+            rows.append([cells.get(name, "") for name in columns])
+        append_text(self._paths.curves_path, _lines(rows))
 
-    def append_step(self, number: int, step: int, value: float) -> None:
-        """Add one report of an objective's trial to ``curves.csv``."""
-        append_text(self._paths.curves_path, _line((number, step, repr(value))))
+    def append_steps(self, steps: Iterable[tuple[int, int, float]]) -> None:
+        """Add reports of an objective's trials, each a number, a step and a value."""
+        rows = [(number, step, repr(value)) for number, step, value in steps]
+        append_text(self._paths.curves_path, _lines(rows))
 
     def curves(self) -> dict[int, list[EpochReport]]:
         """Read every trial's reports by trial number, in order of epochs.
@@ -197,9 +205,13 @@ def _column(hyperparameter: str) -> str:
 
 
 def _line(row: Iterable[Any]) -> str:
-    line = io.StringIO(newline="")
-    csv.writer(line).writerow(row)
-    return line.getvalue()
+    return _lines([row])
+
+
+def _lines(rows: Iterable[Iterable[Any]]) -> str:
+    lines = io.StringIO(newline="")
+    csv.writer(lines).writerows(rows)
+    return lines.getvalue()
 
 
 def _write_header(path: Path, columns: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Mapping
 
 from cotune.study.rung_pruner import RungPruner
@@ -27,7 +28,7 @@ class Halving(RungPruner):
         self._rung = rung
         self._sign = 1.0 if maximize else -1.0
         self._reduction = reduction
-        self._rungs: dict[int, list[float]] = {}
+        self._rungs: dict[int, list[float]] = {}  # sorted
 
     def judge(self, values: Mapping[int, tuple[int, float]]) -> set[int]:
         at_rungs = {
@@ -36,7 +37,7 @@ class Halving(RungPruner):
             if self._is_rung(epoch)
         }
         for epoch, value in at_rungs.values():
-            self._rungs.setdefault(epoch, []).append(value)
+            insort(self._rungs.setdefault(epoch, []), value)
         return {
             number
             for number, (epoch, value) in at_rungs.items()
@@ -53,4 +54,4 @@ class Halving(RungPruner):
     def _bar(self, seen: list[float]) -> float:
         """Return the worst value that survives: of n, the best n / reduction, rounded up."""
         keep = -(-len(seen) // self._reduction)
-        return sorted(seen, reverse=True)[keep - 1]
+        return seen[len(seen) - keep]

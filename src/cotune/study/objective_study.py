@@ -70,14 +70,14 @@ class ObjectiveStudy(JournalStudy):
         pruner: PrunerLike = "asha",
         seed: int = 0,
     ) -> None:
-        super().__init__(sampler, seed)
+        super().__init__(journal_path, sampler, seed)
         self.stopped = False
         self._running: dict[int, _Running] = {}
         self._fixed: dict[tuple[int, int], FixedTrial] = {}
         self._maximize = direction == "maximize"
         self._rungs, optuna_pruner = make_pruner(pruner, self._maximize)
         with self._timed():
-            self._open(journal_path, [direction], optuna_pruner)
+            self._open([direction], optuna_pruner)
             for frozen in self._study.get_trials(deepcopy=False):
                 self._judge_again(frozen.number, frozen.intermediate_values)
 

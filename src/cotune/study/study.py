@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, BruteForceSampler, PartialFixedSampler
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from cotune.exceptions import UsageError
 from cotune.metrics import METRICS
 from cotune.records import TrialResult, TrialSpec, Value
 from cotune.space.hyperparameters import is_averaged
+from cotune.space.quiet_optuna import quiet_optuna
 from cotune.space.space import Space
+from cotune.study.bounded_tpe import BoundedTPE
 from cotune.study.journal_study import STATES, JournalStudy
 from cotune.study.pruners import PrunerLike, make_pruner
 from cotune.study.samplers import SamplerLike
@@ -25,6 +30,7 @@ OPTUNA_VERSION: Final = optuna.__version__
 
 _IDENTITY: Final = "cotune"
 _EXHAUSTED: Final = "exhausted"
+_ENDS: Final = {ended: state for state, ended in STATES.items()}
 NOT_DETERMINISTIC: Final = "disturbed"  # the name in older studies too
 """The user attribute of a study of which trials would not come again bit for bit."""
 
@@ -64,21 +70,27 @@ class Study(JournalStudy):
         seed: int = 0,
         identity: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(sampler, seed)
+        super().__init__(journal_path, sampler, seed)
         self._costs = tuple(costs)
         self._space = space
-        self._running: dict[int, optuna.Trial] = {}
+        self._running: dict[int, _Running] = {}
         self._enqueued: deque[dict[str, Value]] = deque()
         self._rungs, optuna_pruner = make_pruner(pruner, METRICS[metric].direction == "maximize")
         directions = [METRICS[metric].direction]
         directions += ["minimize" for _ in costs]
         with self._timed():
-            self._open(journal_path, directions, optuna_pruner)
+            self._open(directions, optuna_pruner)
             if _IDENTITY not in self._study.user_attrs:
                 self._study.set_metric_names([metric, *costs])
                 self._study.set_user_attr(_IDENTITY, dict(identity or {}))
             _check_identity(self._study.user_attrs[_IDENTITY], dict(identity or {}))
             trials = self._study.get_trials(deepcopy=False)
+        self._tpe: BoundedTPE | None = None
+        if sampler == "tpe" and not costs:
+            self._tpe = BoundedTPE(space, directions[0] == "maximize", seed)
+            for trial in trials:
+                _take_in(self._tpe, trial)
+        self._distributions = {name: one.distribution for name, one in space.searched.items()}
         self.exhausted = bool(self._study.user_attrs.get(_EXHAUSTED))
         self.is_deterministic = not self._study.user_attrs.get(NOT_DETERMINISTIC)
         self.asked = sum(trial.state != TrialState.WAITING for trial in trials)
@@ -111,32 +123,68 @@ class Study(JournalStudy):
             count: How many at most.
             alone: Whether a trial wants no others beside it; it is the last of the group.
         """
-        first = self._ask({})
-        held = {
-            name: value
-            for name, value in self.params(first.number).items()
-            if name in self._space.shared
-        }
-        if self._sampler == "grid" or isinstance(self._sampler, BruteForceSampler):
-            held = {}
-        specs = [first]
-        while len(specs) < count and not self.exhausted and not alone(specs[-1]):
-            specs.append(self._ask(held))
+        with self._timed(quiet=self._tpe is None or self._waiting > 0):
+            (first,) = self._begin(1, {})
+            held = {
+                name: value
+                for name, value in self.params(first.number).items()
+                if name in self._space.shared
+            }
+            if self._sampler == "grid" or isinstance(self._sampler, BruteForceSampler):
+                held = {}
+            specs = [first]
+            while len(specs) < count and not self.exhausted and not alone(specs[-1]):
+                for spec in self._begin(count - len(specs), held):
+                    specs.append(spec)
+                    if alone(spec):
+                        break
         return specs
 
-    def _ask(self, held: dict[str, Value]) -> TrialSpec:
-        with self._timed(), self._sampling(self._sampler_of(self.asked, held)):
+    def _begin(self, count: int, held: dict[str, Value]) -> Iterator[TrialSpec]:
+        """Begin trials as they are asked for: at least one, and at most so many."""
+        number = self.asked
+        if self._waiting or self._tpe is None:
+            yield self._take(*self._ask_optuna(held))
+        elif self._enqueued:
+            (params,) = self._tpe.draw(number, held={**held, **self._enqueued.popleft()})
+            yield self._take(self._create(params), params)
+        else:
+            for params in self._tpe.draw(number, count, held):
+                yield self._take(self._create(params), params)
+
+    def _ask_optuna(self, held: dict[str, Value]) -> tuple[int, dict[str, Value]]:
+        """Have one of Optuna's samplers draw a trial; return its ID and what was drawn."""
+        with self._sampling(self._sampler_of(self.asked, held)):
             if self._waiting:  # enqueued just before a run was killed
                 self._waiting -= 1
-            elif self._enqueued:
-                self._study.enqueue_trial(self._enqueued.popleft())
-            trial = self._study.ask()
-            params = self._space.suggest(trial)
-        self.asked += 1
-        self._running[trial.number] = trial
+                trial = self._study.ask()
+            else:
+                enqueued = self._enqueued.popleft() if self._enqueued else None
+                trial = optuna.Trial(self._study, self._create({}, enqueued))
+            return trial._trial_id, self._space.suggest(trial)
+
+    def _create(
+        self, params: Mapping[str, Value], enqueued: Mapping[str, Value] | None = None
+    ) -> int:
+        """Create a trial and return its ID; ``Study.ask`` would look for one that waits first."""
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params=dict(params),
+            distributions={name: self._distributions[name] for name in params},
+            system_attrs={"fixed_params": dict(enqueued)} if enqueued else {},
+        )
+        return self._study._storage.create_new_trial(self._study._study_id, template)
+
+    def _take(self, trial_id: int, params: dict[str, Value]) -> TrialSpec:
+        """Note that a trial is in training."""
+        number = self._study._storage.get_trial_number_from_id(trial_id)
+        self.asked = max(self.asked, number + 1)
+        self._running[number] = _Running(trial_id, params)
+        if self._tpe is not None:
+            self._tpe.begin(number, params)
         self._drawn.add(_point(params))
         self._look_for_the_end()
-        return trial_spec(self._space, params, trial.number, self._seed)
+        return trial_spec(self._space, params, number, self._seed)
 
     def _look_for_the_end(self) -> None:
         """Look whether all of a grid was drawn; Optuna finds out when the last has ended."""
@@ -161,8 +209,7 @@ class Study(JournalStudy):
                 with self._sampling(self._make_sampler(frozen.number)):
                     trial = optuna.Trial(self._study, frozen._trial_id)
                     params = self._space.suggest(trial)
-                self._running[trial.number] = trial
-                specs.append(trial_spec(self._space, params, trial.number, self._seed))
+                specs.append(self._take(trial._trial_id, params))
         return specs
 
     def recall(self, reports: Mapping[int, Mapping[int, float]]) -> None:
@@ -171,11 +218,11 @@ class Study(JournalStudy):
         Of running trials, the journal gets what it lacks.
         """
         with self._timed():
-            for number, trial in self._running.items():
+            for number in self._running:
                 known = self._study.get_trials(deepcopy=False)[number].intermediate_values
                 for epoch, value in reports.get(number, {}).items():
                     if epoch not in known and not self._costs:
-                        trial.report(value, epoch)
+                        self._record(number, epoch, value)
         if self._rungs is not None:
             for number, values in reports.items():
                 for epoch, value in values.items():
@@ -200,28 +247,45 @@ class Study(JournalStudy):
         Returns:
             The trials that the pruner wants stopped.
         """
-        with self._timed():
+        with self._timed(quiet=False):
             if not self._costs:  # with several objectives, Optuna takes no reports
                 for number, (epoch, value) in values.items():
-                    self._running[number].report(value, epoch)
+                    self._record(number, epoch, value)
             if self._rungs is not None:
                 return self._rungs.judge(values)
             if self._costs:
                 return set()
-            return {number for number in values if self._running[number].should_prune()}
+            with quiet_optuna(optuna.logging.WARNING, ExperimentalWarning):
+                return {number for number in values if self._is_weak(number)}
+
+    def _record(self, number: int, epoch: int, value: float) -> None:
+        storage = self._study._storage
+        storage.set_trial_intermediate_value(self._running[number].trial_id, epoch, value)
+
+    def _is_weak(self, number: int) -> bool:
+        """Return whether Optuna's pruner wants a trial stopped."""
+        frozen = self._study._storage.get_trial(self._running[number].trial_id)
+        return self._study.pruner.prune(self._study, frozen)
 
     def tell(self, trial: TrialResult) -> None:
         """End a running trial."""
-        # A grid counts what has ended.
-        with self._timed(), self._sampling(self._make_sampler(trial.number)):
-            running = self._running.pop(trial.number)
+        with self._timed(quiet=self._tpe is None):
+            trial_id, storage = self._running.pop(trial.number).trial_id, self._study._storage
             if trial.reason:
-                running.set_user_attr("reason", trial.reason)
-            # Optuna takes a pruned trial's value from its last report.
-            values = None
-            if trial.state == "complete" and trial.value is not None:
+                storage.set_trial_user_attr(trial_id, "reason", trial.reason)
+            state = STATES[trial.state]
+            values: list[float] | None = None
+            if trial.state != "failed" and trial.value is not None and not math.isnan(trial.value):
                 values = [trial.value, *trial.costs.values()]
-            self._study.tell(running, values, state=STATES[trial.state])
+            if self._tpe is not None:
+                self._tpe.end(trial.number, trial.state, trial.epochs, trial.value)
+                # What Study.tell does, without its copies.
+                storage.set_trial_state_values(trial_id, state, values)
+                return
+            if trial.state == "pruned":
+                values = None  # Optuna takes it from the last report
+            with self._sampling(self._make_sampler(trial.number)):  # a grid counts what has ended
+                self._study.tell(trial.number, values, state=state)
 
     def mark_not_deterministic(self) -> None:
         """Record that trials no longer come again bit for bit."""
@@ -240,6 +304,21 @@ class Study(JournalStudy):
         if not self.exhausted:
             self.exhausted = True
             self._study.set_user_attr(_EXHAUSTED, True)
+
+
+@dataclass(frozen=True)
+class _Running:
+    trial_id: int
+    params: dict[str, Value]  # Optuna copies a trial to show them
+
+
+def _take_in(tpe: BoundedTPE, trial: FrozenTrial) -> None:
+    """Let a sampler know a trial of an earlier process that has ended."""
+    if trial.state not in _ENDS:
+        return
+    value = trial.value
+    tpe.begin(trial.number, trial.params)
+    tpe.end(trial.number, _ENDS[trial.state], trial.last_step or 0, value)
 
 
 def _point(params: Mapping[str, Value]) -> frozenset[tuple[str, Value]]:

@@ -224,7 +224,7 @@ class EngineRunner(TrialRunner):
         ended = {verdict.number for verdict in self._verdicts if verdict.stop}
         if not most or not ended:
             return
-        best = {trial.number for trial in ledger.ranked()[:most]}
+        best = {trial.number for trial in ledger.ranked(most)}
         for trial in ledger.finished[-len(ended) :]:
             is_wanted = trial.number in best & ended and trial.state == "complete"
             if is_wanted and (weights := self.executor.weights(trial.number, best=True)):

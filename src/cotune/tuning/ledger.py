@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -54,6 +55,7 @@ class Ledger:
         accuracies, losses, areas: The last accuracy of each trial, 0-1, its loss, and its AUC
             where that was computed, on the validation part, by number.
         weights: Weights of kept trials at their best epoch, by number.
+        counts: How many trials ended in each state.
     """
 
     direction: Direction
@@ -64,6 +66,10 @@ class Ledger:
     losses: dict[int, float] = field(default_factory=dict)
     areas: dict[int, float] = field(default_factory=dict)
     weights: dict[int, dict[str, NDArray[Any]]] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    # Kept sorted: a search asks for the best after each of thousands of trials.
+    _first: list[TrialResult] = field(default_factory=list, init=False)
+    _others: list[TrialResult] = field(default_factory=list, init=False)
 
     @property
     def sign(self) -> float:
@@ -77,41 +83,48 @@ class Ledger:
         if "auc" in report.scores:
             self.areas[number] = report.scores["auc"]
 
-    def ranked(self) -> list[TrialResult]:
+    def add(self, trial: TrialResult) -> None:
+        """Add a trial that has ended, once what it scores is noted."""
+        self.finished.append(trial)
+        self.counts[trial.state] += 1
+        if _has_score(trial):
+            insort(self._first if self._is_ranked(trial) else self._others, trial, key=self._order)
+
+    def ranked(self, most: int | None = None) -> list[TrialResult]:
         """Return trials that a final model can be made of, best first, by their last value.
 
         Of equal values, as are many where few rows are judged by, the one with the smaller loss is
         first. An infinite value is no score. Trials that the pruner stopped count only where there
         are no others.
+
+        Args:
+            most: How many at most; None for all.
         """
-        return self.rank(self.finished)
+        return (self._first or self._others)[:most]
 
     def rank(self, trials: Iterable[TrialResult]) -> list[TrialResult]:
         """Return these trials in the order of :meth:`ranked`."""
-        scored = [
-            trial
-            for trial in trials
-            if trial.state != "failed" and trial.value is not None and math.isfinite(trial.value)
-        ]
+        scored = [trial for trial in trials if _has_score(trial)]
+        first = [trial for trial in scored if self._is_ranked(trial)]
+        return sorted(first or scored, key=self._order)
+
+    def _is_ranked(self, trial: TrialResult) -> bool:
         cut_short = ("out_of_time", "patience") if self.ranks_cut_short else ()
-        ranked = (None, "early_stopped", *cut_short)
-        first = [trial for trial in scored if trial.stop_cause in ranked]
+        return trial.stop_cause in (None, "early_stopped", *cut_short)
 
-        def order(trial: TrialResult) -> tuple[float, float, int]:
-            value, loss = trial.value or 0.0, self.losses.get(trial.number, math.inf)
-            return self.sign * value, loss, trial.number
-
-        return sorted(first or scored, key=order)
+    def _order(self, trial: TrialResult) -> tuple[float, float, int]:
+        value, loss = trial.value or 0.0, self.losses.get(trial.number, math.inf)
+        return self.sign * value, loss, trial.number
 
     def best(self) -> TrialResult | None:
         """Return the trial that ranks first, if it is complete."""
-        ranked = self.ranked()
+        ranked = self.ranked(1)
         return ranked[0] if ranked and ranked[0].state == "complete" else None
-
-    def counts(self) -> Counter[str]:
-        """Return how many trials ended in each state."""
-        return Counter(trial.state for trial in self.finished)
 
     def best_of(self, reports: Iterable[EpochReport], metric: str) -> EpochReport:
         """Return the first of the best reports."""
         return min(reports, key=lambda report: self.sign * report.scores[metric])
+
+
+def _has_score(trial: TrialResult) -> bool:
+    return trial.state != "failed" and trial.value is not None and math.isfinite(trial.value)

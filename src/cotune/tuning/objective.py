@@ -66,7 +66,9 @@ class ObjectiveTuner:
                 study,
                 run,
                 observer,
-                lambda report, value: run.tables.append_step(report.number, report.epoch, value),
+                lambda reported: run.tables.append_steps(
+                    (report.number, report.epoch, value) for report, value in reported
+                ),
             ),
             StopRules(options.n_trials, all_failed_limit=_HOPELESS),
             clock,

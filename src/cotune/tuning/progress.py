@@ -74,7 +74,7 @@ class Progress:
             message: Why it ended as it did, or "".
             further: Fields that are known now; the others are as ``details`` has them.
         """
-        counts = self.ledger.counts()
+        counts = self.ledger.counts
         summary = Summary(
             state=state,
             seconds=self._seconds(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,26 +27,33 @@ class Recorder:
 
     Attributes:
         observer: Told of everything, once it is recorded.
-        append: Writes a report to its table.
+        append: Writes reports to their table.
     """
 
     study: Told
     run: RunDirectory
     observer: Observer
-    append: Callable[[EpochReport, float], None]
+    append: Callable[[Sequence[tuple[EpochReport, float]]], None]
 
-    def reported(self, report: EpochReport, value: float) -> None:
-        """Record what a trial reported; ``value`` is the run's metric."""
-        self.append(report, value)
-        self.observer.trial_reported(report, value)
+    def reported(self, reported: Sequence[tuple[EpochReport, float]]) -> None:
+        """Record what trials reported, each with its value of the run's metric."""
+        if reported:
+            self.append(reported)
+        for report, value in reported:
+            self.observer.trial_reported(report, value)
 
-    def ended(self, trial: TrialResult) -> None:
-        """Record how a trial ended.
+    def ended(self, trials: Sequence[TrialResult]) -> None:
+        """Record how trials ended.
 
-        A row of the table means that it has ended, whether or not the study was told before a kill.
-        The table refers to the study, so that is made safe first.
+        A row of the table means that one has ended, whether or not the study was told before a
+        kill. The table refers to the study, so that is made safe first. A disk takes milliseconds
+        for that, so it is done once for trials that end together.
         """
+        if not trials:
+            return
         self.study.sync()
-        self.run.tables.add_trial_columns(trial.params)
-        self.run.tables.append_trial(trial)
-        self.study.tell(trial)
+        for trial in trials:
+            self.run.tables.add_trial_columns(trial.params)
+        self.run.tables.append_trials(trials)
+        for trial in trials:
+            self.study.tell(trial)

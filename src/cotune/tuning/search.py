@@ -49,8 +49,7 @@ class Search:
         if self.clock.stopped:
             self.runner.halt(self.handle)
         else:
-            for trial in self.runner.cut("patience" if self.rules.no_gain else "out_of_time"):
-                self.end(trial)
+            self.end(self.runner.cut("patience" if self.rules.no_gain else "out_of_time"))
 
     def restore(
         self,
@@ -68,10 +67,9 @@ class Search:
         for trial in untold:
             self.recorder.study.tell(trial)
         for trial in ended:
-            self.ledger.finished.append(trial)
+            self.ledger.add(trial)
             self.rules.take(trial, self.ledger)
-        for trial in unrecorded:
-            self.end(trial)
+        self.end(unrecorded)
 
     def announce(self) -> None:
         """Tell what was restored."""
@@ -88,20 +86,17 @@ class Search:
         """Record events, judge the trials that reported, and let the others go on."""
         for reason in events.lost:
             self.recorder.observer.engine_lost(reason)
-        for report, value in events.reported:
-            self.recorder.reported(report, value)
-        for trial in events.ended:
-            self.end(trial)
-        for trial in self.runner.judge(events.reported):
-            self.end(trial)
+        self.recorder.reported(events.reported)
+        self.end([*events.ended, *self.runner.judge(events.reported)])
         self.runner.apply()
 
-    def end(self, trial: TrialResult) -> None:
-        """Record a trial that has ended."""
-        self.recorder.ended(trial)
-        self.ledger.finished.append(trial)
-        self.recorder.observer.trial_ended(trial, self.ledger.best())
-        self.rules.take(trial, self.ledger)
+    def end(self, trials: Sequence[TrialResult]) -> None:
+        """Record trials that have ended."""
+        self.recorder.ended(trials)
+        for trial in trials:
+            self.ledger.add(trial)
+            self.recorder.observer.trial_ended(trial, self.ledger.best())
+            self.rules.take(trial, self.ledger)
 
     def _is_over(self) -> bool:
         if self.clock.stopped or self.rules.no_gain or self.rules.all_failed(self.ledger):

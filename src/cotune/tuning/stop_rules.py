@@ -57,4 +57,4 @@ class StopRules:
         ended = len(ledger.finished)
         if self.all_failed_limit is None or ended < self.all_failed_limit:
             return False
-        return ledger.counts()["failed"] == ended
+        return ledger.counts["failed"] == ended

@@ -26,6 +26,7 @@ _FEWEST_EPOCHS: Final = 2  # of a trial; a network that has no time for them is 
 # Epochs until the first has told how long one takes; a trial may take twice its share for them.
 _FIRST_HORIZON: Final = 4
 _DEAR_FINAL_SHARE: Final = 0.55
+_LEAST_SHOWN: Final = 0.25  # of the longest trial's seconds; sooner cut short, one shows little
 _ENSEMBLE_SHARE: Final = 1 / 7  # of the time, at most, for networks beside the final model
 
 
@@ -94,7 +95,8 @@ class Budget:
     def by_forecast(self, ranked: Sequence[TrialResult], metric: str) -> list[TrialResult]:
         """Return trials, the one first that would be the best final model by a forecast.
 
-        Where trials have as many epochs as final models, that is the one that ranks first.
+        Where trials have as many epochs as final models, that is the one that ranks first. Those
+        that the end of the time cut short soon come last: the forecast flatters them.
 
         Args:
             ranked: Trials with a value.
@@ -105,10 +107,13 @@ class Budget:
         epoch_rows = int(self._space.constants["epoch_rows"])
         seconds = _DEAR_FINAL_SHARE * plan.total * plan.workers
 
-        def error(trial: TrialResult) -> float:
+        longest = max((trial.seconds for trial in ranked), default=0.0)
+
+        def error(trial: TrialResult) -> tuple[bool, float]:
             rows = trial.epochs * epoch_rows
             final_rows = rows * max(1.0, seconds / max(trial.seconds, 1e-9))
-            return forecast_error(metric, trial.value or 0.0, rows, final_rows)
+            is_short = trial.state != "complete" and trial.seconds < _LEAST_SHOWN * longest
+            return is_short, forecast_error(metric, trial.value or 0.0, rows, final_rows)
 
         return sorted(ranked, key=error)
 

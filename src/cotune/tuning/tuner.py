@@ -34,6 +34,7 @@ from cotune.tuning.stop_rules import StopRules
 from cotune.tuning.time_budget import Budget
 from cotune.tuning.training_key import Role, TrainingKey
 
+_PLANNING_SHARE = 0.01  # of the search's time, at most
 _CANDIDATES = 3  # trials whose weights are kept, for each network of an ensemble
 
 
@@ -49,6 +50,7 @@ class Tuner:
         self._is_resumed = is_resumed
         options, clock, run = context.options, context.clock, context.directory
         self._pace = Pace(context.training)
+        self._reserved = self._reserve_due = 0.0
         self._n_paced = 0  # trials that have ended and that it has learned from
         self._lineup = make_lineup(options, context.training)
         self._ledger = Ledger(context.direction)
@@ -118,7 +120,7 @@ class Tuner:
                 self._study,
                 run,
                 context.observer,
-                lambda report, value: run.tables.append_report(report),
+                lambda reported: run.tables.append_reports(report for report, _ in reported),
             ),
             self._rules,
             clock,
@@ -308,7 +310,7 @@ class Tuner:
 
     def _details(self, state: RunState) -> dict[str, Any]:
         """Return further fields of the summary."""
-        ranked, lane_counts = self._ledger.ranked(), self._lane_counts
+        ranked, lane_counts = self._ledger.ranked(1), self._lane_counts
         return {
             "best": self._best(ranked[0]) if ranked else None,
             "lanes": Lanes(
@@ -327,7 +329,7 @@ class Tuner:
             params=dict(trial.params),
             validation_accuracy=accuracies[trial.number],
             value=trial.value,
-            search_best=accuracies[self._ledger.ranked()[0].number],
+            search_best=accuracies[self._ledger.ranked(1)[0].number],
             baseline=dict(self._choice.baseline) or None,
             epochs=trial.epochs,
         )
@@ -379,9 +381,15 @@ class Tuner:
         """Return the seconds to leave for the phases after the search."""
         if self._context.options.search_only:
             return 0.0
-        ledger = self._ledger
-        ranked = ledger.rank([*ledger.finished, *self._runner.so_far()])
-        return self._budget.reserve(self._by_forecast(ranked))
+        began = self._context.clock.now()
+        if began >= self._reserve_due:
+            ledger = self._ledger
+            ranked = ledger.rank([*ledger.finished, *self._runner.so_far()])
+            self._reserved = self._budget.reserve(self._by_forecast(ranked))
+            now = self._context.clock.now()
+            # With thousands of trials, planning at each poll would take most of the time.
+            self._reserve_due = now + (now - began) / _PLANNING_SHARE
+        return self._reserved
 
     def _by_forecast(self, ranked: Sequence[TrialResult]) -> list[TrialResult]:
         return self._budget.by_forecast(ranked, self._context.options.metric)
