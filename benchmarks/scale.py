@@ -85,7 +85,7 @@ class SleepingEngines(Executor):
 
     def openings(self) -> list[int]:
         began = time.perf_counter()
-        free = worth_filling([self._n_lanes - len(one) for one in self._lanes_of], self._n_lanes)
+        free = worth_filling([(self._n_lanes - len(one), self._n_lanes) for one in self._lanes_of])
         self.own_seconds += time.perf_counter() - began
         return free
 

@@ -56,7 +56,11 @@ def run(
     n_trials: int | None = None,
     timeout: str | float | None = None,
     seed: int = 0,
-    workers: int | Literal["in-process"] | None = None,
+    executor: str = "auto",
+    workers: int | Literal["in-process", "max"] | None = None,
+    address: str | None = None,
+    cpus_per_worker: float | None = None,
+    gpus_per_worker: float | None = None,
     lanes: int | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -109,10 +113,16 @@ def run(
         timeout: Wall clock of everything: seconds, or ``"90s"``, ``"5m"``, ``"2h"``. Without it
             5 minutes; no limit when ``n_trials`` is given.
         seed: Decides the split, the sampler, the weights and the order of the rows.
+        executor: ``processes``, ``in-process``, ``ray``: a Ray cluster, or ``auto``: this process
+            for a GPU, else processes.
         workers: Processes on the CPU; one per core by default. With one, and ``n_trials`` but no
             ``timeout``, the same seed and data give the same trials bit for bit; likewise with
             ``"in-process"``, which trains in this process, on one core, and saves the seconds
-            that a worker takes to start.
+            that a worker takes to start. On a cluster, so many actors, or ``"max"`` (the default):
+            as many as there is room for, while nodes join and leave.
+        address: Of the Ray cluster: ``HOST:PORT`` of its head; or ``local``, which starts one on
+            this machine. By default what ``RAY_ADDRESS`` says, else ``local``.
+        cpus_per_worker, gpus_per_worker: What each actor takes; 1 and 0 by default.
         lanes: Trials in training at a time in each process, or on the GPU; measured by default.
         device: ``auto`` (a GPU when there is one), ``cpu`` or ``cuda``.
         precision: ``float32``; ``bfloat16``: the large products of the training in 16 bits, up to
@@ -158,7 +168,11 @@ def run(
         n_trials=n_trials,
         timeout=timeout,
         seed=seed,
+        executor=executor,
         workers=workers,
+        address=address,
+        cpus_per_worker=cpus_per_worker,
+        gpus_per_worker=gpus_per_worker,
         lanes=lanes,
         device=device,
         precision=precision,
@@ -173,7 +187,7 @@ def run(
         max_disk=max_disk,
         enqueue=enqueue,
     )
-    with executor_for(settings.resources, settings.options) as executor:
+    with executor_for(settings.resources, settings.options) as engines:
         # They import PyTorch while the data is read.
         dataset = read_dataset(data, target, test, columns, skip_damaged)
         prepared = prepare_run(settings.fit(dataset), dataset)
@@ -181,7 +195,7 @@ def run(
         carry_out(
             prepared,
             settings.resources,
-            executor,
+            engines,
             directory,
             Session(observer or Observer(), build_report if report else None, began),
         )
@@ -202,6 +216,9 @@ def resume(
     arguments: str | Sequence[object] | None = None,
     sampler: SamplerLike | None = None,
     pruner: PrunerLike | None = None,
+    executor: str | None = None,
+    address: str | None = None,
+    workers: int | Literal["max"] | None = None,
     observer: Observer | None = None,
     began: float | None = None,
 ) -> RunResult:
@@ -230,6 +247,7 @@ def resume(
             that had not ended begin anew.
         arguments: What its script finds in ``sys.argv[1:]``; by default what the run was given.
         sampler, pruner: Of a run that was given an Optuna object: one like it.
+        executor, address, workers: Where to go on, as for :func:`run`; by default where it was.
         observer: Told how the run goes.
         began: ``time.monotonic()`` when the timeout began to count; now by default.
 
@@ -251,6 +269,9 @@ def resume(
         arguments=arguments,
         sampler=sampler,
         pruner=pruner,
+        executor=executor,
+        address=address,
+        workers=workers,
     )
     run, custom = resume_run(path, asked, observer or Observer(), began, build_report)
     return RunResult(run, custom)

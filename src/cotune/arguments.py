@@ -15,6 +15,9 @@ from cotune.text import parse_duration, shown
 
 DEFAULT_TIMEOUT: Final = 300.0
 
+EXECUTOR_NAMES: Final = ("auto", "processes", "in-process", "ray")
+"""What trains: ``auto`` is this process for a GPU, else worker processes."""
+
 
 T = TypeVar("T")
 

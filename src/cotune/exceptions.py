@@ -6,6 +6,7 @@ CotuneError              1
 +-- DataError            3   data or a model file that cannot be used, with file, row and column
 |   +-- ModelFileError   3   a saved model that is damaged, altered or of another version
 +-- StorageError         4   the disk, the run directory or the machine
+|   +-- ClusterError     4   a cluster that cannot be reached, or is gone
 +-- NoUsableTrialError   5   every trial failed
 """
 
@@ -50,6 +51,10 @@ class StorageError(CotuneError, OSError):
     """The disk, the run directory or the machine does not allow what was asked."""
 
     exit_code = 4
+
+
+class ClusterError(StorageError):
+    """A cluster cannot be reached, or is gone; what a run has recorded is safe."""
 
 
 class NoUsableTrialError(CotuneError, RuntimeError):

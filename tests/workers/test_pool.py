@@ -152,7 +152,7 @@ class TestMeasured:
     ],
 )
 def test_worth_filling(free, lanes, expected):
-    assert worth_filling(free, lanes) == expected
+    assert worth_filling([(places, lanes) for places in free]) == expected
 
 
 def children() -> set[int]:

@@ -17,7 +17,7 @@ def check_search(data: str, options: Mapping[str, Any]) -> None:
         UsageError: A name is unknown, a value is out of range, or the run directory exists.
         DataError: There is no such file.
     """
-    from cotune.arguments import named, read_metrics, read_seed, read_timeout
+    from cotune.arguments import EXECUTOR_NAMES, named, read_metrics, read_seed, read_timeout
     from cotune.data.preprocessing.treatment import CHANNELS, INPUTS
     from cotune.data.reading import check_path
     from cotune.engine.device import DEVICES, PRECISIONS
@@ -32,6 +32,7 @@ def check_search(data: str, options: Mapping[str, Any]) -> None:
         "inputs": INPUTS,
         "channels": CHANNELS,
         "precision": PRECISIONS,
+        "executor": EXECUTOR_NAMES,
     }
     for name, values in known.items():
         if name in options:
@@ -39,6 +40,12 @@ def check_search(data: str, options: Mapping[str, Any]) -> None:
     read_metrics(options["metric"])
     read_timeout(options["timeout"], options["n_trials"])
     read_seed(options.get("seed", 0))
+    if options.get("executor") == "ray":
+        from cotune.workers.ray.cluster import read_cluster
+
+        read_cluster(
+            options["address"], None, options["cpus_per_worker"], options["gpus_per_worker"]
+        )
     for path in (data, options["test"]):
         if path is not None:
             check_path(path)

@@ -40,6 +40,37 @@ def seed(text: str) -> Decorator:
     )
 
 
+class _Workers(click.ParamType[Any]):
+    """A number of workers, or ``max``."""
+
+    name = "workers"
+
+    def convert(self, value: Any, option: click.Parameter | None, context: Any) -> Any:
+        if value == "max":
+            return value
+        return click.IntRange(min=1).convert(value, option, context)
+
+
+def workers(text: str) -> Decorator:
+    return click.option("--workers", type=_Workers(), metavar="N|max", help=text)
+
+
+def executor(default: str) -> Decorator:
+    return click.option(
+        "--executor",
+        metavar="NAME",
+        help=f"processes, in-process, ray: a Ray cluster, or auto.  [default: {default}]",
+    )
+
+
+address = click.option(
+    "--address",
+    metavar="HOST:PORT|local",
+    help="The Ray cluster's head; local starts one on this machine.  "
+    "[default: RAY_ADDRESS, else local]",
+)
+
+
 def metric(more: str = "") -> Decorator:
     return click.option(
         "--metric",
@@ -156,12 +187,7 @@ data_and_space = _join(
         help="The search space, instead of the model's own: the preset mlp-per-layer, or a file.",
     ),
     pruner,
-    click.option(
-        "--workers",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="Worker processes on the CPU.  [default: one per core]",
-    ),
+    workers("Worker processes on the CPU.  [default: one per core]"),
     click.option(
         "--lanes",
         type=click.IntRange(min=1),

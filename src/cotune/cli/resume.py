@@ -24,6 +24,9 @@ from cotune.cli.script_arguments import WithScriptArguments
     metavar="FILE.py:NAME",
     help="The objective; required for a run of `cotune optimize`.",
 )
+@options.executor("the run's own")
+@options.address
+@options.workers("Workers, on this machine or in the cluster.  [default: as before]")
 @options.quiet
 @click.pass_obj
 def resume(began: float, /, run_directory: Path, quiet: bool, **asked: Any) -> None:

@@ -38,6 +38,14 @@ from cotune.cli.checks import check_search
     help="Try the default and other good configurations first.",
 )
 @options.seed("the split, the sampler, the weights and the order of rows")
+@options.executor("auto: this process for a GPU, else processes")
+@options.address
+@click.option(
+    "--cpus-per-worker", type=float, metavar="N", help="CPUs of each Ray actor.  [default: 1]"
+)
+@click.option(
+    "--gpus-per-worker", type=float, metavar="N", help="GPUs of each Ray actor.  [default: 0]"
+)
 @click.option(
     "--precision",
     default="auto",
@@ -103,6 +111,7 @@ def run(
     DATA is a CSV, TSV, Parquet, NPZ, NPY or IDX file, a folder of images with a folder per class,
     or the name of a dataset (see `cotune datasets`).
     """
+    asked["executor"] = asked["executor"] or "auto"
     check_search(data, asked)
     asked |= _read_space(fixed, enqueue, **asked)
 

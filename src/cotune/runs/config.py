@@ -69,7 +69,9 @@ class RunConfig:
     n_trials: int | None = None
     timeout_seconds: float | None = None
     seed: int | None = None
+    executor: str | None = None
     workers: int | None = None
+    cluster: dict[str, Any] | None = None
     lanes: int | None = None
     versions: dict[str, Any] = field(default_factory=dict)
 
@@ -121,7 +123,9 @@ class RecordedOptions:
     inputs: str = "standardize"
     channels: str = "none"
     device: str
+    executor: str = "auto"
     workers: int | None
+    cluster: dict[str, Any] | None = None
     lanes: int
     precision: str
     checkpoint_seconds: float

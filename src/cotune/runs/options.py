@@ -23,6 +23,8 @@ from cotune.study.pruners import PrunerLike
 from cotune.study.samplers import SamplerLike
 from cotune.study.study import OPTUNA_VERSION
 from cotune.version import VERSION
+from cotune.workers.executors import Where
+from cotune.workers.ray.cluster import Cluster
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,9 @@ class Resources:
     """Resources that a run may use.
 
     Attributes:
-        device: ``cpu`` or ``cuda``.
+        device: ``cpu`` or ``cuda``, on this machine.
         workers: Processes, on the CPU; 0: none, this process trains.
+        cluster: A Ray cluster that trains, instead of this machine.
         lanes: Trials in training at a time in each process; None: measured.
         precision: ``float32``, ``bfloat16``, or ``auto``, which is either of them.
         checkpoint: Seconds from one checkpoint to the next.
@@ -107,12 +110,18 @@ class Resources:
     precision: str = "auto"
     checkpoint: float = 30.0
     max_disk: float = 2 * 2**30
+    cluster: Cluster | None = None
+
+    def where(self, options: Options) -> Where:
+        """Return where the trials are trained."""
+        return Where(self.device, self.workers, self.cluster, self.is_lockstep(options))
 
     def is_lockstep(self, options: Options) -> bool:
         """Tell whether the same seed gives the same trials bit for bit, whatever the clock says."""
         named = isinstance(options.sampler, str) and isinstance(options.pruner, str)
         clockless = options.timeout is None and "latency" not in options.costs
-        return self.device == "cpu" and self.workers < 2 and named and clockless
+        is_one = self.cluster is None and self.device == "cpu" and self.workers < 2
+        return is_one and named and clockless
 
 
 def describe_run(
@@ -156,7 +165,9 @@ def describe_run(
         "inputs": options.inputs,
         "channels": options.channels,
         "device": resources.device,
-        "workers": resources.workers if resources.device == "cpu" else None,
+        "executor": resources.where(options).executor,
+        "workers": _workers(resources),
+        "cluster": None if resources.cluster is None else asdict(resources.cluster),
         "lanes": lanes,
         "precision": resources.precision,
         "checkpoint_seconds": resources.checkpoint,
@@ -168,6 +179,12 @@ def describe_run(
             "optuna": OPTUNA_VERSION,
         },
     }
+
+
+def _workers(resources: Resources) -> int | None:
+    if resources.cluster is not None:
+        return resources.cluster.workers
+    return resources.workers if resources.device == "cpu" else None
 
 
 def _notes(options: Options, dataset: Dataset) -> list[str]:

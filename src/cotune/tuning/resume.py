@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from cotune.arguments import positive
 from cotune.data import Dataset
@@ -11,6 +12,7 @@ from cotune.data.reading import Data, read_dataset
 from cotune.engine.networks import CustomNetwork
 from cotune.exceptions import CotuneError, StorageError, UsageError
 from cotune.runs.checkpoint_store import Generation, Generations
+from cotune.runs.config import RecordedOptions
 from cotune.runs.directory import RunDirectory
 from cotune.runs.network import custom_space, recorded_custom_network, recorded_treatment
 from cotune.runs.options import Options, Resources
@@ -130,6 +132,23 @@ def _dataset(run: RunDirectory, data: Data, target: str | int | None, test: Data
     return dataset
 
 
+def _where(recorded: RecordedOptions, asked: Resumption) -> dict[str, Any]:
+    """Return where a run goes on: where it was, unless something else is asked for."""
+    executor = asked.executor or recorded.executor
+    if executor != "ray":
+        workers = recorded.workers if recorded.executor != "ray" else None
+        before = "in-process" if workers == 0 else workers or (1 if recorded.workers else None)
+        return {"executor": executor, "workers": asked.workers or before, "address": asked.address}
+    cluster = recorded.cluster or {}
+    return {
+        "executor": executor,
+        "address": asked.address or cluster.get("address"),
+        "workers": asked.workers or cluster.get("workers"),
+        "cpus_per_worker": cluster.get("cpus"),
+        "gpus_per_worker": cluster.get("gpus"),
+    }
+
+
 def _recorded(
     run: RunDirectory, custom: CustomNetwork | None, asked: Resumption
 ) -> tuple[Options, Resources]:
@@ -144,7 +163,7 @@ def _recorded(
             metric=",".join([recorded.metric, *recorded.costs]),
             n_trials=recorded.n_trials,
             seed=recorded.seed,
-            workers="in-process" if recorded.workers == 0 else recorded.workers or 1,
+            **_where(recorded, asked),
             lanes=recorded.lanes,
             device=recorded.device,
             precision=recorded.precision,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cotune.data.reading import Data
 from cotune.exceptions import UsageError
@@ -31,6 +31,9 @@ class Resumption:
     arguments: str | Sequence[object] | None
     sampler: SamplerLike | None
     pruner: PrunerLike | None
+    executor: str | None = None
+    address: str | None = None
+    workers: int | Literal["max"] | None = None
 
 
 @dataclass(frozen=True)

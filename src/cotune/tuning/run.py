@@ -19,6 +19,7 @@ from cotune.engine.families import FAMILIES
 from cotune.engine.networks import CustomNetwork
 from cotune.engine.networks.custom.rows import with_rows
 from cotune.engine.precision import faster_precision
+from cotune.exceptions import ClusterError
 from cotune.inference.baseline import validation_baseline
 from cotune.runs.checkpoint_store import Generation
 from cotune.runs.config import RunConfig
@@ -38,7 +39,7 @@ _CLOSING_SECONDS = 2.5  # test, report and exit after the final model
 
 def executor_for(resources: Resources, options: Options) -> Executor:
     """Make the executor of a run; its processes import PyTorch while the data is read."""
-    return make_executor(resources.device, resources.workers, resources.is_lockstep(options))
+    return make_executor(resources.where(options))
 
 
 @dataclass(frozen=True)
@@ -180,20 +181,26 @@ def carry_out(
             is_lockstep=resources.is_lockstep(options),
         )
         tuner = Tuner(context, is_resumed=earlier is not None)
-        if earlier:
-            tuner.go(earlier.generation, earlier.exact, earlier.extended)
-        else:
-            tuner.go()
+        try:
+            if earlier:
+                tuner.go(earlier.generation, earlier.exact, earlier.extended)
+            else:
+                tuner.go()
+        except ClusterError as error:
+            raise ClusterError(f"{error}; {_advice(directory, options.custom)}") from error
     if stop.signal is not None:
         raise Stopped(stop.signal, directory.path, _advice(directory, options.custom))
 
 
 def _precision(options: Options, resources: Resources) -> str:
-    """Return the faster precision for convolutions, where nothing has to come again bit for bit."""
+    """Return the faster precision for convolutions, where nothing has to come again bit for bit.
+
+    On a cluster nodes differ, and none of them is this machine.
+    """
     has_convolutions = any(
         family in FAMILIES and FAMILIES[family].needs_images for family in options.space.families
     )
-    if not has_convolutions or resources.is_lockstep(options):
+    if not has_convolutions or resources.cluster or resources.is_lockstep(options):
         return "float32"
     return faster_precision(resources.device)
 

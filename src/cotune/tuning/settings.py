@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from cotune.arguments import (
+    EXECUTOR_NAMES,
     count,
     named,
     positive,
@@ -29,6 +30,7 @@ from cotune.study.pruners import PRUNERS, PrunerLike
 from cotune.study.samplers import SAMPLERS, SamplerLike
 from cotune.text import parse_duration
 from cotune.tuning.fit_space import fit_space
+from cotune.workers.ray.cluster import read_cluster, refuse_cluster
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,11 @@ def read_settings(
     n_trials: int | None = None,
     timeout: str | float | None = None,
     seed: int = 0,
-    workers: int | Literal["in-process"] | None = None,
+    executor: str = "auto",
+    workers: int | Literal["in-process", "max"] | None = None,
+    address: str | None = None,
+    cpus_per_worker: float | None = None,
+    gpus_per_worker: float | None = None,
     lanes: int | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -131,17 +137,33 @@ def read_settings(
     if custom is None:
         options = replace(options, enqueued=check_configurations(enqueue, options.searched))
     device = read_device(device)
+    named(executor, EXECUTOR_NAMES, "executor")
+    cluster = None
+    if executor == "ray":
+        asked = None if isinstance(workers, str) else positive(workers, "workers")
+        cluster = read_cluster(address, asked, cpus_per_worker, gpus_per_worker)
+    else:
+        refuse_cluster(
+            address=address, cpus_per_worker=cpus_per_worker, gpus_per_worker=gpus_per_worker
+        )
+    is_here = executor == "in-process" or workers == "in-process"
     resources = Resources(
         device,
-        0 if workers == "in-process" else positive(workers, "workers") or n_cores(),
+        0 if is_here else _processes(workers),
         positive(lanes, "lanes"),
         read_precision(precision, device),
         parse_duration(checkpoint, "checkpoint"),
         read_size(max_disk, "max_disk"),
+        cluster,
     )
     if resources.is_lockstep(options) and resources.lanes is None:
         resources = replace(resources, lanes=FIRST_GUESS[device])  # what is measured differs
     return Settings(options, resources, space, model, fixed, enqueue, validation)
+
+
+def _processes(workers: int | str | None) -> int:
+    given = None if isinstance(workers, str) else workers  # "max" is all cores
+    return positive(given, "workers") or n_cores()
 
 
 _VALIDATION_SHARE: Final = 0.2

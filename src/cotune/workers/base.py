@@ -155,11 +155,14 @@ class Executor(ABC):
         self.close()
 
 
-def worth_filling(free: Sequence[int], lanes: int) -> list[int]:
+def worth_filling(places: Sequence[tuple[int, int]]) -> list[int]:
     """Return the engines' free places where at least half of the lanes are free, the most first.
 
     Lanes that start together go through their epochs together; filled one by one, each would
     train alone. As a group goes to the engine with the most room, groups that are submitted in
     this order all fit.
+
+    Args:
+        places: Free ones of each engine, and all.
     """
-    return sorted((places for places in free if 2 * places >= lanes), reverse=True)
+    return sorted((free for free, lanes in places if 2 * free >= lanes > 0), reverse=True)

@@ -43,7 +43,7 @@ class InProcessExecutor(Executor):
         return self._engine.max_lanes
 
     def openings(self) -> list[int]:
-        return worth_filling([self.lanes - len(self._engine)], self.lanes)
+        return worth_filling([(self.lanes - len(self._engine), self.lanes)])
 
     def submit(self, specs: Sequence[TrialSpec], saved: Sequence[Path] = ()) -> None:
         if len(specs) > self.lanes - len(self._engine):

@@ -1,4 +1,4 @@
-"""Worker processes on the CPU: one torch thread each, the dataset shared and not copied.
+"""Engines that train side by side: worker processes on the CPU, one torch thread each.
 
 Workers are started as commands of their own, not forked or spawned from the caller's ``__main__``:
 a script or notebook that calls Cotune needs no ``if __name__ == "__main__"`` guard. The dataset
@@ -14,30 +14,31 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
+from abc import abstractmethod
 from collections.abc import Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cotune.data.dataset import TrainingData
 from cotune.engine.families import FAMILIES
 from cotune.exceptions import StorageError
 from cotune.records import EpochReport, TrialSpec, Verdict
 from cotune.workers.base import EngineJob, Executor, worth_filling
-from cotune.workers.process import Pool, WorkerLostError, WorkerProcess, launch
+from cotune.workers.process import Pool, Process, WorkerLostError, WorkerProcess, launch
 
 _HANG_SECONDS = 120.0  # without a sign of life; a worker gives one a second
-_STARTS = 3  # of a worker, before that is an error
 _BARREN = 5  # workers that end one after another without a report, before that is an error
 _LOAD_SECONDS = 120.0
 
 
-class ProcessExecutor(Pool["_Worker"], Executor):
-    """Trains trials in several worker processes, several together in each.
+class PoolExecutor(Pool["Worker"], Executor):
+    """Trains trials in several workers, several together in each.
 
-    The processes start at once and import PyTorch while the caller reads its data; :meth:`load`
-    gives them the dataset.
+    Subclasses say how a worker is started and how it gets the dataset.
 
     Args:
         lockstep: Of a single worker: train an epoch only when the driver waits for its reports.
@@ -46,32 +47,33 @@ class ProcessExecutor(Pool["_Worker"], Executor):
         hang_seconds: A worker that gives no sign of life for so long is replaced.
     """
 
-    def __init__(
-        self, workers: int, lockstep: bool = False, hang_seconds: float = _HANG_SECONDS
-    ) -> None:
+    def __init__(self, lockstep: bool = False, hang_seconds: float = _HANG_SECONDS) -> None:
         super().__init__(hang_seconds, _BARREN)
-        self._lockstep = lockstep and workers == 1
+        self._lockstep = lockstep
         self._stepping = False
-        self._file = tempfile.TemporaryFile(prefix="cotune-")  # noqa: SIM115 - until close()
-        self._workers = [_Worker(self._file.fileno()) for _ in range(workers)]
         self._lanes = 0
         self._load: tuple[Any, ...] = ()
         self._failures: list[EpochReport] = []
         self._folder: Path | None = None
         self._kept: list[Path] = []
 
-    def load(self, job: EngineJob) -> None:
+    @abstractmethod
+    def _launch(self) -> tuple[Connection, Process]:
+        """Start a worker; return a pipe to it, and its process."""
+
+    def _make_worker(self, pipe: Connection, process: Process) -> Worker:
+        return Worker(pipe, process)
+
+    def _new_worker(self) -> Worker:
+        """Return a new worker; once there is a job, it has that."""
+        worker = self._make_worker(*self._launch())
+        if self._load:
+            worker.send(("load", self._load))
+        return worker
+
+    def _describe(self, job: EngineJob) -> tuple[Any, ...]:
+        """Return what a worker is told of its job."""
         data = job.data
-        try:
-            # The labels first, as all that follows 8-byte numbers is aligned.
-            self._file.write(np.ascontiguousarray(data.labels).data)
-            self._file.write(np.ascontiguousarray(data.inputs).data)
-            self._file.flush()
-        except OSError as error:
-            raise StorageError(
-                f"{tempfile.gettempdir()}: the dataset cannot be shared through it: "
-                f"{error.strerror}; set TMPDIR to a folder with more room"
-            ) from error
         layout = {
             "shape": data.inputs.shape,
             "dtype": data.inputs.dtype.str,
@@ -80,36 +82,8 @@ class ProcessExecutor(Pool["_Worker"], Executor):
             "input_shape": data.input_shape,
             "fold_of": data.fold_of,
         }
-        given = (job.precision, job.metric, job.custom, self._lockstep)
-        self._load = (layout, job.seed, job.lanes, *given)
-        for worker in self._workers:
-            worker.send(("load", self._load))
-        # Measured side by side, as they will train; the least keeps all workers alike.
-        measured = []
-        for i, worker in enumerate(self._workers):
-            try:
-                measured.append(worker.ask("lanes", _LOAD_SECONDS))
-            except WorkerLostError:
-                worker.kill()
-                self._workers[i], found = self._start()
-                measured.append(found)
-        self._lanes = min(measured, default=0)
-        self._load = (layout, job.seed, self._lanes, *given)
-
-    def _start(self) -> tuple[_Worker, int]:
-        """Return a new worker that has the dataset, and how many lanes pay there."""
-        for attempt in range(1, _STARTS + 1):
-            worker = _Worker(self._file.fileno())
-            worker.send(("load", self._load))
-            try:
-                return worker, worker.ask("lanes", _LOAD_SECONDS)
-            except WorkerLostError as error:
-                worker.kill()
-                if attempt == _STARTS:
-                    raise StorageError(
-                        f"worker processes exit immediately after starting: {error}"
-                    ) from None
-        raise AssertionError
+        engine = (job.lanes, job.precision, job.metric, job.custom)
+        return layout, job.seed, engine, self._lockstep
 
     @property
     def lanes(self) -> int:
@@ -121,15 +95,15 @@ class ProcessExecutor(Pool["_Worker"], Executor):
         return family is not None and not family.is_fused
 
     def openings(self) -> list[int]:
-        return worth_filling([self._lanes - self._taken(w) for w in self._workers], self._lanes)
+        return worth_filling([(self._room(w), w.lanes) for w in self._workers if w.is_ready])
 
-    def _taken(self, worker: _Worker) -> int:
+    def _room(self, worker: Worker) -> int:
         specs = worker.specs.values()
-        return self._lanes if any(self.alone(spec) for spec in specs) else len(specs)
+        return 0 if any(self.alone(spec) for spec in specs) else worker.lanes - len(specs)
 
     def submit(self, specs: Sequence[TrialSpec], saved: Sequence[Path] = ()) -> None:
-        worker = min(self._workers, key=self._taken)
-        if len(specs) > self._lanes - len(worker.specs):
+        worker = max((w for w in self._workers if w.is_ready), key=self._room)
+        if len(specs) > worker.lanes - len(worker.specs):
             raise ValueError(f"trial {specs[0].number}: no worker has room for {len(specs)} trials")
         worker.specs |= {spec.number: spec for spec in specs}
         worker.resume(specs, saved)
@@ -228,55 +202,135 @@ class ProcessExecutor(Pool["_Worker"], Executor):
             worker.send(("clear", None))
             self._clear_suspects(worker)
 
-    def close(self) -> None:
-        super().close()
-        with contextlib.suppress(OSError):  # what a full disk had no room for is tried once more
-            self._file.close()
-
-    def _take(self, worker: _Worker, kind: str, content: Any) -> None:
+    def _take(self, worker: Worker, kind: str, content: Any) -> None:
         if kind == "reports":
             self._stepping = False
             self._barren = 0
             self._clear_suspects(worker)
 
-    def _clear_suspects(self, worker: _Worker) -> None:
+    def _clear_suspects(self, worker: Worker) -> None:
         """Let a worker train all its lanes together again when none of them can be to blame."""
         if worker.suspects:
             worker.suspects &= worker.specs.keys() - worker.reported
             if not worker.suspects:
-                worker.send(("limit", self._lanes))
+                worker.send(("limit", worker.lanes))
 
-    def _replace(self, worker: _Worker, reason: str) -> None:
+    def _replace(self, worker: Worker, reason: str) -> None:
         # What it told before its end stands; its lanes train on from further back.
         with contextlib.suppress(WorkerLostError, OSError):
             while worker.pipe.poll():
                 worker.receive()
         super()._replace(worker, reason)
 
-    def _restart(self, worker: _Worker, reason: str) -> None:
-        """Resume a lost worker's trials in a new process."""
+    def _restart(self, worker: Worker, reason: str) -> None:
+        """Resume a lost worker's trials in a new one."""
         self._failures += worker.take_reports()
         in_training = [number for number in worker.in_training if number in worker.specs]
-        for number, error in self._blame(in_training, reason).items():
-            epoch = worker.epochs.get(number, 0) + 1
-            self._failures.append(EpochReport.failed(number, epoch, error))
-            del worker.specs[number]
-        self._count_barren(reason)
+        if worker.is_blamed:
+            for number, error in self._blame(in_training, reason).items():
+                epoch = worker.epochs.get(number, 0) + 1
+                self._failures.append(EpochReport.failed(number, epoch, error))
+                del worker.specs[number]
+            self._count_barren(reason)
         self._stepping = False
-        new, _ = self._start()
+        new = self._new_worker()
         self._workers[self._workers.index(worker)] = new
-        new.specs, new.epochs = worker.specs, worker.epochs
-        new.suspects = {number for number in in_training if number in new.specs}
-        if new.suspects:
-            new.send(("limit", 1))
-        new.resume(list(new.specs.values()), self._kept)
+        new.lanes = worker.lanes
+        if worker.is_blamed:
+            new.suspects = {number for number in in_training if number in worker.specs}
+        self._resume(new, worker.specs, worker.epochs)
         if worker.saved is None and worker.saving:
             new.save(worker.saving)
 
+    def _resume(self, worker: Worker, specs: dict[int, TrialSpec], epochs: dict[int, int]) -> None:
+        """Have a worker train on what another one did."""
+        worker.specs |= specs
+        worker.epochs |= {number: epochs[number] for number in specs if number in epochs}
+        if worker.suspects:
+            worker.send(("limit", 1))
+        worker.resume(list(specs.values()), self._kept)
 
-class _Worker(WorkerProcess):
-    def __init__(self, data_fd: int) -> None:
-        super().__init__(*launch("cotune.workers.training", data_fd))
+
+class ProcessExecutor(PoolExecutor):
+    """Trains trials in several worker processes on this machine.
+
+    The processes start at once and import PyTorch while the caller reads its data; :meth:`load`
+    gives them the dataset.
+
+    Args:
+        lockstep, hang_seconds: As for :class:`PoolExecutor`; only one worker can be in lockstep.
+    """
+
+    def __init__(
+        self, workers: int, lockstep: bool = False, hang_seconds: float = _HANG_SECONDS
+    ) -> None:
+        super().__init__(lockstep and workers == 1, hang_seconds)
+        self._file = tempfile.TemporaryFile(prefix="cotune-")  # noqa: SIM115 - until close()
+        self._workers = [self._new_worker() for _ in range(workers)]
+
+    def _launch(self) -> tuple[Connection, Process]:
+        return launch("cotune.workers.training", self._file.fileno())
+
+    def load(self, job: EngineJob) -> None:
+        write_data(self._file, job.data)
+        layout, seed, (_, *engine), lockstep = self._load = self._describe(job)
+        for worker in self._workers:
+            worker.send(("load", self._load))
+        # Measured side by side, as they will train; the least keeps all workers alike.
+        for i in range(len(self._workers)):
+            self._wait_until_ready(i)
+        self._lanes = min((worker.lanes for worker in self._workers), default=0)
+        for worker in self._workers:
+            worker.lanes = self._lanes
+        self._load = layout, seed, (self._lanes, *engine), lockstep
+
+    def _wait_until_ready(self, i: int) -> None:
+        while not self._workers[i].is_ready:
+            try:
+                self._workers[i].ask("lanes", _LOAD_SECONDS)
+            except WorkerLostError as error:
+                self._workers[i].kill()
+                self._count_barren(str(error))
+                self._workers[i] = self._new_worker()
+
+    def close(self) -> None:
+        super().close()
+        with contextlib.suppress(OSError):  # what a full disk had no room for is tried once more
+            self._file.close()
+
+
+def write_data(file: IO[bytes], data: TrainingData) -> None:
+    """Write a dataset as :func:`cotune.workers.training.map_data` reads it.
+
+    Raises:
+        StorageError: There is no room.
+    """
+    try:
+        # The labels first, as all that follows 8-byte numbers is aligned.
+        file.write(np.ascontiguousarray(data.labels).data)
+        file.write(np.ascontiguousarray(data.inputs).data)
+        file.flush()
+    except OSError as error:
+        raise StorageError(
+            f"{tempfile.gettempdir()}: the dataset cannot be shared through it: "
+            f"{error.strerror}; set TMPDIR to a folder with more room"
+        ) from error
+
+
+class Worker(WorkerProcess):
+    """A worker with an engine, at the end of a pipe.
+
+    Attributes:
+        lanes: How many trials it trains at a time; 0 until it has measured that.
+        is_ready: It has its job.
+        is_blamed: Where it is lost, its trials may be the reason.
+    """
+
+    def __init__(self, pipe: Connection, process: Process) -> None:
+        super().__init__(pipe, process)
+        self.lanes = 0
+        self.is_ready = False
+        self.is_blamed = True
         self.specs: dict[int, TrialSpec] = {}
         self.epochs: dict[int, int] = {}  # by trial, the last that was reported
         self.in_training: list[int] = []
@@ -324,6 +378,8 @@ class _Worker(WorkerProcess):
             self.epochs |= {report.number: report.epoch for report in content}
             self.reported |= {report.number for report in content}
             self.in_training = []
+        elif kind == "lanes":
+            self.is_ready, self.lanes = True, content
         elif kind == "saved":
             self.saved, self.saving_seconds = content
         return kind, content

@@ -100,7 +100,17 @@ class WorkerProcess:
     def send(self, content: Any) -> None:
         """Send it something; that a worker has ended is seen when its pipe is read."""
         with contextlib.suppress(OSError):
-            self.pipe.send(content)
+            self._write(content)
+
+    def _write(self, content: Any) -> None:
+        self.pipe.send(content)
+
+    def _read(self, message: bytes) -> tuple[str, Any]:
+        kind, content = pickle.loads(message)
+        return kind, content
+
+    def _how_it_ended(self) -> str:
+        return how_it_ended(self.process)
 
     def receive(self) -> tuple[str, Any]:
         """Return a message: its kind and content.
@@ -111,10 +121,9 @@ class WorkerProcess:
         try:
             message = self.pipe.recv_bytes()
         except (EOFError, OSError):
-            raise WorkerLostError(how_it_ended(self.process)) from None
+            raise WorkerLostError(self._how_it_ended()) from None
         self.last_sign = time.monotonic()
-        kind, content = pickle.loads(message)
-        return kind, content
+        return self._read(message)
 
     def kill(self) -> None:
         """End the process and all of its group at once."""

@@ -9,9 +9,9 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -31,16 +31,40 @@ def main(pipe_fd: int, data_fd: int) -> None:
     torch.set_flush_denormal(True)
     pipe = Connection(pipe_fd)
     try:
-        _serve(pipe, data_fd)
+        serve(pipe, lambda layout: map_data(data_fd, **layout))
     except (EOFError, ConnectionError):
         os._exit(0)  # the driver waits, and Python's own tidying up takes half a second
     except Exception as error:
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        pipe.send(("error", text[:_SHOWN]))
+        pipe.send(("error", shown_error(error)))
         os._exit(1)
 
 
-def _serve(pipe: Connection, data_fd: int) -> None:
+def shown_error(error: Exception) -> str:
+    """Return an error on one line, cut short."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_SHOWN]
+
+
+class Pipe(Protocol):
+    """A pipe to the driver, as :class:`multiprocessing.connection.Connection` is one."""
+
+    def poll(self) -> bool: ...
+
+    def recv(self) -> Any: ...
+
+    def send(self, message: Any) -> None: ...
+
+
+def serve(
+    pipe: Pipe, read_data: Callable[[Mapping[str, Any]], TrainingData], device: str = "cpu"
+) -> None:
+    """Do what the driver says, until its end of the pipe closes.
+
+    Args:
+        read_data: Returns the dataset, given what the driver says of it.
+
+    Raises:
+        EOFError: The pipe is closed.
+    """
     engine: Engine | None = None
     lockstep, may_step = False, True
     unread: deque[tuple[str, Any]] = deque()  # what came in mid-epoch, to be done after it
@@ -74,10 +98,10 @@ def _serve(pipe: Connection, data_fd: int) -> None:
         ):
             kind, content = unread.popleft() if unread else pipe.recv()
             if kind == "load":
-                layout, seed, lanes, precision, metric, own, lockstep = content
+                layout, seed, (lanes, precision, metric, custom), lockstep = content
                 may_step = not lockstep
-                data = _map_data(data_fd, **layout)
-                engine = Engine(data, seed, "cpu", lanes, precision, metric, own)
+                data = read_data(layout)
+                engine = Engine(data, seed, device, lanes, precision, metric, custom)
                 pipe.send(("lanes", engine.max_lanes))
             elif engine is None:
                 raise RuntimeError(f"{kind!r} came before the dataset")
@@ -111,7 +135,8 @@ def _save(engine: Engine, content: Any) -> tuple[str, float]:
     return "", time.monotonic() - began
 
 
-def _map_data(fd: int, shape: tuple[int, int], dtype: str, **parts: Any) -> TrainingData:
+def map_data(fd: int, shape: tuple[int, int], dtype: str, **parts: Any) -> TrainingData:
+    """Return a dataset that :func:`cotune.workers.pool.write_data` has written."""
     # Private mappings of one file share its pages; "c" gives PyTorch the writable view it wants.
     with os.fdopen(fd, "rb") as file:
         labels = np.memmap(file, np.int64, "c", 0, (shape[0],))
