@@ -69,6 +69,47 @@ def check_scores(*scores: Scores | None) -> None:
 
 
 @dataclass(frozen=True)
+class Cluster(_Json):
+    """A Ray cluster, and what a run takes of it.
+
+    Attributes:
+        address: ``HOST:PORT`` of its head, or ``local`` for one that is started on this machine.
+        workers: Actors, each with an engine; None for as many as the cluster has room for, which
+            may change.
+        cpus, gpus: What each actor takes.
+    """
+
+    address: str = "local"
+    workers: int | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True)
+class Place(_Json):
+    """The place where trials are trained.
+
+    Attributes:
+        device: ``cpu`` or ``cuda``.
+        workers: Processes; 0 for the driver's own.
+        cluster: A Ray cluster, instead of the driver's machine.
+        lockstep: Train in lockstep with the driver, where that is possible.
+    """
+
+    device: str = "cpu"
+    workers: int = 1
+    cluster: Cluster | None = None
+    lockstep: bool = False
+
+    @property
+    def executor(self) -> str:
+        """The name of the executor: ``processes``, ``in-process`` or ``ray``."""
+        if self.cluster is not None:
+            return "ray"
+        return "in-process" if self.device != "cpu" or self.workers == 0 else "processes"
+
+
+@dataclass(frozen=True)
 class TrialSpec(_Json):
     """A trial to train.
 

@@ -75,7 +75,7 @@ def test_an_executor(tmp_path, monkeypatch):
             super().__init__(device)
             used.append(device)
 
-    monkeypatch.setitem(EXECUTORS, "in-process", lambda device, workers, lockstep: Toy(device))
+    monkeypatch.setitem(EXECUTORS, "in-process", lambda place: Toy(place.device))
     assert tune(tmp_path / "run").test_accuracy is not None
     assert used == ["cpu"]
 

@@ -16,15 +16,13 @@ from cotune.data.preprocessing.treatment import Treatment
 from cotune.data.uneven import uneven_remark
 from cotune.engine.networks import CustomNetwork
 from cotune.engine.networks.custom.space import CustomSpace
-from cotune.records import Value
+from cotune.records import Cluster, Place, Value
 from cotune.runs.provenance import command_line, shown_name
 from cotune.space.space import Space
 from cotune.study.pruners import PrunerLike
 from cotune.study.samplers import SamplerLike
 from cotune.study.study import OPTUNA_VERSION
 from cotune.version import VERSION
-from cotune.workers.executors import Where
-from cotune.workers.ray.cluster import Cluster
 
 
 @dataclass(frozen=True)
@@ -112,9 +110,9 @@ class Resources:
     max_disk: float = 2 * 2**30
     cluster: Cluster | None = None
 
-    def where(self, options: Options) -> Where:
+    def place(self, options: Options) -> Place:
         """Return where the trials are trained."""
-        return Where(self.device, self.workers, self.cluster, self.is_lockstep(options))
+        return Place(self.device, self.workers, self.cluster, self.is_lockstep(options))
 
     def is_lockstep(self, options: Options) -> bool:
         """Tell whether the same seed gives the same trials bit for bit, whatever the clock says."""
@@ -165,7 +163,7 @@ def describe_run(
         "inputs": options.inputs,
         "channels": options.channels,
         "device": resources.device,
-        "executor": resources.where(options).executor,
+        "executor": resources.place(options).executor,
         "workers": _workers(resources),
         "cluster": None if resources.cluster is None else asdict(resources.cluster),
         "lanes": lanes,

@@ -39,7 +39,7 @@ _CLOSING_SECONDS = 2.5  # test, report and exit after the final model
 
 def executor_for(resources: Resources, options: Options) -> Executor:
     """Make the executor of a run; its processes import PyTorch while the data is read."""
-    return make_executor(resources.where(options))
+    return make_executor(resources.place(options))
 
 
 @dataclass(frozen=True)

@@ -5,31 +5,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import socket
-from dataclasses import dataclass
 from typing import Any, Final
 
 from cotune.exceptions import UsageError
+from cotune.records import Cluster
 from cotune.text import shown
 
 LOCAL: Final = "local"
 _PREFLIGHT_SECONDS: Final = 5.0
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """A Ray cluster, and what a run takes of it.
-
-    Attributes:
-        address: ``HOST:PORT`` of its head, or ``local`` for one that is started on this machine.
-        workers: Actors, each with an engine; None for as many as the cluster has room for, which
-            may change.
-        cpus, gpus: What each actor takes.
-    """
-
-    address: str = LOCAL
-    workers: int | None = None
-    cpus: float = 1.0
-    gpus: float = 0.0
 
 
 def read_cluster(

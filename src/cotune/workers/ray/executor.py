@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from cotune.exceptions import ClusterError
-from cotune.records import EpochReport
+from cotune.records import Cluster, EpochReport
 from cotune.workers.base import EngineJob
 from cotune.workers.pool import PoolExecutor, Worker, write_data
 from cotune.workers.process import Process, WorkerLostError, WorkerProcess, launch
-from cotune.workers.ray.cluster import LOCAL, Cluster, why_unreachable
+from cotune.workers.ray.cluster import LOCAL, why_unreachable
 
 _CONNECT_SECONDS: Final = 30.0
 _IDLE_SECONDS: Final = 120.0  # without any worker

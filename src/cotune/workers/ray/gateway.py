@@ -25,8 +25,9 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
 
 from cotune.data.dataset import TrainingData
 from cotune.engine.lane_state import saved_specs
+from cotune.records import Cluster
 from cotune.workers.ray.actor import Engine, Message, versions
-from cotune.workers.ray.cluster import LOCAL, Cluster
+from cotune.workers.ray.cluster import LOCAL
 from cotune.workers.training import map_data, shown_error
 
 _POLL_SECONDS: Final = 5.0  # of a call that waits for the actor to say something
