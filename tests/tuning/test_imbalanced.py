@@ -94,7 +94,7 @@ def test_auc_of_two_classes(tmp_path):
     curves = RunDirectory.open(result.path).tables.curves()
     values = [curves[trial.number][-1].scores["auc"] for trial in result.study.trials]
     assert values == [trial.value or trial.intermediate_values[4] for trial in result.study.trials]
-    assert max(values) > 0.8
+    assert max(values) > 0.7
     assert result.final is not None
     assert all(one.value != one.accuracy for one in result.final.finalists)
 
