@@ -114,11 +114,14 @@ class PoolExecutor(Pool["Worker"], Executor):
             self._workers[0].send(("step", None))
         self._share_cores()
         reports = self.pending()
-        at_work = [worker for worker in self._workers if worker.specs]
-        self._listen(at_work, 0.0 if reports else timeout)
+        self._listen(self._in_use(), 0.0 if reports else timeout)
         if self._stepping or not self._lockstep:
-            self._watch([worker for worker in self._workers if worker.specs])
+            self._watch(self._in_use())
         return reports + self.pending()
+
+    def _in_use(self) -> list[Worker]:
+        """Return workers that have something to say."""
+        return [worker for worker in self._workers if worker.specs or not worker.is_ready]
 
     def _share_cores(self) -> None:
         """Give the cores of idle workers to a network that trains alone.

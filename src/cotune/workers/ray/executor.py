@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterable
 from multiprocessing.connection import Connection, Pipe
 from multiprocessing.reduction import send_handle
 from pathlib import Path
@@ -44,6 +45,7 @@ class RayWorker(Worker):
         super().__init__(pipe, process)
         self.began = time.monotonic()
         self.is_leaving = False
+        self._is_told = False  # by the gateway, that the actor is lost
 
     def _write(self, content: Any) -> None:
         kind, what = content
@@ -54,13 +56,13 @@ class RayWorker(Worker):
         return kind.decode(), pickle.loads(content)
 
     def _how_it_ended(self) -> str:
-        self.is_blamed = False
+        self.is_blamed = self.is_blamed and self._is_told
         return "the connection was lost"
 
     def receive(self) -> tuple[str, Any]:
         kind, content = super().receive()
         if kind == "lost":
-            self.is_blamed, reason = content
+            self._is_told, (self.is_blamed, reason) = True, content
             raise WorkerLostError(reason)
         if kind == "leaving":
             self.is_leaving = True
@@ -219,6 +221,7 @@ class RayExecutor(PoolExecutor):
             worker.pipe.close()
         self._lost.append(f"the connection to {self._place} was lost")
         self._control.close()
+        self._log.close()
         self._start_gateway()
         self._connect()
         self._begin()
@@ -286,6 +289,10 @@ class RayExecutor(PoolExecutor):
 
     def _share_cores(self) -> None:
         """Do nothing: an actor has the cores that it was given."""
+
+    def _watch(self, workers: Iterable[Worker]) -> None:
+        # The others may wait for room in the cluster, however long that takes.
+        super()._watch(worker for worker in workers if worker.is_ready)
 
     def _take(self, worker: Worker, kind: str, content: Any) -> None:
         super()._take(worker, kind, content)
