@@ -30,6 +30,7 @@ from cotune.tuning.comparison import Comparison
 from cotune.tuning.objective_settings import read_options
 from cotune.tuning.observer import Observer
 from cotune.tuning.optimize import run_objective
+from cotune.tuning.publish import check_database
 from cotune.tuning.repeats import REPEATS
 from cotune.tuning.resume import resume_run
 from cotune.tuning.resumption import Resumption
@@ -72,6 +73,7 @@ def run(
     validation: float | None = None,
     checkpoint: str | float = 30.0,
     max_disk: str | float = "2GB",
+    publish: str | None = None,
     out: str | Path | None = None,
     report: bool = True,
     observer: Observer | None = None,
@@ -145,6 +147,8 @@ def run(
             ``"30s"``, ``"5m"``.
         max_disk: What the run directory may take up: bytes, or ``"500MB"``, ``"2GB"``. Where
             checkpoints would take more, there are none.
+        publish: The URL of a database, as in ``postgresql://user@host/name``, that gets a copy of
+            the study under the name of the run directory, trial by trial as they end.
         out: The run directory; by default ``runs/NAME-TIME``.
         report: Write its ``report.html``.
         observer: Told how the run goes.
@@ -187,6 +191,7 @@ def run(
         max_disk=max_disk,
         enqueue=enqueue,
     )
+    database = None if publish is None else check_database(publish)
     with executor_for(settings.resources, settings.options) as engines:
         # They import PyTorch while the data is read.
         dataset = read_dataset(data, target, test, columns, skip_damaged)
@@ -197,7 +202,12 @@ def run(
             settings.resources,
             engines,
             directory,
-            Session(observer or Observer(), build_report if report else None, began),
+            Session(
+                observer or Observer(),
+                build_report if report else None,
+                began,
+                publish=database,
+            ),
         )
     return RunResult(directory, settings.options.custom)
 
@@ -219,6 +229,7 @@ def resume(
     executor: str | None = None,
     address: str | None = None,
     workers: int | Literal["max"] | None = None,
+    publish: str | None = None,
     observer: Observer | None = None,
     began: float | None = None,
 ) -> RunResult:
@@ -247,6 +258,7 @@ def resume(
             that had not ended begin anew.
         arguments: What its script finds in ``sys.argv[1:]``; by default what the run was given.
         sampler, pruner: Of a run that was given an Optuna object: one like it.
+        publish: As for :func:`run`; the URL is not in the run directory.
         executor, address, workers: Where to go on, as for :func:`run`; by default where it was.
         observer: Told how the run goes.
         began: ``time.monotonic()`` when the timeout began to count; now by default.
@@ -272,6 +284,7 @@ def resume(
         executor=executor,
         address=address,
         workers=workers,
+        publish=None if publish is None else check_database(publish),
     )
     run, custom = resume_run(path, asked, observer or Observer(), began, build_report)
     return RunResult(run, custom)

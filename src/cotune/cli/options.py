@@ -71,6 +71,13 @@ address = click.option(
 )
 
 
+publish = click.option(
+    "--publish",
+    metavar="URL",
+    help="A database that gets a copy of the study as it grows: postgresql://user@host/name.",
+)
+
+
 def metric(more: str = "") -> Decorator:
     return click.option(
         "--metric",

@@ -9,6 +9,7 @@ import click
 
 from cotune.cli import options
 from cotune.cli.checks import check_search
+from cotune.exceptions import UsageError
 
 
 @click.command()
@@ -88,6 +89,8 @@ from cotune.cli.checks import check_search
     metavar="SIZE",
     help="Size limit of the run directory. Checkpoints that would exceed it are not written.",
 )
+@options.publish
+@click.option("--storage", hidden=True, metavar="URL")
 @options.out("runs/NAME-TIME")
 @click.option(
     "--dry-run",
@@ -112,6 +115,10 @@ def run(
     or the name of a dataset (see `cotune datasets`).
     """
     asked["executor"] = asked["executor"] or "auto"
+    if asked.pop("storage") is not None:
+        raise UsageError(
+            "storage: the run directory holds the study; --publish URL copies it to a database"
+        )
     check_search(data, asked)
     asked |= _read_space(fixed, enqueue, **asked)
 

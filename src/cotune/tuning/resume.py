@@ -87,7 +87,7 @@ def resume_run(
                 run.trainings_path.unlink(missing_ok=True)  # other finalists will be chosen
             seconds = asdict(summary.seconds) if summary else {}
             before = Before(config, seconds, generation, exact, extended)
-            session = Session(observer, report, began - used)
+            session = Session(observer, report, began - used, publish=asked.publish)
             carry_out(prepared, resources, executor, run, session, before)
         return run, custom
     finally:

@@ -34,6 +34,7 @@ class Resumption:
     executor: str | None = None
     address: str | None = None
     workers: int | Literal["max"] | None = None
+    publish: str | None = None
 
 
 @dataclass(frozen=True)

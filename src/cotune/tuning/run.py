@@ -28,6 +28,7 @@ from cotune.runs.options import Options, Resources, describe_run
 from cotune.tuning.clock import Clock
 from cotune.tuning.context import RunContext
 from cotune.tuning.observer import Observer
+from cotune.tuning.publish import Publisher
 from cotune.tuning.report_writer import BuildReport, write_report
 from cotune.tuning.signals import Stopped, StopRequest, stop_request
 from cotune.tuning.tuner import Tuner
@@ -50,12 +51,14 @@ class Session:
         report: Writes a report of the directory, unless there is only a search; None for none.
         began: ``time.monotonic()`` when the timeout began to count; None: with the search.
         stop: Set by whoever catches the signals; None: they are caught by the run.
+        publish: The URL of a database that gets a copy of the study, or None.
     """
 
     observer: Observer
     report: BuildReport | None = None
     began: float | None = None
     stop: StopRequest | None = None
+    publish: str | None = None
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,10 @@ def carry_out(
         if report:
             stack.callback(write_report, report, directory)
         stack.callback(observer.run_ended)
+        if session.publish is not None:
+            publisher = Publisher(directory.journal_path, session.publish, directory.path.name)
+            publisher.start()
+            stack.callback(publisher.close)
         began = time.monotonic() if session.began is None else session.began
         observer.run_started(directory, began, options.timeout)
         closing = _CLOSING_SECONDS if report else 0.0
