@@ -90,7 +90,14 @@ from cotune.exceptions import UsageError
     help="Size limit of the run directory. Checkpoints that would exceed it are not written.",
 )
 @options.publish
-@click.option("--storage", hidden=True, metavar="URL")
+@click.option(
+    "--storage",
+    hidden=True,
+    expose_value=False,
+    metavar="URL",
+    callback=lambda context, option, url: _refuse_storage(url),
+    help="Not supported; see --publish.",
+)
 @options.out("runs/NAME-TIME")
 @click.option(
     "--dry-run",
@@ -115,16 +122,13 @@ def run(
     or the name of a dataset (see `cotune datasets`).
     """
     asked["executor"] = asked["executor"] or "auto"
-    if asked.pop("storage") is not None:
-        raise UsageError(
-            "storage: the run directory holds the study; --publish URL copies it to a database"
-        )
     check_search(data, asked)
     asked |= _read_space(fixed, enqueue, **asked)
 
     if dry_run:
         from cotune.cli.dry_run import print_dry_run
 
+        del asked["publish"]
         print_dry_run(data, **asked)
         return
 
@@ -134,6 +138,13 @@ def run(
     result = api.run(data, observer=make_observer(quiet), began=began, **asked)
     if not quiet:
         result.show()
+
+
+def _refuse_storage(url: str | None) -> None:
+    if url is not None:
+        raise UsageError(
+            "storage: the run directory holds the study; --publish URL copies it to a database"
+        )
 
 
 def _read_space(
