@@ -40,10 +40,13 @@ class Case:
     workers: int
     n_trials: int
     model: str = "mlp"
+    executor: str = "processes"
 
     def command(self, out: Path, seed: int) -> list[str]:
         options = f"--n-trials {self.n_trials} --workers {self.workers} --model {self.model}"
         options += f" --seed {seed} --checkpoint 1s --lanes 4 --quiet"
+        if self.executor == "ray":
+            options += " --executor ray --address local"
         return [*_COTUNE, "run", self.data, *options.split(), "--out", str(out)]
 
 
@@ -53,6 +56,9 @@ CASES = (
     Case("fashion-mnist-small", 2, 12),
     Case("digits", 2, 8, "auto"),
 )
+
+
+RAY_CASES = (Case("digits", 2, 150, executor="ray"),)
 
 
 @dataclass
@@ -84,13 +90,22 @@ class Torture:
         seed: Of the instants.
         say: Print what happens.
         workers: Workers are killed too.
+        longest: Seconds from one kill to the next, at most.
     """
 
-    def __init__(self, kills: int, seed: int, say: bool = True, workers: bool = True) -> None:
+    def __init__(
+        self,
+        kills: int,
+        seed: int,
+        say: bool = True,
+        workers: bool = True,
+        longest: float = 7.0,
+    ) -> None:
         self._left = kills
         self._kills_workers = workers
         self._random = random.Random(seed)
         self._say = say
+        self._longest = longest
         self.count = Count()
 
     def go(self, cases: tuple[Case, ...] = CASES, kills_a_run: int = 12) -> Count:
@@ -159,7 +174,7 @@ class Torture:
     def _kill_something(self, driver: subprocess.Popen[bytes]) -> str:
         """The driver or a worker, after a while; "nothing" if the run was over before."""
         try:
-            driver.wait(self._random.uniform(0.3, 7.0))
+            driver.wait(self._random.uniform(0.3, self._longest))
             return "nothing"
         except subprocess.TimeoutExpired:
             pass
@@ -264,10 +279,18 @@ def main() -> None:
         help="instead: so many runs with one worker, each killed three times, which must come to "
         "the table and the weights of one that nobody killed",
     )
+    parser.add_argument(
+        "--executor",
+        choices=("processes", "ray"),
+        default="processes",
+        help="ray: a cluster on this machine; its actors and the gateway are killed too",
+    )
     options = parser.parse_args()
     began = time.monotonic()
     if options.exact:
         count = Torture(0, options.seed, workers=False).go_exact(options.exact)
+    elif options.executor == "ray":
+        count = Torture(options.kills, options.seed, longest=20.0).go(RAY_CASES)
     else:
         count = Torture(options.kills, options.seed).go()
     print(

@@ -21,7 +21,13 @@ def table(path: Path) -> list[dict[str, str]]:
 def test_one_worker_and_a_number_of_trials(tmp_path: Path):
     runs = [
         cotune.run(
-            "digits", n_trials=12, seed=seed, workers=1, fixed={"epochs": 6}, out=tmp_path / f"{i}"
+            "digits",
+            model="mlp",
+            n_trials=12,
+            seed=seed,
+            workers=1,
+            fixed={"epochs": 6},
+            out=tmp_path / f"{i}",
         )
         for i, seed in enumerate((5, 5, 6))
     ]

@@ -446,6 +446,7 @@ def test_checkpoints_that_would_take_too_much(tmp_path):
     with pytest.warns(UserWarning, match="more than --max-disk allows"):
         result = cotune.run(
             "digits",
+            model="mlp",
             n_trials=6,
             workers=1,
             checkpoint=0.2,

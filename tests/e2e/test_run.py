@@ -263,7 +263,8 @@ def test_from_python_without_a_main_guard(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import cotune\n"
-        "result = cotune.run('digits', n_trials=3, pruner='none', seed=4, out='run')\n"
+        "options = {'model': 'mlp', 'pruner': 'none', 'seed': 4}\n"
+        "result = cotune.run('digits', n_trials=3, **options, out='run')\n"
         "print(result)\n"
         "print(sorted(result.best_params), result.test_accuracy, len(result.study.trials))\n"
         "print(type(result.model).__mro__)\n"
@@ -284,7 +285,13 @@ def test_from_python_without_a_main_guard(tmp_path: Path) -> None:
 @pytest.mark.parametrize("metric", ["loss", "f1"])
 def test_other_metrics_choose_by_themselves(tmp_path: Path, metric: str) -> None:
     result = cotune.run(
-        "digits", n_trials=4, metric=metric, pruner="none", workers=2, out=tmp_path / "run"
+        "digits",
+        model="mlp",
+        n_trials=4,
+        metric=metric,
+        pruner="none",
+        workers=2,
+        out=tmp_path / "run",
     )
     assert result.final is not None
     finalists = result.final.finalists
@@ -325,7 +332,7 @@ def test_the_test_set_is_opened_once_and_after_the_search(tmp_path: Path) -> Non
         open_test,  # type: ignore[arg-type]
         digits.n_test,
     )
-    cotune.run(watched, n_trials=2, out=tmp_path / "run")
+    cotune.run(watched, model="mlp", n_trials=2, out=tmp_path / "run")
     assert opened == [True]
 
 

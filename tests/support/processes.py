@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-WORKERS = (b"cotune.workers.training", b"cotune.workers.objective.worker")
+WORKERS = (
+    b"cotune.workers.training",
+    b"cotune.workers.objective.worker",
+    b"cotune.workers.ray.gateway",
+)
+ACTOR = b"ray::Engine"
+_NODE = b"/raylet/raylet"
 
 
 def workers_of(pid: int) -> list[int]:
-    """Worker processes that were started by a process and live, each before those it started."""
+    """Worker processes that were started by a process and live, each before those it started.
+
+    Of a run on a Ray cluster on this machine, the gateway and the actors.
+    """
     workers = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -16,9 +25,12 @@ def workers_of(pid: int) -> list[int]:
             command = (folder / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        is_worker = any(name in command for name in WORKERS)
-        if parent == pid and state != "Z" and is_worker:
+        if parent != pid or state == "Z":
+            continue
+        if any(name in command for name in (*WORKERS, ACTOR)):
             workers.append(int(folder.name))
+        elif _NODE in command.split(b"\0")[0]:  # of a Ray cluster on this machine
+            workers += workers_of(int(folder.name))
     return [one for worker in workers for one in (worker, *workers_of(worker))]
 
 
