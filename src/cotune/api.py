@@ -12,6 +12,8 @@ from cotune.data.reading import Data, read_dataset
 from cotune.engine.networks.custom.given import ModelLike
 from cotune.metrics import METRICS
 from cotune.report import build_comparison, build_report
+from cotune.report.terminal.comparison import make_comparison_observer
+from cotune.report.terminal.live import make_observer
 from cotune.result import RunResult
 from cotune.runs.directory import RunDirectory
 from cotune.runs.paths import check_free, default_path
@@ -76,6 +78,7 @@ def run(
     publish: str | None = None,
     out: str | Path | None = None,
     report: bool = True,
+    verbose: bool = True,
     observer: Observer | None = None,
     began: float | None = None,
 ) -> RunResult:
@@ -151,7 +154,8 @@ def run(
             the study under the name of the run directory, trial by trial as they end.
         out: The run directory; by default ``runs/NAME-TIME``.
         report: Write its ``report.html``.
-        observer: Told how the run goes.
+        verbose: Show progress: in a notebook in one display, else on stderr, as the command does.
+        observer: Told how the run goes, instead.
         began: ``time.monotonic()`` when the timeout began to count; now by default.
 
     Raises:
@@ -192,6 +196,7 @@ def run(
         enqueue=enqueue,
     )
     database = None if publish is None else check_database(publish)
+    observer = observer or make_observer(quiet=not verbose)
     with executor_for(settings.resources, settings.options) as engines:
         # They import PyTorch while the data is read.
         dataset = read_dataset(data, target, test, columns, skip_damaged)
@@ -203,7 +208,7 @@ def run(
             engines,
             directory,
             Session(
-                observer or Observer(),
+                observer,
                 build_report if report else None,
                 began,
                 publish=database,
@@ -230,6 +235,7 @@ def resume(
     address: str | None = None,
     workers: int | Literal["max"] | None = None,
     publish: str | None = None,
+    verbose: bool = True,
     observer: Observer | None = None,
     began: float | None = None,
 ) -> RunResult:
@@ -260,7 +266,8 @@ def resume(
         sampler, pruner: Of a run that was given an Optuna object: one like it.
         publish: As for :func:`run`; the URL is not in the run directory.
         executor, address, workers: Where to go on, as for :func:`run`; by default where it was.
-        observer: Told how the run goes.
+        verbose: Show progress: in a notebook in one display, else on stderr, as the command does.
+        observer: Told how the run goes, instead.
         began: ``time.monotonic()`` when the timeout began to count; now by default.
 
     Raises:
@@ -286,7 +293,9 @@ def resume(
         workers=workers,
         publish=None if publish is None else check_database(publish),
     )
-    run, custom = resume_run(path, asked, observer or Observer(), began, build_report)
+    run, custom = resume_run(
+        path, asked, observer or make_observer(quiet=not verbose), began, build_report
+    )
     return RunResult(run, custom)
 
 
@@ -304,6 +313,7 @@ def optimize(
     repeats: int = REPEATS,
     arguments: str | Sequence[object] = (),
     out: str | Path | None = None,
+    verbose: bool = True,
     observer: Observer | None = None,
     began: float | None = None,
 ) -> RunResult:
@@ -336,7 +346,8 @@ def optimize(
         arguments: What the script of ``FILE.py:NAME`` finds in ``sys.argv[1:]``: a list, or one
             string as for a shell.
         out: The run directory; by default ``runs/NAME-TIME``.
-        observer: Told how the run goes.
+        verbose: Show progress: in a notebook in one display, else on stderr, as the command does.
+        observer: Told how the run goes, instead.
         began: ``time.monotonic()`` when the timeout began to count; now by default.
 
     Raises:
@@ -350,7 +361,14 @@ def optimize(
     options = read_options(
         direction, n_trials, timeout, sampler, pruner, seed, workers, finalists, repeats, arguments
     )
-    directory = run_objective(objective, options, out, observer or Observer(), began, build_report)
+    directory = run_objective(
+        objective,
+        options,
+        out,
+        observer or make_observer(quiet=not verbose),
+        began,
+        build_report,
+    )
     return RunResult(directory)
 
 
@@ -375,6 +393,7 @@ def compare(
     lanes: int | None = None,
     device: str = "auto",
     out: str | Path | None = None,
+    verbose: bool = True,
     observer: ComparisonObserver | None = None,
 ) -> Comparison:
     """Search with several samplers and equal budgets, from several seeds, one after the other.
@@ -396,7 +415,8 @@ def compare(
         timeout: Wall clock of each search, from its first trial on: seconds, or ``"90s"``,
             ``"5m"``, ``"2h"``. Without it 60 seconds; no limit when ``n_trials`` is given.
         out: The folder; by default ``runs/compare-NAME-TIME``.
-        observer: Told how it goes.
+        verbose: Show progress, and the table at the end.
+        observer: Told how it goes, instead.
 
     Returns:
         The searches' trials and their table.
@@ -427,5 +447,5 @@ def compare(
     if out is not None:
         check_free(Path(out))
     dataset = read_dataset(data, target, test, columns, skip_damaged)
-    observer = observer or ComparisonObserver()
+    observer = observer or make_comparison_observer(quiet=not verbose)
     return search_all(settings, chosen, seeds, dataset, out, observer, build_comparison)

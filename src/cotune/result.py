@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cotune.engine.networks import CustomNetwork
 from cotune.engine.networks.custom.given import read_custom_network
@@ -16,6 +16,12 @@ from cotune.records import FinalResult, Value
 from cotune.runs.directory import RunDirectory
 from cotune.runs.summary import Summary
 from cotune.study.journal import OptunaStudy, load_study
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from plotly.graph_objects import Figure
+
+    from cotune.report.figures import Figures
 
 
 class RunResult:
@@ -88,11 +94,104 @@ class RunResult:
         """The final model, an ``nn.Module`` that takes rows as they are in the data."""
         return load_model(self._run.best_path, self._custom)
 
+    @property
+    def trials(self) -> DataFrame:
+        """The trials as a pandas DataFrame: a row each, with a column a hyperparameter.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        from cotune.report.trials_frame import trials_frame
+
+        return trials_frame(self._run)
+
+    def predict(self, data: Any, **options: Any) -> Any:
+        """Predict classes with the final model; as :func:`cotune.predict`."""
+        from cotune.inference.predict import predict
+
+        return predict(self.path, data, **self._with_model(options))
+
+    def evaluate(self, data: Any, **options: Any) -> Any:
+        """Score the final model on labelled rows; as :func:`cotune.evaluate`."""
+        from cotune.inference.evaluate import evaluate
+
+        return evaluate(self.path, data, **self._with_model(options))
+
+    def export(self, format: str, **options: Any) -> Any:
+        """Write the final model for other programs; as :func:`cotune.export`."""
+        from cotune.inference.export import export
+
+        return export(self.path, format, **self._with_model(options))
+
+    def _with_model(self, options: dict[str, Any]) -> dict[str, Any]:
+        return options if self._custom is None else {"model": self._custom, **options}
+
+    def plot_history(self) -> Figure:
+        """Draw every trial's value, and the best so far, as a Plotly figure."""
+        return self._figures().history()
+
+    def plot_curves(self, metric: str | None = None) -> Figure:
+        """Draw what all trials came to after every epoch.
+
+        Args:
+            metric: ``accuracy``, ``loss``, or the run's own, which it is by default.
+        """
+        return self._figures().curves(metric)
+
+    def plot_learning(self, metric: str = "accuracy") -> Figure:
+        """Draw the chosen trial's score on training and validation rows after every epoch.
+
+        Args:
+            metric: ``accuracy`` or ``loss``.
+        """
+        return self._figures().learning(metric)
+
+    def plot_importances(self) -> Figure:
+        """Draw how much each hyperparameter decides whether a trial is among the best."""
+        return self._figures().importances()
+
+    def plot_slices(self) -> Figure:
+        """Draw each hyperparameter's values against the trials'."""
+        return self._figures().slices()
+
+    def plot_parallel(self) -> Figure:
+        """Draw every trial as a line through its hyperparameters."""
+        return self._figures().parallel()
+
+    def plot_confusion(self) -> Figure:
+        """Draw which classes the final model took for which, on the test set."""
+        return self._figures().confusion()
+
+    def plot_mistakes(self) -> Figure:
+        """Show the final model's worst mistakes on the test set, where the rows are images."""
+        return self._figures().mistakes()
+
+    def plot_samples(self) -> Figure:
+        """Show some training images of each class."""
+        return self._figures().samples()
+
+    def _figures(self) -> Figures:
+        from cotune.report.figures import Figures
+
+        return Figures(self._run)
+
     def show(self) -> None:
-        """Print what ``cotune show`` prints."""
+        """Show what ``cotune show`` prints; in a notebook, one output."""
+        from cotune.report.notebook.front_end import has_front_end
+
+        if has_front_end():
+            from IPython.display import HTML, display
+
+            display(HTML(self._repr_html_()))
+            return
         from cotune.report.terminal.summary import print_run
 
         print_run(self._run)
+
+    def _repr_html_(self) -> str:
+        from cotune.report.notebook.result import result_html
+
+        return result_html(self._run)
 
     def __repr__(self) -> str:
         score = "" if self.test_accuracy is None else f", test_accuracy={self.test_accuracy:.4f}"

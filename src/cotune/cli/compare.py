@@ -52,7 +52,5 @@ def compare(data: str, samplers: str, quiet: bool, **asked: Any) -> None:
         read_space(asked["space"], asked["model"])
 
     from cotune import api
-    from cotune.report.terminal.comparison import PlainComparisonObserver
 
-    observer = None if quiet else PlainComparisonObserver()
-    api.compare(data, samplers=names, observer=observer, **asked)
+    api.compare(data, samplers=names, verbose=not quiet, **asked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ SpaceLike = str | Path | Space | Mapping[str, Any] | None
 
 def read_space(
     space: SpaceLike,
-    model: str | Callable[..., Any] | None = None,
+    model: object = None,
     images: bool = True,
     rows: int | None = None,
     fixed: Mapping[str, Any] | None = None,

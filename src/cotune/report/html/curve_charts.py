@@ -118,6 +118,38 @@ def _joined(members: list[tuple[int, list[EpochReport]]], score: str) -> dict[st
     return {"x": x, "y": y, "customdata": numbers}
 
 
+def chosen_curve_charts(contents: Contents) -> list[Chart]:
+    """Draw the chosen trial's accuracy and loss on training and on validation rows."""
+    reports = contents.curves.get(-1 if contents.best is None else contents.best, [])
+    charts = []
+    for key in ("accuracy", "loss"):
+        name, title = f"chosen-{key}", f"Trial {contents.best}: {key} by epoch"
+        if not reports:
+            charts.append(missing(name, f"The chosen trial’s {key}", "Not drawn: there is none."))
+            continue
+        epochs = [report.epoch for report in reports]
+        parts = {
+            "training": [getattr(report, f"train_{key}") for report in reports],
+            "validation": [report.scores.get(key, math.nan) for report in reports],
+        }
+        traces = [
+            points(
+                epochs,
+                rounded(values),
+                f"{part} {key}",
+                mode="lines+markers",
+                line={"color": GREY if part == "training" else ORANGE, "width": 2},
+                marker={"size": 5},
+                hovertemplate=f"{part}, epoch %{{x}}: %{{y:.4f}}<extra></extra>",
+            )
+            for part, values in parts.items()
+        ]
+        note = "Training is measured with dropout on, on augmented rows and smoothed labels."
+        figure = drawn(traces, xaxis=axis("epoch", **whole_ticks(1, epochs[-1])), yaxis=axis(key))
+        charts.append(Chart(name, title, figure, note))
+    return charts
+
+
 def final_curve_charts(contents: Contents) -> list[Chart]:
     """Draw training accuracy and loss of the final model after each epoch."""
     charts = []

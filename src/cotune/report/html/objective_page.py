@@ -26,7 +26,7 @@ def render(contents: Contents, config: ObjectiveConfig) -> str:
         [curves],
         title=config.objective,
         banner=_banner(contents),
-        tiles=_tiles(contents),
+        tiles=tiles_of(contents),
         metric=label_of("value"),
         samples=None,
         curves=curves,
@@ -52,7 +52,8 @@ def _banner(contents: Contents) -> str:
     return f"This run {'failed' if summary.state == 'failed' else 'was interrupted'}{message}."
 
 
-def _tiles(contents: Contents) -> list[Tile]:
+def tiles_of(contents: Contents) -> list[Tile]:
+    """Return the headline numbers."""
     summary = contents.summary
     tiles = []
     for one in summary.finalists[:1]:

@@ -47,7 +47,7 @@ def render_contents(template: str, contents: Contents, charts: Sequence[Chart], 
     return render_page(
         template,
         [history, importances, *slices, parallel, pareto, *charts],
-        _hover_labels(contents),
+        hover_labels(contents),
         brand="Cotune report",
         best=contents.summary.best,
         history=history,
@@ -66,7 +66,7 @@ def render_contents(template: str, contents: Contents, charts: Sequence[Chart], 
     )
 
 
-def _hover_labels(contents: Contents) -> dict[int, str]:
+def hover_labels(contents: Contents) -> dict[int, str]:
     """Return the hover text of each trial in plotly.js's markup, its own texts escaped."""
     labels = {}
     states = {row.number: row for row in contents.trials}

@@ -11,7 +11,11 @@ from cotune.records import SIGNIFICANT, FinalResult
 from cotune.report.html import text
 from cotune.report.html.confusion_chart import confusion_chart
 from cotune.report.html.contents import Contents, label_of
-from cotune.report.html.curve_charts import final_curve_charts, trial_curve_charts
+from cotune.report.html.curve_charts import (
+    chosen_curve_charts,
+    final_curve_charts,
+    trial_curve_charts,
+)
 from cotune.report.html.html_file import facts
 from cotune.report.html.page import (
     Tile,
@@ -46,7 +50,8 @@ class Picture:
 
 def render(run: RunDirectory, contents: Contents, config: RunConfig) -> str:
     """Render the page."""
-    curves, final_curves = trial_curve_charts(contents), final_curve_charts(contents)
+    curves = [*trial_curve_charts(contents), *chosen_curve_charts(contents)]
+    final_curves = final_curve_charts(contents)
     confusion = confusion_chart(contents)
     return render_contents(
         "page.html.j2",
@@ -54,11 +59,11 @@ def render(run: RunDirectory, contents: Contents, config: RunConfig) -> str:
         [*curves, *final_curves, confusion],
         title=config.dataset.name,
         banner=_banner(contents),
-        tiles=_tiles(contents, config),
+        tiles=tiles_of(contents, config),
         metric=label_of(contents.metric),
         final=contents.final,
-        samples=_picture(run.samples_path),
-        mistakes_picture=_picture(run.mistakes_path),
+        samples=read_picture(run.samples_path),
+        mistakes_picture=read_picture(run.mistakes_path),
         mistakes=_mistakes(contents),
         curves=curves,
         final_curves=final_curves,
@@ -67,7 +72,7 @@ def render(run: RunDirectory, contents: Contents, config: RunConfig) -> str:
     )
 
 
-def _picture(path: Path) -> Picture | None:
+def read_picture(path: Path) -> Picture | None:
     """Read a PNG to embed; None when it is missing or no PNG."""
     try:
         content = path.read_bytes()
@@ -106,7 +111,8 @@ def _banner(contents: Contents) -> str:
     return f"{lead} There is no final model, so nothing was measured on the test set."
 
 
-def _tiles(contents: Contents, config: RunConfig) -> list[Tile]:
+def tiles_of(contents: Contents, config: RunConfig) -> list[Tile]:
+    """Return the headline numbers."""
     summary, final = contents.summary, contents.final
     tiles = []
     if final is not None and final.test_accuracy is not None:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from cotune.report.notebook.front_end import has_front_end
 from cotune.report.terminal.lines import make_console, make_table
 from cotune.text import counted
 from cotune.tuning.best_so_far import sampled
@@ -21,6 +22,17 @@ _MOST_WIDTH = 110
 _HEIGHT = 14
 _MARGIN = 22  # of plotille: axes and their labels
 _TICK = 10  # columns from one tick of plotille to the next
+
+
+def make_comparison_observer(quiet: bool) -> ComparisonObserver:
+    """Return one display in a notebook, lines elsewhere, nothing when quiet."""
+    if quiet:
+        return ComparisonObserver()
+    if has_front_end():
+        from cotune.report.notebook.live import NotebookComparisonObserver
+
+        return NotebookComparisonObserver()
+    return PlainComparisonObserver()
 
 
 class PlainComparisonObserver(ComparisonObserver):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cotune.records import EpochReport, FinalResult, TrialResult, TrialSpec
-from cotune.report.terminal.counting import CountingObserver
+from cotune.records import EpochReport, TrialSpec
+from cotune.report.notebook.front_end import has_front_end
+from cotune.report.terminal.following import FollowingObserver, progress_of
 from cotune.report.terminal.lines import format_params, make_console
 from cotune.report.terminal.plain import PlainObserver
 from cotune.runs.directory import RunDirectory
@@ -22,23 +20,27 @@ _SHOWN_RUNNING = 8
 
 
 def make_observer(quiet: bool) -> Observer:
-    """Return a live display on a terminal, plain lines elsewhere, nothing when quiet."""
+    """Return a live display in a notebook or on a terminal, plain lines elsewhere.
+
+    Args:
+        quiet: Return one that shows nothing.
+    """
     if quiet:
         return Observer()
+    if has_front_end():
+        from cotune.report.notebook.live import NotebookObserver
+
+        return NotebookObserver()
     console = make_console(stderr=True)
     return LiveObserver(console) if console.is_terminal else PlainObserver(console)
 
 
-class LiveObserver(CountingObserver):
+class LiveObserver(FollowingObserver):
     """A display that is redrawn in place."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self._live: Live | None = None
-        self._running: dict[int, tuple[TrialSpec, EpochReport | None, float | None]] = {}
-        self._finalists: list[int] = []  # rounds, and epochs of all their trainings so far
-        self._repeats: list[int] = []  # calls of an objective's finalists: ended, and all
-        self._final: tuple[TrialSpec, EpochReport | None] | None = None
         self._rows = 0
 
     def run_started(self, run: RunDirectory, began: float, timeout: float | None) -> None:
@@ -50,51 +52,6 @@ class LiveObserver(CountingObserver):
             get_renderable=self._render,
         )
         self._live.start()
-
-    def resumed(
-        self,
-        finished: Sequence[TrialResult],
-        running: Sequence[TrialSpec],
-        best: TrialResult | None,
-    ) -> None:
-        super().resumed(finished, running, best)
-        for spec in running:
-            self.trial_started(spec)
-
-    def trial_started(self, spec: TrialSpec) -> None:
-        self._running[spec.number] = (spec, None, None)
-
-    def trial_reported(self, report: EpochReport, value: float) -> None:
-        self._running[report.number] = (self._running[report.number][0], report, value)
-
-    def trial_ended(self, trial: TrialResult, best: TrialResult | None) -> None:
-        super().trial_ended(trial, best)
-        self._running.pop(trial.number, None)
-
-    def finalists_started(self, trials: Sequence[TrialResult], rounds: int) -> None:
-        self._finalists = [rounds, 0]
-        super().finalists_started(trials, rounds)
-
-    def finalists_reported(self, report: EpochReport) -> None:
-        self._finalists[1] += 1
-
-    def repeats_started(self, trials: Sequence[TrialResult], repeats: int) -> None:
-        self._repeats = [0, len(trials) * repeats]
-        super().repeats_started(trials, repeats)
-
-    def repeat_ended(self, number: int, value: float | None) -> None:
-        self._repeats[0] += 1
-
-    def final_started(self, trial: TrialResult, spec: TrialSpec) -> None:
-        self._final = (spec, None)
-        super().final_started(trial, spec)
-
-    def final_reported(self, report: EpochReport) -> None:
-        if self._final and report.number == self._final[0].number:
-            self._final = (self._final[0], report)
-
-    def final_ended(self, final: FinalResult) -> None:
-        self._final = None
 
     def run_ended(self) -> None:
         if self._live:
@@ -121,13 +78,7 @@ class LiveObserver(CountingObserver):
 
     def _progress_line(self) -> RenderableType:
         """Return a bar of the time or the trials used, whichever is further, and counts."""
-        shares = [0.0]
-        if self._timeout:
-            shares.append((time.monotonic() - self._began) / self._timeout)
-        if self._n_trials:
-            shares.append(sum(self._counts.values()) / self._n_trials)
-        counts = ", ".join(f"{count} {state}" for state, count in self._counts.items())
-        return self._bar_line(max(shares), 1.0, f"{self._time_left}  {counts}")
+        return self._bar_line(self._share, 1.0, f"{self._time_left}  {self._counted}")
 
     def _final_bar(self, spec: TrialSpec, report: EpochReport | None) -> RenderableType:
         epoch = report.epoch if report else 0
@@ -157,7 +108,7 @@ class LiveObserver(CountingObserver):
             params = {name: v for name, v in spec.params.items() if name != "epochs"}
             table.add_row(
                 str(number),
-                _progress(spec, report),
+                progress_of(spec, report),
                 self._score(value),
                 Text(format_params(params), no_wrap=True, overflow="ellipsis"),
             )
@@ -169,10 +120,3 @@ class LiveObserver(CountingObserver):
         for _ in range(self._rows - table.row_count):
             table.add_row()
         return table
-
-
-def _progress(spec: TrialSpec, report: EpochReport | None) -> str:
-    """Return ``3/10``; of an objective, whose length is unknown, its last step."""
-    if "epochs" in spec.params:
-        return f"{report.epoch if report else 0}/{spec.epochs}"
-    return str(report.epoch) if report else "-"

@@ -1,0 +1,1 @@
+"""What people see in a notebook: progress in one display, results and data as HTML."""

@@ -1,0 +1,42 @@
+"""Trials as a table of pandas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cotune.exceptions import UsageError
+from cotune.runs.directory import RunDirectory
+from cotune.study.journal import load_study
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def trials_frame(run: RunDirectory) -> DataFrame:
+    """Return the trials that have ended as a DataFrame, in the order of their numbers.
+
+    Columns are ``state``, ``value``, ``epochs``, ``seconds`` and ``reason``, then one for each
+    hyperparameter, with its own type; what a trial does not have is missing.
+
+    Raises:
+        UsageError: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ModuleNotFoundError:
+        raise UsageError("trials: pandas is not installed; pip install pandas") from None
+    params: dict[int, dict[str, Any]] = {}
+    if run.journal_path.exists():
+        trials = load_study(run.journal_path).get_trials(deepcopy=False)
+        params = {trial.number: dict(trial.params) for trial in trials}
+    rows, names = {}, ["state", "value", "epochs", "seconds", "reason"]
+    for trial in run.tables.trials() if run.trials_path.exists() else ():
+        own = {
+            name if name not in names else f"params_{name}": value
+            for name, value in params.get(trial.number, {}).items()
+        }
+        fixed = (trial.state, trial.value, trial.epochs, trial.seconds, trial.reason)
+        rows[trial.number] = dict(zip(names, fixed, strict=True)) | own
+    frame = pandas.DataFrame.from_dict(rows, orient="index", columns=None)
+    frame = frame.sort_index().rename_axis("trial")
+    return frame.reindex(columns=list(dict.fromkeys([*names, *frame.columns])))
