@@ -7,6 +7,7 @@ model = cotune.load(result.path)
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ from cotune.exceptions import (
     UsageError,
 )
 from cotune.version import VERSION as __version__
+
+# Optuna imports tqdm, which warns of this in a notebook; Cotune draws its own progress.
+warnings.filterwarnings("ignore", "IProgress not found", module="tqdm.auto")
 
 if TYPE_CHECKING:
     from cotune.api import compare, optimize, resume, run
