@@ -25,6 +25,7 @@ PUBLIC = [
     "open_run",
     "optimize",
     "predict",
+    "read",
     "resume",
     "run",
 ]

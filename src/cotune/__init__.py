@@ -26,7 +26,7 @@ from cotune.version import VERSION as __version__
 warnings.filterwarnings("ignore", "IProgress not found", module="tqdm.auto")
 
 if TYPE_CHECKING:
-    from cotune.api import compare, optimize, resume, run
+    from cotune.api import compare, optimize, read, resume, run
     from cotune.estimator import CotuneClassifier
     from cotune.inference.evaluate import evaluate
     from cotune.inference.export import export
@@ -52,13 +52,14 @@ __all__ = [
     "open_run",
     "optimize",
     "predict",
+    "read",
     "resume",
     "run",
 ]
 
 # Imported on first use: PyTorch and Optuna take seconds, which `cotune --help` need not wait for.
 _LAZY = {
-    **dict.fromkeys(("compare", "optimize", "resume", "run"), "cotune.api"),
+    **dict.fromkeys(("compare", "optimize", "read", "resume", "run"), "cotune.api"),
     **dict.fromkeys(("RunResult", "load", "load_ensemble", "open_run"), "cotune.result"),
     "CotuneClassifier": "cotune.estimator",
     "evaluate": "cotune.inference.evaluate",

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cotune.arguments import named, positive, read_samplers
+from cotune.data.dataset import Dataset
 from cotune.data.reading import Data, read_dataset
 from cotune.engine.networks.custom.given import ModelLike
 from cotune.metrics import METRICS
 from cotune.report import build_comparison, build_report
+from cotune.report.notebook.dataset import register
+from cotune.report.notebook.front_end import has_front_end
 from cotune.report.terminal.comparison import make_comparison_observer
 from cotune.report.terminal.live import make_observer
 from cotune.result import RunResult
@@ -39,6 +42,29 @@ from cotune.tuning.resumption import Resumption
 from cotune.tuning.run import Session, carry_out, executor_for, prepare_run
 from cotune.tuning.settings import read_settings
 from cotune.workers.objective.given import ObjectiveLike
+
+
+def read(
+    data: Data,
+    *,
+    target: str | int | None = None,
+    test: Data = None,
+    columns: Mapping[str, str] | None = None,
+    skip_damaged: bool = False,
+) -> Dataset:
+    """Read data as :func:`run` does, to look at before a run, or to run on.
+
+    A notebook shows what was understood, and the first rows or images.
+
+    Args:
+        data, target, test, columns, skip_damaged: As for :func:`run`.
+
+    Raises:
+        DataError: The data cannot be read.
+    """
+    if has_front_end():
+        register()
+    return read_dataset(data, target, test, columns, skip_damaged)
 
 
 def run(

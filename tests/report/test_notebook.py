@@ -14,6 +14,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 import cotune
+from cotune.report.notebook.dataset import dataset_html
 from cotune.report.notebook.front_end import has_front_end
 from cotune.report.notebook.markup import block, curve, heading, line, table, tiles
 
@@ -106,6 +107,20 @@ class TestResult:
         data = GOLDEN / "people.csv"
         assert len(result.predict(data)) == len(pd.read_csv(data))
         assert result.evaluate(data).accuracy > 0
+
+
+class TestDataset:
+    def test_a_table(self):
+        page = dataset_html(cotune.read(GOLDEN / "people.csv"))
+        frame = pd.read_csv(GOLDEN / "people.csv")
+        assert "Test rows" in page
+        for name in frame.columns[:-1]:
+            assert name in page
+
+    def test_images(self):
+        page = dataset_html(cotune.read("digits"))
+        assert "data:image/png;base64," in page
+        assert "8 x 8" in page
 
 
 def test_there_is_no_front_end_here():
