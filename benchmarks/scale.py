@@ -66,6 +66,7 @@ class SleepingEngines(Executor):
         self._due: list[tuple[float, int]] = []
         self._at_work = [0] * engines  # lanes in an epoch
         self._since = [0.0] * engines  # when an engine began to train
+        self._until = [0.0] * engines  # when the last of its epochs ends
         self._skipped = 0.0
         self.own_seconds = 0.0
         self._busy = self._lanes_busy = 0.0
@@ -108,6 +109,7 @@ class SleepingEngines(Executor):
         if not self._at_work[engine]:
             self._since[engine] = now
         self._at_work[engine] += 1
+        self._until[engine] = now + self._epoch_seconds
         heapq.heappush(self._due, (now + self._epoch_seconds, number))
 
     def _end(self, number: int, at: float) -> None:
@@ -120,7 +122,11 @@ class SleepingEngines(Executor):
 
     def _mark(self) -> Mark:
         now = self.now()
-        going = sum(now - since for since, n in zip(self._since, self._at_work, strict=True) if n)
+        going = sum(
+            min(now, until) - since
+            for since, until, n in zip(self._since, self._until, self._at_work, strict=True)
+            if n
+        )
         return Mark(now, self._busy + going, self._lanes_busy)
 
     def reports(self, timeout: float) -> list[EpochReport]:

@@ -17,6 +17,7 @@ from cotune.report.notebook.dataset import register
 from cotune.report.notebook.front_end import has_front_end
 from cotune.report.terminal.comparison import make_comparison_observer
 from cotune.report.terminal.live import make_observer
+from cotune.report.trackers import with_trackers
 from cotune.result import RunResult
 from cotune.runs.directory import RunDirectory
 from cotune.runs.paths import check_free, default_path
@@ -102,6 +103,7 @@ def run(
     checkpoint: str | float = 30.0,
     max_disk: str | float = "2GB",
     publish: str | None = None,
+    log: str | Sequence[str] = (),
     out: str | Path | None = None,
     report: bool = True,
     verbose: bool = True,
@@ -178,6 +180,8 @@ def run(
             checkpoints would take more, there are none.
         publish: The URL of a database, as in ``postgresql://user@host/name``, that gets a copy of
             the study under the name of the run directory, trial by trial as they end.
+        log: Tools that are told of the run: ``tensorboard``, which writes below the run directory;
+            ``mlflow``, to ``MLFLOW_TRACKING_URI`` or ``mlflow.db``; or ``mlflow=URI``.
         out: The run directory; by default ``runs/NAME-TIME``.
         report: Write its ``report.html``.
         verbose: Show progress: in a notebook in one display, else on stderr, as the command does.
@@ -222,7 +226,7 @@ def run(
         enqueue=enqueue,
     )
     database = None if publish is None else check_database(publish)
-    observer = observer or make_observer(quiet=not verbose)
+    observer = with_trackers(observer or make_observer(quiet=not verbose), log)
     with executor_for(settings.resources, settings.options) as engines:
         # They import PyTorch while the data is read.
         dataset = read_dataset(data, target, test, columns, skip_damaged)
@@ -261,6 +265,7 @@ def resume(
     address: str | None = None,
     workers: int | Literal["max"] | None = None,
     publish: str | None = None,
+    log: str | Sequence[str] = (),
     verbose: bool = True,
     observer: Observer | None = None,
     began: float | None = None,
@@ -290,6 +295,7 @@ def resume(
             that had not ended begin anew.
         arguments: What its script finds in ``sys.argv[1:]``; by default what the run was given.
         sampler, pruner: Of a run that was given an Optuna object: one like it.
+        log: As for :func:`run`.
         publish: As for :func:`run`; the URL is not in the run directory.
         executor, address, workers: Where to go on, as for :func:`run`; by default where it was.
         verbose: Show progress: in a notebook in one display, else on stderr, as the command does.
@@ -319,9 +325,8 @@ def resume(
         workers=workers,
         publish=None if publish is None else check_database(publish),
     )
-    run, custom = resume_run(
-        path, asked, observer or make_observer(quiet=not verbose), began, build_report
-    )
+    observer = with_trackers(observer or make_observer(quiet=not verbose), log)
+    run, custom = resume_run(path, asked, observer, began, build_report)
     return RunResult(run, custom)
 
 

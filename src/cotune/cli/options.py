@@ -78,6 +78,15 @@ publish = click.option(
 )
 
 
+log = click.option(
+    "--log",
+    multiple=True,
+    metavar="NAME",
+    help="A tool that is told of the run: tensorboard, mlflow, or mlflow=URI. Can be given several "
+    "times.",
+)
+
+
 def metric(more: str = "") -> Decorator:
     return click.option(
         "--metric",

@@ -25,6 +25,7 @@ from cotune.cli.script_arguments import WithScriptArguments
     help="The objective; required for a run of `cotune optimize`.",
 )
 @options.publish
+@options.log
 @options.executor("the run's own")
 @options.address
 @options.workers("Workers, on this machine or in the cluster.  [default: as before]")

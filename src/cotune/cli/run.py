@@ -90,6 +90,7 @@ from cotune.exceptions import UsageError
     help="Size limit of the run directory. Checkpoints that would exceed it are not written.",
 )
 @options.publish
+@options.log
 @click.option(
     "--storage",
     hidden=True,
@@ -128,7 +129,7 @@ def run(
     if dry_run:
         from cotune.cli.dry_run import print_dry_run
 
-        del asked["publish"]
+        del asked["publish"], asked["log"]
         print_dry_run(data, **asked)
         return
 

@@ -14,7 +14,7 @@ from cotune.records import State, Value
 from cotune.space.space import Space
 from cotune.study.kernel_density import Floats, KernelDensity, axes_of, stages_of
 
-_STARTUP: Final = 10  # trials before the first that is not drawn at random
+STARTUP: Final = 10.0
 _CANDIDATES: Final = 24
 _GOOD_SHARE: Final = 10  # one of so many trials is a good one
 _MOST_GOOD: Final = 25
@@ -45,16 +45,24 @@ class BoundedTPE:
         space: What is searched.
         maximize: Whether larger values are better.
         seed: The run's.
+        n_startup: Trials that have to end before one is not drawn at random; infinite for random
+            search.
     """
 
     def __init__(
-        self, space: Space, maximize: bool, seed: int, most_others: int = _MOST_OTHERS
+        self,
+        space: Space,
+        maximize: bool,
+        seed: int,
+        most_others: int = _MOST_OTHERS,
+        n_startup: float = STARTUP,
     ) -> None:
         self._axes = axes_of(space)
         self._stages = stages_of(self._axes)
         self._sign = -1.0 if maximize else 1.0
         self._seed = seed
         self._most_others = most_others
+        self._n_startup = n_startup
         self._points = np.empty((0, len(self._axes)))  # by trial number
         self._n_begun = 0
         self._running: set[int] = set()
@@ -96,7 +104,7 @@ class BoundedTPE:
         held = held or {}
         random = np.random.default_rng([self._seed, number])
         points = np.array([[axis.place(held.get(axis.name)) for axis in self._axes]] * count)
-        if len(self._ranked) < _STARTUP:
+        if len(self._ranked) < self._n_startup:
             good = others = KernelDensity(self._axes, points[:0], np.empty(0))
         else:
             good, others = self._split(random)

@@ -20,7 +20,7 @@ from cotune.records import TrialResult, TrialSpec, Value
 from cotune.space.hyperparameters import is_averaged
 from cotune.space.quiet_optuna import quiet_optuna
 from cotune.space.space import Space
-from cotune.study.bounded_tpe import BoundedTPE
+from cotune.study.bounded_tpe import STARTUP, BoundedTPE
 from cotune.study.journal_study import STATES, JournalStudy
 from cotune.study.pruners import PrunerLike, make_pruner
 from cotune.study.samplers import SamplerLike
@@ -85,11 +85,12 @@ class Study(JournalStudy):
                 self._study.set_user_attr(_IDENTITY, dict(identity or {}))
             _check_identity(self._study.user_attrs[_IDENTITY], dict(identity or {}))
             trials = self._study.get_trials(deepcopy=False)
-        self._tpe: BoundedTPE | None = None
-        if sampler == "tpe" and not costs:
-            self._tpe = BoundedTPE(space, directions[0] == "maximize", seed)
+        self._own: BoundedTPE | None = None  # without it, Optuna's samplers draw
+        if sampler in ("tpe", "random") and not costs:
+            startup = math.inf if sampler == "random" else STARTUP
+            self._own = BoundedTPE(space, directions[0] == "maximize", seed, n_startup=startup)
             for trial in trials:
-                _take_in(self._tpe, trial)
+                _take_in(self._own, trial)
         self._distributions = {name: one.distribution for name, one in space.searched.items()}
         self.exhausted = bool(self._study.user_attrs.get(_EXHAUSTED))
         self.is_deterministic = not self._study.user_attrs.get(NOT_DETERMINISTIC)
@@ -123,7 +124,7 @@ class Study(JournalStudy):
             count: How many at most.
             alone: Whether a trial wants no others beside it; it is the last of the group.
         """
-        with self._timed(quiet=self._tpe is None or self._waiting > 0):
+        with self._timed(quiet=self._own is None or self._waiting > 0):
             (first,) = self._begin(1, {})
             held = {
                 name: value
@@ -143,17 +144,18 @@ class Study(JournalStudy):
     def _begin(self, count: int, held: dict[str, Value]) -> Iterator[TrialSpec]:
         """Begin trials as they are asked for: at least one, and at most so many."""
         number = self.asked
-        if self._waiting or self._tpe is None:
-            yield self._take(*self._ask_optuna(held))
+        if self._waiting or self._own is None:
+            trial, params = self._ask_optuna(held)
+            yield self._take(trial.number, trial._trial_id, params)
         elif self._enqueued:
-            (params,) = self._tpe.draw(number, held={**held, **self._enqueued.popleft()})
-            yield self._take(self._create(params), params)
+            (params,) = self._own.draw(number, held={**held, **self._enqueued.popleft()})
+            yield self._take(number, self._create(params), params)
         else:
-            for params in self._tpe.draw(number, count, held):
-                yield self._take(self._create(params), params)
+            for i, params in enumerate(self._own.draw(number, count, held)):
+                yield self._take(number + i, self._create(params), params)
 
-    def _ask_optuna(self, held: dict[str, Value]) -> tuple[int, dict[str, Value]]:
-        """Have one of Optuna's samplers draw a trial; return its ID and what was drawn."""
+    def _ask_optuna(self, held: dict[str, Value]) -> tuple[optuna.Trial, dict[str, Value]]:
+        """Have one of Optuna's samplers draw a trial; return it and what was drawn."""
         with self._sampling(self._sampler_of(self.asked, held)):
             if self._waiting:  # enqueued just before a run was killed
                 self._waiting -= 1
@@ -161,7 +163,7 @@ class Study(JournalStudy):
             else:
                 enqueued = self._enqueued.popleft() if self._enqueued else None
                 trial = optuna.Trial(self._study, self._create({}, enqueued))
-            return trial._trial_id, self._space.suggest(trial)
+            return trial, self._space.suggest(trial)
 
     def _create(
         self, params: Mapping[str, Value], enqueued: Mapping[str, Value] | None = None
@@ -175,13 +177,12 @@ class Study(JournalStudy):
         )
         return self._study._storage.create_new_trial(self._study._study_id, template)
 
-    def _take(self, trial_id: int, params: dict[str, Value]) -> TrialSpec:
+    def _take(self, number: int, trial_id: int, params: dict[str, Value]) -> TrialSpec:
         """Note that a trial is in training."""
-        number = self._study._storage.get_trial_number_from_id(trial_id)
         self.asked = max(self.asked, number + 1)
         self._running[number] = _Running(trial_id, params)
-        if self._tpe is not None:
-            self._tpe.begin(number, params)
+        if self._own is not None:
+            self._own.begin(number, params)
         self._drawn.add(_point(params))
         self._look_for_the_end()
         return trial_spec(self._space, params, number, self._seed)
@@ -209,7 +210,7 @@ class Study(JournalStudy):
                 with self._sampling(self._make_sampler(frozen.number)):
                     trial = optuna.Trial(self._study, frozen._trial_id)
                     params = self._space.suggest(trial)
-                specs.append(self._take(trial._trial_id, params))
+                specs.append(self._take(frozen.number, frozen._trial_id, params))
         return specs
 
     def recall(self, reports: Mapping[int, Mapping[int, float]]) -> None:
@@ -269,7 +270,7 @@ class Study(JournalStudy):
 
     def tell(self, trial: TrialResult) -> None:
         """End a running trial."""
-        with self._timed(quiet=self._tpe is None):
+        with self._timed(quiet=self._own is None):
             trial_id, storage = self._running.pop(trial.number).trial_id, self._study._storage
             if trial.reason:
                 storage.set_trial_user_attr(trial_id, "reason", trial.reason)
@@ -277,8 +278,8 @@ class Study(JournalStudy):
             values: list[float] | None = None
             if trial.state != "failed" and trial.value is not None and not math.isnan(trial.value):
                 values = [trial.value, *trial.costs.values()]
-            if self._tpe is not None:
-                self._tpe.end(trial.number, trial.state, trial.epochs, trial.value)
+            if self._own is not None:
+                self._own.end(trial.number, trial.state, trial.epochs, trial.value)
                 # What Study.tell does, without its copies.
                 storage.set_trial_state_values(trial_id, state, values)
                 return

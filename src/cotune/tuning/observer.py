@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from cotune.records import (
     EpochReport,
@@ -79,3 +80,23 @@ class Observer:
 
     def tick(self) -> None:
         """Show that time passes; called about ten times a second."""
+
+
+class Observers(Observer):
+    """Several observers that are told the same, in turn."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = tuple(observers)
+
+
+def _tell_all(name: str) -> Callable[..., None]:
+    def tell(self: Observers, *arguments: Any) -> None:
+        for observer in self._observers:
+            getattr(observer, name)(*arguments)
+
+    tell.__name__, tell.__doc__ = name, getattr(Observer, name).__doc__
+    return tell
+
+
+for _name in [name for name in vars(Observer) if not name.startswith("_")]:
+    setattr(Observers, _name, _tell_all(_name))

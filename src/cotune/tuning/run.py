@@ -163,9 +163,9 @@ def carry_out(
         stop = session.stop if session.stop is not None else stack.enter_context(stop_request())
         if options.search_only:
             report = None
+        stack.callback(observer.run_ended)
         if report:
             stack.callback(write_report, report, directory)
-        stack.callback(observer.run_ended)
         if session.publish is not None:
             publisher = Publisher(directory.journal_path, session.publish, directory.path.name)
             publisher.start()
