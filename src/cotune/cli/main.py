@@ -25,6 +25,7 @@ from cotune.cli.run import run
 from cotune.cli.script_arguments import split
 from cotune.cli.show import show
 from cotune.cli.test import test
+from cotune.cli.watch import dashboard, watch
 from cotune.exceptions import CotuneError, DataError, StorageError, UsageError
 from cotune.version import VERSION
 
@@ -43,6 +44,7 @@ def cotune(context: click.Context, debug: bool) -> None:
 
 for _command in (
     compare,
+    dashboard,
     datasets,
     evaluate,
     export,
@@ -54,6 +56,7 @@ for _command in (
     run,
     show,
     test,
+    watch,
 ):
     cotune.add_command(_command)
 

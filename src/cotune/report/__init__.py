@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cotune.runs.directory import RunDirectory
     from cotune.tuning.comparison import Comparison
 
-__all__ = ["build_comparison", "build_report"]
+__all__ = ["build_comparison", "build_report", "render_report"]
 
 
 def build_report(run: RunDirectory) -> Path:
@@ -27,16 +27,23 @@ def build_report(run: RunDirectory) -> Path:
     Raises:
         StorageError: The run cannot be read, or the report cannot be written.
     """
+    write_file(run.report_path, render_report(run))
+    return run.report_path
+
+
+def render_report(run: RunDirectory) -> str:
+    """Return the report's HTML.
+
+    Raises:
+        StorageError: The run cannot be read.
+    """
     from cotune.report.html import objective_page, run_page
     from cotune.report.html.contents import gather
 
     contents = gather(run)
     if isinstance(contents.config, ObjectiveConfig):
-        page = objective_page.render(contents, contents.config)
-    else:
-        page = run_page.render(run, contents, contents.config)
-    write_file(run.report_path, page)
-    return run.report_path
+        return objective_page.render(contents, contents.config)
+    return run_page.render(run, contents, contents.config)
 
 
 def build_comparison(comparison: Comparison) -> Path:

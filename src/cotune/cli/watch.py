@@ -1,0 +1,73 @@
+"""``cotune watch`` and ``cotune dashboard``."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import click
+
+from cotune.cli import options
+from cotune.exceptions import UsageError
+
+_host = click.option(
+    "--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where it listens."
+)
+
+
+def _port(default: int) -> options.Decorator:
+    return click.option(
+        "--port",
+        default=default,
+        show_default=True,
+        type=click.IntRange(0, 65_535),
+        metavar="N",
+        help="Its port; 0 for any that is free.",
+    )
+
+
+@click.command()
+@options.run_directory
+@_host
+@_port(8765)
+def watch(run_directory: Path, host: str, port: int) -> None:
+    """Serve a page that follows a run, until Ctrl-C.
+
+    On another address than this machine's own, the page's address has a token.
+    """
+    from cotune.report.watch import make_server
+    from cotune.runs.directory import RunDirectory
+
+    server, address = make_server(RunDirectory.open(run_directory), host, port)
+    click.echo(f"{address}\nCtrl-C ends it")
+    with server:
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            click.echo()
+
+
+@click.command()
+@options.run_directory
+@_host
+@_port(8080)
+def dashboard(run_directory: Path, host: str, port: int) -> None:
+    """Open a run's study in optuna-dashboard, until Ctrl-C.
+
+    Only of a run that is not going on: the dashboard can write to the study.
+    """
+    from cotune.runs.directory import RunDirectory
+
+    run = RunDirectory.open(run_directory)
+    if run.config_path.exists() and run.summary().state == "running":
+        raise UsageError(f"{run.path}: is going on; `cotune watch` follows it")
+    if importlib.util.find_spec("optuna_dashboard") is None:
+        raise UsageError("optuna-dashboard is not installed; pip install optuna-dashboard")
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+    from optuna_dashboard import run_server
+
+    path = str(run.journal_path.absolute())
+    storage = JournalStorage(JournalFileBackend(path, JournalFileOpenLock(path)))
+    click.echo(f"http://{host}:{port}/\nCtrl-C ends it")
+    run_server(storage, host=host, port=port)
