@@ -63,11 +63,7 @@ def dashboard(run_directory: Path, host: str, port: int) -> None:
         raise UsageError(f"{run.path}: is going on; `cotune watch` follows it")
     if importlib.util.find_spec("optuna_dashboard") is None:
         raise UsageError("optuna-dashboard is not installed; pip install optuna-dashboard")
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-    from optuna_dashboard import run_server
+    from cotune.report.dashboard import serve_dashboard
 
-    path = str(run.journal_path.absolute())
-    storage = JournalStorage(JournalFileBackend(path, JournalFileOpenLock(path)))
     click.echo(f"http://{host}:{port}/\nCtrl-C ends it")
-    run_server(storage, host=host, port=port)
+    serve_dashboard(run, host, port)

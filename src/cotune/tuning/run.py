@@ -25,10 +25,10 @@ from cotune.runs.checkpoint_store import Generation
 from cotune.runs.config import RunConfig
 from cotune.runs.directory import RunDirectory
 from cotune.runs.options import Options, Resources, describe_run
+from cotune.study.publish import Publisher
 from cotune.tuning.clock import Clock
 from cotune.tuning.context import RunContext
 from cotune.tuning.observer import Observer
-from cotune.tuning.publish import Publisher
 from cotune.tuning.report_writer import BuildReport, write_report
 from cotune.tuning.signals import Stopped, StopRequest, stop_request
 from cotune.tuning.tuner import Tuner

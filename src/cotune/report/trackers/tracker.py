@@ -39,7 +39,7 @@ class Tracker(Observer):
 
     @abstractmethod
     def _begin(self, run: RunDirectory) -> None:
-        """Begin a run in the tool, or go on with the one that is there for this directory."""
+        """Begin a run in the tool, or take the one that it has of this directory."""
 
     @abstractmethod
     def _trial(self, trial: TrialResult, curve: Curve) -> None:

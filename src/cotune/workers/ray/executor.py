@@ -86,6 +86,7 @@ class RayExecutor(PoolExecutor):
     def __init__(self, cluster: Cluster) -> None:
         super().__init__()
         self._cluster = cluster
+        self._check_address()
         self._offer = _UNKNOWN
         self._wanted = cluster.workers or 1
         self._gateways = 0
@@ -96,9 +97,11 @@ class RayExecutor(PoolExecutor):
         self._is_connected = False
         self._start_gateway()
 
-    def _start_gateway(self) -> None:
+    def _check_address(self) -> None:
         if why := why_unreachable(self._cluster):
             raise ClusterError(f"address: no Ray cluster answers at {self._cluster.address}: {why}")
+
+    def _start_gateway(self) -> None:
         self._gateways += 1
         self._is_connected = False
         # What Ray prints is about itself.
@@ -222,6 +225,7 @@ class RayExecutor(PoolExecutor):
         self._lost.append(f"the connection to {self._place} was lost")
         self._control.close()
         self._log.close()
+        self._check_address()
         self._start_gateway()
         self._connect()
         self._begin()

@@ -1,4 +1,4 @@
-"""Cotune from Python: :func:`run`, :func:`resume`, :func:`optimize`, :func:`compare`."""
+"""``cotune.read``, ``cotune.run`` and ``cotune.resume``."""
 
 from __future__ import annotations
 
@@ -7,37 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from cotune.arguments import named, positive, read_samplers
 from cotune.data.dataset import Dataset
 from cotune.data.reading import Data, read_dataset
 from cotune.engine.networks.custom.given import ModelLike
-from cotune.metrics import METRICS
-from cotune.report import build_comparison, build_report
+from cotune.report import build_report
 from cotune.report.notebook.dataset import register
 from cotune.report.notebook.front_end import has_front_end
-from cotune.report.terminal.comparison import make_comparison_observer
 from cotune.report.terminal.live import make_observer
 from cotune.report.trackers import with_trackers
 from cotune.result import RunResult
 from cotune.runs.directory import RunDirectory
-from cotune.runs.paths import check_free, default_path
+from cotune.runs.paths import default_path
 from cotune.space.space import Space
 from cotune.study.pruners import PrunerLike
-from cotune.study.samplers import SAMPLERS, SamplerLike
-from cotune.tuning.compare import (
-    DEFAULT_TIMEOUT as COMPARE_TIMEOUT,
-)
-from cotune.tuning.compare import (
-    SAMPLERS_COMPARED,
-    ComparisonObserver,
-    search_all,
-)
-from cotune.tuning.comparison import Comparison
-from cotune.tuning.objective_settings import read_options
+from cotune.study.publish import check_database
+from cotune.study.samplers import SamplerLike
 from cotune.tuning.observer import Observer
-from cotune.tuning.optimize import run_objective
-from cotune.tuning.publish import check_database
-from cotune.tuning.repeats import REPEATS
 from cotune.tuning.resume import resume_run
 from cotune.tuning.resumption import Resumption
 from cotune.tuning.run import Session, carry_out, executor_for, prepare_run
@@ -328,155 +313,3 @@ def resume(
     observer = with_trackers(observer or make_observer(quiet=not verbose), log)
     run, custom = resume_run(path, asked, observer, began, build_report)
     return RunResult(run, custom)
-
-
-def optimize(
-    objective: ObjectiveLike,
-    *,
-    direction: str | None = None,
-    n_trials: int | None = None,
-    timeout: str | float | None = None,
-    sampler: SamplerLike = "tpe",
-    pruner: PrunerLike = "asha",
-    seed: int = 0,
-    workers: int | None = None,
-    finalists: int | None = None,
-    repeats: int = REPEATS,
-    arguments: str | Sequence[object] = (),
-    out: str | Path | None = None,
-    verbose: bool = True,
-    observer: Observer | None = None,
-    began: float | None = None,
-) -> RunResult:
-    """Run an Optuna objective, unchanged, on worker processes.
-
-    It is called with a trial that has Optuna's interface, a trial at a time in each worker. The
-    best trials are run again with fresh seeds, and the best mean is chosen: a search's best value
-    is the luckiest of many.
-
-    Before each call the worker seeds Python, NumPy and, where it is imported by then, PyTorch.
-
-    Args:
-        objective: ``"FILE.py:NAME"``, which workers import, or the function itself, which is sent
-            to them; it may be of a notebook, or of a script without an
-            ``if __name__ == "__main__"``. It returns a number, and may report and be pruned.
-        direction: ``minimize`` or ``maximize``; by default that of the script's own study, or
-            ``minimize``, as in Optuna.
-        n_trials: Trials to run.
-        timeout: Wall clock of everything: seconds, or ``"90s"``, ``"5m"``, ``"2h"``. Without it
-            5 minutes; no limit when ``n_trials`` is given.
-        sampler: ``tpe``, ``random``, ``grid`` (for an objective whose choices are finite),
-            ``qmc``, ``gp``, or an Optuna sampler.
-        pruner: ``asha`` and ``top-k``, by a trial's first, third, ninth... report; ``median``,
-            ``hyperband``, ``none``, or an Optuna pruner.
-        seed: Decides the sampler's draws and the seeds of all calls.
-        workers: Processes; one per core by default.
-        finalists: How many of the best trials are run again; 0 for none. By default 3, from ten
-            trials on, in two fifths of the timeout at most.
-        repeats: How often each of them is.
-        arguments: What the script of ``FILE.py:NAME`` finds in ``sys.argv[1:]``: a list, or one
-            string as for a shell.
-        out: The run directory; by default ``runs/NAME-TIME``.
-        verbose: Show progress: in a notebook in one display, else on stderr, as the command does.
-        observer: Told how the run goes, instead.
-        began: ``time.monotonic()`` when the timeout began to count; now by default.
-
-    Raises:
-        UsageError: An argument cannot be used, the objective cannot be loaded, or the run
-            directory exists.
-        StorageError: The run directory cannot be written.
-        NoUsableTrialError: Every trial failed.
-        KeyboardInterrupt: A signal stopped the run; :func:`resume` continues it.
-    """
-    began = time.monotonic() if began is None else began
-    options = read_options(
-        direction, n_trials, timeout, sampler, pruner, seed, workers, finalists, repeats, arguments
-    )
-    directory = run_objective(
-        objective,
-        options,
-        out,
-        observer or make_observer(quiet=not verbose),
-        began,
-        build_report,
-    )
-    return RunResult(directory)
-
-
-def compare(
-    data: Data,
-    *,
-    target: str | int | None = None,
-    test: Data = None,
-    columns: Mapping[str, str] | None = None,
-    skip_damaged: bool = False,
-    inputs: str = "auto",
-    channels: str = "auto",
-    samplers: str | Sequence[str] = SAMPLERS_COMPARED,
-    seeds: int = 3,
-    space: str | Path | Space | Mapping[str, Any] | None = None,
-    model: ModelLike = None,
-    pruner: str = "asha",
-    metric: str = "accuracy",
-    n_trials: int | None = None,
-    timeout: str | float | None = None,
-    workers: int | None = None,
-    lanes: int | None = None,
-    device: str = "auto",
-    out: str | Path | None = None,
-    verbose: bool = True,
-    observer: ComparisonObserver | None = None,
-) -> Comparison:
-    """Search with several samplers and equal budgets, from several seeds, one after the other.
-
-    Each search is a run of its own in ``OUT/SAMPLER-SEED``, of trials that the sampler draws: no
-    portfolio comes first, and no finalists and no final model follow, so the test set is not
-    read. A seed decides the split, so all samplers have the same one. The samplers take turns
-    within a seed, so that a machine that gets slower is so for all. How many lanes pay is measured
-    in the first search.
-
-    ``OUT`` also gets ``compare.html`` and ``compare.json``, after every search the latter.
-
-    Args:
-        data, target, test, columns, skip_damaged, inputs, channels: As for :func:`run`.
-        samplers: Names: ``tpe``, ``random``, ``grid``, ``qmc``, ``gp``.
-        seeds: Searches of each sampler, from the seeds 0, 1, ...
-        space, model, pruner, metric, workers, lanes, device: As for :func:`run`.
-        n_trials: Trials of each search.
-        timeout: Wall clock of each search, from its first trial on: seconds, or ``"90s"``,
-            ``"5m"``, ``"2h"``. Without it 60 seconds; no limit when ``n_trials`` is given.
-        out: The folder; by default ``runs/compare-NAME-TIME``.
-        verbose: Show progress, and the table at the end.
-        observer: Told how it goes, instead.
-
-    Returns:
-        The searches' trials and their table.
-
-    Raises:
-        UsageError: An argument cannot be used, or the folder is not empty.
-        DataError: The data cannot be learned from.
-        StorageError: The folder cannot be written.
-        NoUsableTrialError: No trial of any search has a score.
-        KeyboardInterrupt: A signal stopped it; the searches that had ended are in the files.
-    """
-    chosen = read_samplers(samplers, SAMPLERS)
-    seeds = positive(seeds, "seeds") or 1
-    settings = read_settings(
-        space=space,
-        model=model,
-        pruner=pruner,
-        metric=str(named(metric, METRICS, "metric")),
-        n_trials=n_trials,
-        timeout=COMPARE_TIMEOUT if timeout is None and n_trials is None else timeout,
-        workers=workers,
-        lanes=lanes,
-        device=device,
-        portfolio=False,
-        inputs=inputs,
-        channels=channels,
-    )
-    if out is not None:
-        check_free(Path(out))
-    dataset = read_dataset(data, target, test, columns, skip_damaged)
-    observer = observer or make_comparison_observer(quiet=not verbose)
-    return search_all(settings, chosen, seeds, dataset, out, observer, build_comparison)

@@ -13,8 +13,8 @@ import cotune
 from cotune.exceptions import UsageError
 from cotune.runs.provenance import command_line
 from cotune.space.presets import load_space
+from cotune.study.publish import Publisher, check_database, shown_url
 from cotune.study.study import Study
-from cotune.tuning.publish import Publisher, check_database, shown_url
 from tests.study.test_study import ended
 
 
@@ -63,9 +63,10 @@ def close(publisher: Publisher) -> list[str]:
 
 
 def test_what_was_missed_is_caught_up_with(tmp_path, url, monkeypatch):
-    monkeypatch.setattr("cotune.tuning.publish._LAST_SECONDS", 2.0)
+    monkeypatch.setattr("cotune.study.publish._LAST_SECONDS", 2.0)
     journal = make_journal(tmp_path, 3)
-    away = Publisher(journal, "sqlite:////no/such/folder/team.db", "run")
+    (tmp_path / "file").write_text("no folder")
+    away = Publisher(journal, f"sqlite:///{tmp_path / 'file' / 'team.db'}", "run")
     (told,) = close(away)
     assert "does not have all trials: OperationalError" in told
     assert close(Publisher(journal, url, "run")) == []
@@ -74,7 +75,7 @@ def test_what_was_missed_is_caught_up_with(tmp_path, url, monkeypatch):
 
 
 def test_a_study_of_another_run_is_left_alone(tmp_path, url, monkeypatch):
-    monkeypatch.setattr("cotune.tuning.publish._LAST_SECONDS", 2.0)
+    monkeypatch.setattr("cotune.study.publish._LAST_SECONDS", 2.0)
     (tmp_path / "other").mkdir()
     assert close(Publisher(make_journal(tmp_path, 2), url, "run")) == []
     (told,) = close(Publisher(make_journal(tmp_path / "other", 3), url, "run"))
