@@ -9,7 +9,7 @@ READY  := .venv/.installed
 PIP    := .venv/bin/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format torture fuzz bench-peers clean
+.PHONY: help setup demo test test-slow test-long lint format torture fuzz bench-peers clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -25,7 +25,10 @@ test: lint ## check format, style and types, then run the tests, a process a cor
 	.venv/bin/python -m pytest -q -m "not slow" -n auto --dist loadfile
 
 test-slow: $(READY) ## run the tests that kill processes, run for long or repeat whole runs
-	.venv/bin/python -m pytest -q -m slow -n auto --dist loadfile
+	.venv/bin/python -m pytest -q -m "slow and not long" -n auto --dist loadfile
+
+test-long: $(READY) ## run the longest tests
+	.venv/bin/python -m pytest -q -m long -n auto --dist loadfile
 
 lint: $(READY) ## check format, style and types
 	.venv/bin/ruff format --check .

@@ -91,6 +91,7 @@ def copy(complete, tmp_path) -> Path:
     return Path(shutil.copytree(complete, tmp_path / "run"))
 
 
+@pytest.mark.long
 def test_kills_lose_nothing():
     """Of drivers and workers; ``python -m tests.torture`` does more of it."""
     cases = (Case("digits", 1, 3), Case("digits", 2, 5))
@@ -229,7 +230,10 @@ class TestCommand:
 
 
 class TestKilled:
-    @pytest.mark.parametrize("limit", [["--timeout", "25s"], ["--n-trials", "6"]])
+    @pytest.mark.parametrize(
+        "limit",
+        [pytest.param(["--timeout", "25s"], marks=pytest.mark.long), ["--n-trials", "6"]],
+    )
     def test_just_after_it_was_given_more(self, limit, tmp_path):
         """What was complete stays, whether or not it would come again bit for bit."""
         out = tmp_path / "run"
@@ -338,7 +342,7 @@ class TestKilled:
         drawn = [(row["width"], row["lr"]) for row in table(out)]
         assert len(drawn) == len(set(drawn)) == 9
 
-    @pytest.mark.parametrize("kilobytes", [300, 2500])
+    @pytest.mark.parametrize("kilobytes", [300, pytest.param(2500, marks=pytest.mark.long)])
     def test_a_full_disk_ends_it_and_room_lets_it_go_on(self, kilobytes, tmp_path):
         """A real one; what fills it first is the tables, the checkpoint, or the model."""
         disk = tmp_path / "disk"

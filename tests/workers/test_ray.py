@@ -200,6 +200,7 @@ class TestNodes:
         ):
             executor.load(EngineJob(DATA, RUN_SEED, 2))
 
+    @pytest.mark.long
     def test_a_head_that_is_gone_is_told(self, cluster):
         node = cluster.add_node(num_cpus=1)
         with started(1, address=cluster.address) as executor:

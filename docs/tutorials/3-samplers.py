@@ -1,0 +1,36 @@
+# %% [markdown]
+# # Grid, random and TPE
+#
+# Three ways to draw the next trial, with equal time. Weak trials are stopped at rungs: after 1, 3, 9
+# epochs and so on, all but the best third. A search can also stop itself where nothing improves.
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/)
+
+# %%
+import cotune
+
+# %%
+comparison = cotune.compare(
+    "digits", model="mlp", samplers="grid,random,tpe", seeds=1, timeout="10s", out="runs/samplers"
+)
+
+# %%
+comparison.table
+
+# %% [markdown]
+# `patience` ends a search after so many trials that were no better by more than noise.
+
+# %%
+result = cotune.run(
+    "digits", model="mlp", sampler="tpe", patience=40, n_trials=400, out="runs/patience"
+)
+result.summary.message
+
+# %% [markdown]
+# Which trials were stopped early, and after how many epochs:
+
+# %%
+result.trials.groupby("state")["epochs"].describe()
+
+# %%
+result.plot_curves()
