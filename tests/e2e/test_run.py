@@ -263,7 +263,7 @@ def test_from_python_without_a_main_guard(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import cotune\n"
-        "options = {'model': 'mlp', 'pruner': 'none', 'seed': 4}\n"
+        "options = {'model': 'mlp', 'pruner': 'none', 'seed': 4, 'verbose': False}\n"
         "result = cotune.run('digits', n_trials=3, **options, out='run')\n"
         "print(result)\n"
         "print(sorted(result.best_params), result.test_accuracy, len(result.study.trials))\n"

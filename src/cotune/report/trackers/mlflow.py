@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import time
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from cotune.exceptions import UsageError
@@ -91,7 +91,7 @@ class MLflowTracker(Tracker):
     def _log(self, run_id: str, params: Any, curve: Curve) -> None:
         from mlflow.entities import Metric, Param
 
-        now = int(time.time() * 1e3)
+        now = int(datetime.now(UTC).timestamp() * 1e3)  # for people to read
         metrics = [
             Metric(name, value, now, epoch)
             for epoch, scores in curve
