@@ -4,8 +4,6 @@
 # A network for small pictures of clothes: 6,000 images of Fashion-MNIST, two minutes at most. The
 # search sees training and validation rows alone. The test set is read once, at the end.
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/)
-#
 #     pip install cotune
 
 # %%

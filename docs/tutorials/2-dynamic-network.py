@@ -3,8 +3,6 @@
 #
 # Each layer has a width and a dropout of its own, and how many layers there are is searched too.
 # Hyperparameters of a layer exist only where the layer does.
-#
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/)
 
 # %%
 import cotune

@@ -3,8 +3,6 @@
 #
 # Three ways to draw the next trial, with equal time. Weak trials are stopped at rungs: after 1, 3, 9
 # epochs and so on, all but the best third. A search can also stop itself where nothing improves.
-#
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/)
 
 # %%
 import cotune

@@ -3,8 +3,6 @@
 #
 # An `objective(trial)` runs unchanged, on as many processes as there are cores. Then the same network
 # as `build(trial)`: Cotune trains many of them together, tests the winner, and keeps the model.
-#
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/)
 
 # %%
 import cotune

@@ -3,8 +3,6 @@
 #
 # Blocks, filters, residuals, normalisation and activation are searched; the learning rate is reduced
 # where the validation loss stays on a plateau.
-#
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/)
 
 # %%
 import cotune
