@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -20,19 +21,20 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory, store: str) -> cotune.RunResult:
-    out = tmp_path_factory.mktemp("run") / "tracked"
+    folder = tmp_path_factory.mktemp("run")
     log = ("tensorboard", "csv", f"mlflow={store}")
-    result = cotune.run(
-        "digits",
-        model="mlp",
-        n_trials=4,
-        pruner="none",
-        workers="in-process",
-        device="cpu",
-        log=log,
-        out=out,
-    )
-    return cotune.resume(result.path, n_trials=5, log=[f"mlflow={store}"])
+    with contextlib.chdir(folder):  # where MLflow keeps artifacts, unless the store says another
+        result = cotune.run(
+            "digits",
+            model="mlp",
+            n_trials=4,
+            pruner="none",
+            workers="in-process",
+            device="cpu",
+            log=log,
+            out=folder / "tracked",
+        )
+        return cotune.resume(result.path, n_trials=5, log=[f"mlflow={store}"])
 
 
 def test_tensorboard_reads_curves_and_final_figures(result):
