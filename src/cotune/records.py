@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from math import nan
 from typing import Any, Final, Literal, Self
 
+from cotune.text import counted
+
 Value = bool | int | float | str
 """What a hyperparameter can be."""
 
@@ -83,6 +85,11 @@ class Cluster(_Json):
     workers: int | None = None
     cpus: float = 1.0
     gpus: float = 0.0
+
+    @property
+    def actors(self) -> str:
+        """How many actors there are, for people."""
+        return counted(self.workers, "actor") if self.workers else "as many actors as fit"
 
 
 @dataclass(frozen=True)

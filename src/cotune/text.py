@@ -14,6 +14,7 @@ from cotune.exceptions import UsageError
 _MOST_VALUE: Final = 60  # characters of a wrong value in an error message
 _MOST_NAME: Final = 40  # of a name
 _SECONDS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+_PASSWORD: Final = re.compile(r"(\w+://[^/@:]*:)[^@]*@")
 _NUMBER: Final = r"[0-9]+(?:\.[0-9]+)?"
 _BARE: Final = re.compile(_NUMBER)
 _WITH_UNITS: Final = re.compile(r"\s*".join(rf"(?:({_NUMBER})\s*{unit})?" for unit in _SECONDS))
@@ -32,6 +33,11 @@ def shown(value: object) -> str:
     except ValueError:  # Python writes no more than 4,300 digits
         return "a number of thousands of digits"
     return text if len(text) <= _MOST_VALUE else f"{text[: _MOST_VALUE - 3]}..."
+
+
+def without_password(text: str) -> str:
+    """Hide the passwords of the URLs in a text."""
+    return _PASSWORD.sub(r"\1***@", text)
 
 
 def shown_key(key: object) -> str:

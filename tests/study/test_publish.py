@@ -13,8 +13,9 @@ import cotune
 from cotune.exceptions import UsageError
 from cotune.runs.provenance import command_line
 from cotune.space.presets import load_space
-from cotune.study.publish import Publisher, check_database, shown_url
+from cotune.study.publish import Publisher, check_database
 from cotune.study.study import Study
+from cotune.text import without_password
 from tests.study.test_study import ended
 
 
@@ -91,7 +92,7 @@ def test_what_is_no_database(url):
 
 def test_a_password_is_shown_and_recorded_nowhere(monkeypatch):
     url = "postgresql://user:secret@host/name"
-    assert "secret" not in shown_url(url)
+    assert "secret" not in without_password(url)
     monkeypatch.setattr(sys, "argv", ["cotune", "run", "digits", "--publish", url])
     command = command_line()
     assert command is not None

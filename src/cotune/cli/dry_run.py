@@ -221,9 +221,7 @@ def _search_facts(
     if resources.device == "cpu":
         where = counted(resources.workers, "worker process", "es")
     if resources.cluster is not None:
-        actors = resources.cluster.workers
-        many = counted(actors, "actor") if actors else "as many actors as fit"
-        where = f"{many} on the Ray cluster: {resources.cluster.address}"
+        where = f"{resources.cluster.actors} on the Ray cluster: {resources.cluster.address}"
     lanes = f"up to {MOST_LANES[resources.device]} in each, measured when the run begins"
     if resources.lanes:
         lanes = f"{resources.lanes} in each"

@@ -9,7 +9,7 @@ from typing import Any, Final
 import yaml
 
 from cotune.exceptions import StorageError
-from cotune.records import Direction, Scores, check_scores
+from cotune.records import Cluster, Direction, Scores, check_scores
 from cotune.runs.files import describe_error
 
 OBJECTIVE: Final = "objective"
@@ -71,7 +71,7 @@ class RunConfig:
     seed: int | None = None
     executor: str | None = None
     workers: int | None = None
-    cluster: dict[str, Any] | None = None
+    cluster: Cluster | None = None
     lanes: int | None = None
     versions: dict[str, Any] = field(default_factory=dict)
 
@@ -125,7 +125,7 @@ class RecordedOptions:
     device: str
     executor: str = "auto"
     workers: int | None
-    cluster: dict[str, Any] | None = None
+    cluster: Cluster | None = None
     lanes: int
     precision: str
     checkpoint_seconds: float

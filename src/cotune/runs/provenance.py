@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Final
 
-_PASSWORD: Final = re.compile(r"(\w+://[^/@:]*:)[^@]*@")
+from cotune.text import without_password
 
 
 def command_line() -> str | None:
     """Return the command line, passwords of URLs left out; None for a run from Python."""
     is_command = Path(sys.argv[0]).name == "cotune"
-    words = [_PASSWORD.sub(r"\1***@", word) for word in sys.argv[1:]]
-    return shlex.join(["cotune", *words]) if is_command else None
+    return shlex.join(["cotune", *map(without_password, sys.argv[1:])]) if is_command else None
 
 
 def shown_name(part: object) -> str:

@@ -23,6 +23,7 @@ from optuna.trial import create_trial
 from cotune.exceptions import UsageError
 from cotune.space.quiet_optuna import quiet_optuna
 from cotune.study.journal import STUDY_NAME
+from cotune.text import without_password
 
 _EVERY_SECONDS: Final = 5.0
 _LAST_SECONDS: Final = 10.0  # at the end of a run, for the next trial
@@ -50,13 +51,6 @@ def check_database(url: str) -> str:
             "publish: is no URL of a database; give postgresql://USER@HOST/NAME or sqlite:///FILE"
         ) from None
     return url
-
-
-def shown_url(url: str) -> str:
-    """Return a database's URL without its password."""
-    from sqlalchemy import make_url
-
-    return make_url(url).render_as_string(hide_password=True)
 
 
 class Publisher:
@@ -95,7 +89,7 @@ class Publisher:
         if self._thread.is_alive() or self.problem:
             why = self.problem or "it is slow"
             warnings.warn(
-                f"publish: {shown_url(self._url)} does not have all trials: {why}; "
+                f"publish: {without_password(self._url)} does not have all trials: {why}; "
                 "cotune resume with --publish adds them",
                 stacklevel=2,
             )

@@ -11,6 +11,7 @@ from cotune.data import Dataset
 from cotune.data.reading import Data, read_dataset
 from cotune.engine.networks import CustomNetwork
 from cotune.exceptions import CotuneError, StorageError, UsageError
+from cotune.records import Cluster
 from cotune.runs.checkpoint_store import Generation, Generations
 from cotune.runs.config import RecordedOptions
 from cotune.runs.directory import RunDirectory
@@ -136,16 +137,16 @@ def _where(recorded: RecordedOptions, asked: Resumption) -> dict[str, Any]:
     """Return where a run goes on: where it was, unless something else is asked for."""
     executor = asked.executor or recorded.executor
     if executor != "ray":
-        workers = recorded.workers if recorded.executor != "ray" else None
-        before = "in-process" if workers == 0 else workers or (1 if recorded.workers else None)
-        return {"executor": executor, "workers": asked.workers or before, "address": asked.address}
-    cluster = recorded.cluster or {}
+        before = None if recorded.executor == "ray" else recorded.workers
+        workers = asked.workers or ("in-process" if before == 0 else before)
+        return {"executor": executor, "workers": workers, "address": asked.address}
+    cluster = recorded.cluster or Cluster()
     return {
         "executor": executor,
-        "address": asked.address or cluster.get("address"),
-        "workers": asked.workers or cluster.get("workers"),
-        "cpus_per_worker": cluster.get("cpus"),
-        "gpus_per_worker": cluster.get("gpus"),
+        "address": asked.address or (recorded.cluster.address if recorded.cluster else None),
+        "workers": asked.workers or cluster.workers,
+        "cpus_per_worker": cluster.cpus,
+        "gpus_per_worker": cluster.gpus,
     }
 
 

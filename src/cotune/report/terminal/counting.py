@@ -116,12 +116,13 @@ def _baseline_at_start(config: RunConfig | ObjectiveConfig) -> str:
 
 
 def _where(config: RunConfig | ObjectiveConfig) -> str:
+    if isinstance(config, RunConfig) and config.cluster is not None:
+        cluster = config.cluster
+        is_local = cluster.address == "local"  # localhost:PORT is an address
+        where = "on this machine" if is_local else f"at {cluster.address}"
+        return f"{cluster.actors} on the Ray cluster {where}"
     if isinstance(config, RunConfig) and config.device == "cuda":
         return "the GPU"
-    if isinstance(config, RunConfig) and config.cluster is not None:
-        address = config.cluster.get("address")
-        many = counted(config.workers, "actor") if config.workers else "as many actors as fit"
-        return f"{many} on the Ray cluster at {address}".replace("at local", "on this machine")
     if not config.workers:
         return "this process"
     return counted(config.workers, "worker process", "es")
