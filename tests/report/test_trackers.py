@@ -13,6 +13,9 @@ import cotune
 from cotune.report.trackers import with_trackers
 from cotune.tuning.observer import Observer, Observers
 
+# MLflow has SQLAlchemy do what that is to drop one day.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
