@@ -34,7 +34,7 @@ from cotune.tuning.comparison import Comparison, Ended, SearchRecord, cells
 
 pytestmark = pytest.mark.slow
 
-LINE = ["compare", "digits", "--model", "mlp", "--workers", "1", "--lanes", "2"]
+LINE = ["compare", "digits", "--workers", "1", "--lanes", "2"]
 SPACE = """
 lr: {type: float, low: 0.001, high: 0.01, log: true}
 width: {type: int, low: 16, high: 64, step: 16}
@@ -288,6 +288,8 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
             "-m",
             "cotune",
             *LINE,
+            "--model",
+            "mlp",
             "--samplers",
             "random",
             "--seeds",
