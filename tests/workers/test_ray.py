@@ -58,7 +58,7 @@ def wait_until(what: Any, seconds: float = SECONDS) -> None:
 class TestContract(ExecutorContract):
     @staticmethod
     def make() -> RayExecutor:
-        return started()
+        return started(address=os.environ.get("RAY_ADDRESS", "local"))
 
 
 @pytest.mark.slow
