@@ -78,7 +78,7 @@ class ClusterTorture(Torture):
         self._start(command, out)
         while faults > 0 and self._left > 0:
             try:
-                self._driver.wait(self._random.uniform(0.5, 8.0))
+                self._driver.wait(self._random.uniform(0.5, 20.0))
                 if not self._is_told(out):
                     break
             except subprocess.TimeoutExpired:

@@ -23,7 +23,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[Hosts]:
-    with Hosts([0, 1, 1]) as made:
+    with Hosts([0, 2, 2]) as made:
         yield made
 
 

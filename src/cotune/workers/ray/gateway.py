@@ -204,7 +204,7 @@ class Gateway:
         self._control = control
         self._ended = asyncio.Event()
         self._alive: set[str] = set()
-        self._room = -1
+        self._room: tuple[int, str] | None = None
 
     async def serve(self) -> None:
         """Relay until the driver's end of the control pipe closes."""
@@ -243,9 +243,10 @@ class Gateway:
                     for node in nodes
                     if node["Alive"] and node["NodeID"] not in draining
                 )
-                if room != self._room:
-                    self._room = room
-                    self.say("room", (room, _offered(nodes)))
+                free = await asyncio.to_thread(ray.available_resources)
+                if (offer := (room, _offered(nodes, free))) != self._room:
+                    self._room = offer
+                    self.say("room", offer)
                 for relay in self.relays:
                     if relay.node in draining:
                         relay.leave()
@@ -279,10 +280,13 @@ def _how_it_died(error: Exception) -> str:
     return missing[-1] if missing else "its process ended"
 
 
-def _offered(nodes: list[dict[str, Any]]) -> str:
+def _offered(nodes: list[dict[str, Any]], free: dict[str, float]) -> str:
     alive = [node["Resources"] for node in nodes if node["Alive"]]
-    cpus, gpus = (sum(one.get(name, 0.0) for one in alive) for name in ("CPU", "GPU"))
-    return f"{len(alive)} nodes with {cpus:g} CPUs and {gpus:g} GPUs"
+    amounts = (
+        f"{sum(one.get(name, 0.0) for one in alive):g} {name}s ({free.get(name, 0.0):g} free)"
+        for name in ("CPU", "GPU")
+    )
+    return f"{len(alive)} nodes with {' and '.join(amounts)}"
 
 
 def connect(cluster: Cluster) -> None:
