@@ -122,11 +122,12 @@ class ClusterTorture(Torture):
         return [sys.executable, "-m", "cotune", "resume", str(out), "--quiet"]
 
     def _is_told(self, out: Path) -> bool:
-        """Whether the driver was killed, or stopped and said how to go on."""
+        """Whether the driver was killed, or stopped and said how to go on; or nothing was begun."""
         assert self._driver is not None
         code = self._driver.returncode
         said = out.with_suffix(".stderr").read_text()
-        return code == -signal.SIGKILL or (code != 0 and "cotune resume" in said)
+        is_told = "cotune resume" in said or not (out / "config.yaml").exists()
+        return code == -signal.SIGKILL or (code != 0 and is_told)
 
     def _repair(self) -> None:
         """Start what is not there of the cluster; where the head is not, all of it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import signal
 import subprocess
 import tempfile
 import time
@@ -216,8 +217,9 @@ class RayExecutor(PoolExecutor):
 
     def _replace_gateway(self) -> None:
         """Connect anew; all actors ended with the gateway."""
-        self._gateway.wait()
-        if not self._is_connected or self._gateways > _MOST_GATEWAYS:
+        # Ray ends a program whose cluster is gone, but not by this signal.
+        is_killed = self._gateway.wait() == -signal.SIGKILL
+        if not (self._is_connected or is_killed) or self._gateways > _MOST_GATEWAYS:
             raise ClusterError(f"{self._place} is gone")
         for worker in self._workers:
             self._failures += worker.take_reports()
@@ -228,7 +230,8 @@ class RayExecutor(PoolExecutor):
         self._check_address()
         self._start_gateway()
         self._connect()
-        self._begin()
+        if self._load:
+            self._begin()
 
     def _fit_room(self) -> None:
         """Have as many workers as there is room for."""
