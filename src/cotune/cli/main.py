@@ -23,6 +23,7 @@ from cotune.cli.report import report
 from cotune.cli.resume import resume
 from cotune.cli.run import run
 from cotune.cli.script_arguments import split
+from cotune.cli.serve import serve
 from cotune.cli.show import show
 from cotune.cli.test import test
 from cotune.cli.watch import dashboard, watch
@@ -54,6 +55,7 @@ for _command in (
     report,
     resume,
     run,
+    serve,
     show,
     test,
     watch,

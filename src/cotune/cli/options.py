@@ -116,6 +116,30 @@ def out(default: str, text: str = "The run directory.") -> Decorator:
     )
 
 
+host = click.option(
+    "--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where it listens."
+)
+
+
+def port(default: int) -> Decorator:
+    return click.option(
+        "--port",
+        default=default,
+        show_default=True,
+        type=click.IntRange(0, 65_535),
+        metavar="N",
+        help="Its port; 0 for any that is free.",
+    )
+
+
+output = click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File to write; an existing file is replaced.  [default: the terminal]",
+)
+
 run_directory = click.argument("run_directory", metavar="DIR", type=click.Path(path_type=Path))
 
 quiet = click.option("--quiet", is_flag=True, help="Print nothing but errors.")

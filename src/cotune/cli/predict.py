@@ -10,19 +10,14 @@ import click
 
 from cotune.cli import options
 from cotune.cli.checks import check_model_use
-from cotune.exceptions import UsageError, writing
+from cotune.cli.output import write_output
+from cotune.exceptions import UsageError
 
 
 @click.command()
 @options.run_directory
 @click.argument("new_data", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE.csv",
-    help="File to write; an existing file is replaced.  [default: the terminal]",
-)
+@options.output
 @click.option("--proba", is_flag=True, help="Add the probability of each class.")
 @options.of_ensemble
 @options.custom_model
@@ -53,7 +48,7 @@ def predict(
         return
     text = io.StringIO()
     predictions.write_csv(text, proba)
-    _write(output, text.getvalue().encode("utf-8", "backslashreplace"))
+    write_output(output, text.getvalue().encode("utf-8", "backslashreplace"))
 
 
 def _check_output(output: Path, new_data: Path) -> None:
@@ -63,13 +58,3 @@ def _check_output(output: Path, new_data: Path) -> None:
     if output.is_file() and output.samefile(new_data):
         raise UsageError(f"{output}: is the data itself; choose another -o FILE.csv")
     check_not_own(output, "-o FILE.csv")
-
-
-def _write(output: Path, content: bytes) -> None:
-    from cotune.runs.files import write_files
-
-    with writing(output):
-        if output.is_symlink() or (output.exists() and not output.is_file()):
-            output.write_bytes(content)  # a link, device or pipe stays what it is
-        else:
-            write_files(output.parent, {output.name: content})

@@ -8,28 +8,14 @@ from pathlib import Path
 import click
 
 from cotune.cli import options
+from cotune.cli.serve import serve_until_stopped
 from cotune.exceptions import UsageError
-
-_host = click.option(
-    "--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where it listens."
-)
-
-
-def _port(default: int) -> options.Decorator:
-    return click.option(
-        "--port",
-        default=default,
-        show_default=True,
-        type=click.IntRange(0, 65_535),
-        metavar="N",
-        help="Its port; 0 for any that is free.",
-    )
 
 
 @click.command()
 @options.run_directory
-@_host
-@_port(8765)
+@options.host
+@options.port(8765)
 def watch(run_directory: Path, host: str, port: int) -> None:
     """Serve a page that follows a run, until Ctrl-C.
 
@@ -38,19 +24,13 @@ def watch(run_directory: Path, host: str, port: int) -> None:
     from cotune.report.watch import make_server
     from cotune.runs.directory import RunDirectory
 
-    server, address = make_server(RunDirectory.open(run_directory), host, port)
-    click.echo(f"{address}\nCtrl-C ends it")
-    with server:
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            click.echo()
+    serve_until_stopped(*make_server(RunDirectory.open(run_directory), host, port))
 
 
 @click.command()
 @options.run_directory
-@_host
-@_port(8080)
+@options.host
+@options.port(8080)
 def dashboard(run_directory: Path, host: str, port: int) -> None:
     """Open a run's study in optuna-dashboard, until Ctrl-C.
 

@@ -51,6 +51,23 @@ class Predictions:
         best: NDArray[np.int64] = self.probabilities.argmax(1)
         return best
 
+    @property
+    def shown(self) -> NDArray[np.float32]:
+        """The probabilities as people get them: the network has no more digits."""
+        return self.probabilities.astype(np.float32)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the label and the probabilities of each row, as :meth:`write_csv` writes them."""
+        return [
+            {
+                "label": self.classes[index],
+                "probabilities": {
+                    name: float(str(share)) for name, share in zip(self.classes, row, strict=True)
+                },
+            }
+            for index, row in zip(self.indices.tolist(), self.shown, strict=True)
+        ]
+
     def write_csv(self, file: _Writer, proba: bool = False) -> None:
         """Write one line a row: its place from 0, or its file, and its class.
 
@@ -64,8 +81,7 @@ class Predictions:
         for row, index, shares in zip(
             rows if self.files is None else self.files,
             self.indices.tolist(),
-            # As float32: the network has no more digits.
-            self.probabilities.astype(np.float32) if proba else self.probabilities[:, :0],
+            self.shown if proba else self.probabilities[:, :0],
             strict=True,
         ):
             writer.writerow([row, self.classes[index], *map(str, shares)])
@@ -138,7 +154,11 @@ def predict_rows(
     Args:
         target: Column or array of the labels; by default their usual place.
     """
-    rows = read_rows(model, data, target)
+    return predictions_of(model, read_rows(model, data, target), device)
+
+
+def predictions_of(model: Predictor, rows: NewRows, device: str = "cpu") -> Predictions:
+    """Predict rows that were read."""
     shares = logits_of(model, rows, device).softmax(-1).numpy()
     return Predictions(model.classes, shares, rows.files, rows.labels)
 

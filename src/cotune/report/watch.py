@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hmac
-import ipaddress
 import json
-import secrets
 import threading
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from http.server import ThreadingHTTPServer
+from typing import Final
 
-from cotune.exceptions import CotuneError, StorageError
-from cotune.report import render_report
+from cotune.report import render_report, server
+from cotune.report.server import Answer, Handler, Refusal, make_page
 from cotune.runs.directory import RunDirectory
 
 _LEAST_SECONDS: Final = 2.0  # between two drawings
@@ -67,14 +63,9 @@ setInterval(look, 2000);
 
 @dataclass
 class Watched:
-    """A run that is watched.
-
-    Attributes:
-        token: What an address has to have, or "" where only this machine can ask.
-    """
+    """A run that is watched."""
 
     run: RunDirectory
-    token: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _drawn: tuple[str, str] = field(default=("", ""), init=False)
     _due: float = field(default=0.0, init=False)
@@ -109,82 +100,32 @@ class Watched:
 
 
 def make_server(run: RunDirectory, host: str, port: int) -> tuple[ThreadingHTTPServer, str]:
-    """Return a server, and the address to open.
+    """Return a server that follows a run, and the address to open.
 
     Args:
-        host: Where other machines can ask, an address has a token.
-        port: 0 for any that is free.
+        host, port: As for :func:`cotune.report.server.make_server`.
 
     Raises:
         StorageError: The port cannot be used.
     """
-    watched = Watched(run, "" if _is_loopback(host) else secrets.token_urlsafe(24))
 
-    class Handler(_Handler):
-        of = watched
+    class Watching(_Handler):
+        of = Watched(run)
 
-    try:
-        server = ThreadingHTTPServer((host, port), Handler)
-    except OSError as error:
-        raise StorageError(f"{host}:{port}: cannot be used: {error.strerror}") from error
-    shown = f"[{host}]" if ":" in host else host
-    query = f"?token={watched.token}" if watched.token else ""
-    return server, f"http://{shown}:{server.server_address[1]}/{query}"
+    return server.make_server(Watching, host, port)
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     of: Watched
 
-    def do_GET(self) -> None:
+    def answer(self, method: str, path: str) -> Answer:
         """Answer a request for the page, the run's state or its report."""
-        asked = urlsplit(self.path)
-        given = parse_qs(asked.query).get("token", [""])[0]
-        if self.of.token and not hmac.compare_digest(given.encode(), self.of.token.encode()):
-            self._answer(403, "text/plain", "the address needs its token")
-            return
-        # A page of another name for this machine could read what it is not meant to.
-        asked_of = urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""
-        if not self.of.token and not _is_loopback(asked_of):
-            self._answer(403, "text/plain", "open it by the address that was printed")
-            return
-        try:
-            if asked.path == "/":
-                nonce = secrets.token_urlsafe(16)
-                policy = (
-                    f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; "
-                    "frame-src 'self'; connect-src 'self'"
-                )
-                self._answer(200, "text/html", _PAGE.replace("@NONCE@", nonce), policy)
-            elif asked.path == "/state":
-                self._answer(200, "application/json", json.dumps(self.of.state()))
-            elif asked.path == "/report":
-                self._answer(200, "text/html", self.of.report())
-            else:
-                self._answer(404, "text/plain", "there is no such page")
-        except CotuneError as error:
-            self._answer(503, "text/plain", str(error))
-
-    def _answer(self, code: int, kind: str, text: str, policy: str = "") -> None:
-        content = text.encode()
-        self.send_response(code)
-        self.send_header("Content-Type", f"{kind}; charset=utf-8")
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Referrer-Policy", "no-referrer")
-        if policy:
-            self.send_header("Content-Security-Policy", policy)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Print nothing of requests."""
+        if method != "GET":
+            raise Refusal(405, "ask with GET")
+        if path == "/":
+            return make_page(_PAGE, "frame-src 'self'")
+        if path == "/state":
+            return Answer(200, "application/json", json.dumps(self.of.state()))
+        if path == "/report":
+            return Answer(200, "text/html", self.of.report())
+        raise Refusal(404, "there is no such page")

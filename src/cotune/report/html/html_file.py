@@ -33,9 +33,9 @@ def render_page(
     }
     # Browsers normalise line ends before they hash an inline script, so do it first.
     plotly_js = get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n")
-    page_js = _source("page.js")
+    page_js = read_template("page.js")
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_source),
+        loader=jinja2.FunctionLoader(read_template),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -45,10 +45,10 @@ def render_page(
     environment.filters.update(value=text.value, duration=text.duration, percent=text.percent)
     return environment.get_template(template).render(
         policy=_policy(plotly_js, page_js),
-        style=Markup(_source("page.css")),
+        style=Markup(read_template("page.css")),
         plotly_js=Markup(plotly_js),
         page_js=Markup(page_js),
-        data=Markup(_inert_json(to_json_plotly(data, engine="json"))),
+        data=Markup(inert_json(to_json_plotly(data, engine="json"))),
         **context,
     )
 
@@ -63,11 +63,12 @@ def named_values(values: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
-def _source(name: str) -> str:
+def read_template(name: str) -> str:
+    """Return a file of the folder of templates."""
     return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
 
 
-def _inert_json(content: str) -> str:
+def inert_json(content: str) -> str:
     """Escape JSON so that it cannot end the script element it stands in."""
     return content.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
