@@ -123,6 +123,12 @@ class RunResult:
 
         return export(self.path, format, **self._with_model(options))
 
+    def card(self) -> str:
+        """Return a model card in Markdown, from what the run recorded."""
+        from cotune.report.card import model_card
+
+        return model_card(self._run)
+
     def _with_model(self, options: dict[str, Any]) -> dict[str, Any]:
         return options if self._custom is None else {"model": self._custom, **options}
 

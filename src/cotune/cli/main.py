@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from cotune.cli.card import card
 from cotune.cli.compare import compare
 from cotune.cli.datasets import datasets
 from cotune.cli.evaluate import evaluate
@@ -44,6 +45,7 @@ def cotune(context: click.Context, debug: bool) -> None:
 
 
 for _command in (
+    card,
     compare,
     dashboard,
     datasets,
