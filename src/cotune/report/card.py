@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import yaml
@@ -173,7 +173,7 @@ def _by_class(
 ) -> list[dict[str, Any]]:
     """Return recall and precision of each class on the test set, from the confusion matrix."""
     found = []
-    counts = trained or [""] * len(config.dataset.classes)
+    counts: Sequence[object] = trained or [""] * len(config.dataset.classes)
     predicted = [sum(column) for column in zip(*final.confusion, strict=True)]
     for i, (name, row) in enumerate(zip(config.dataset.classes, final.confusion, strict=False)):
         found.append(
