@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 DEMO   ?= .venv/bin/cotune run fashion-mnist --timeout 150s
+EXECUTE ?= cache
 
 LOCK   := requirements-dev.lock
 TORCH  := $(shell sed -n 's/^torch==//p' $(LOCK))
@@ -9,7 +10,7 @@ READY  := .venv/.installed
 PIP    := .venv/bin/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-long lint format torture fuzz bench-peers clean
+.PHONY: help setup demo test test-slow test-long lint format docs torture fuzz bench-peers clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -39,6 +40,11 @@ format: $(READY) ## format the code and mend what can be mended by itself
 	.venv/bin/ruff check --fix-only --exit-zero .
 	.venv/bin/ruff format .
 
+docs: $(READY) ## build the documentation site into docs/_build/html (EXECUTE=off: tutorials without outputs)
+	@test $(EXECUTE) = off || scripts/get-fashion-mnist
+	.venv/bin/python -m sphinx -W --keep-going -q -D nb_execution_mode=$(EXECUTE) docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 torture: $(READY) ## kill runs 200 times at random instants, and see that nothing is lost
 	.venv/bin/python -m tests.torture --kills 200
 
@@ -51,7 +57,7 @@ bench-peers: $(READY) ## install what benchmarks.anytime compares Cotune with in
 	@$(PIP) install -c $(LOCK) -e '.[peers]'
 
 clean: ## remove .venv, caches and built packages; runs/ and downloaded data stay
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch comes first and alone: it brings whatever its build for this machine needs.

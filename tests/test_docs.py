@@ -7,8 +7,15 @@ from pathlib import Path
 
 import pytest
 
+import cotune
+from cotune.runs.paths import RunPaths
+
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+DOCS = ROOT / "docs"
+BUILT = DOCS / "_build"
+PAGES = sorted(
+    page for page in (*ROOT.glob("*.md"), *DOCS.rglob("*.md")) if BUILT not in page.parents
+)
 NAMED = sorted(
     set(re.findall(r"`([\w/]+\.py)(?:::([\w.]+))?`", (ROOT / "CONTRIBUTING.md").read_text()))
 )
@@ -22,7 +29,7 @@ def anchors(page: Path) -> set[str]:
     return {heading.replace(" ", "-") for heading in plain}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links(page: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if "://" not in link:
@@ -30,6 +37,17 @@ def test_links(page: Path) -> None:
             target = page.parent / path if path else page
             assert target.exists(), link
             assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("name", [name for name in cotune.__all__ if name != "__version__"])
+def test_public_names_are_in_the_reference(name: str) -> None:
+    assert f":: {name}" in (DOCS / "reference/python.md").read_text()
+
+
+@pytest.mark.parametrize("file", sorted(vars(RunPaths(Path("run"))).values()), ids=lambda p: p.name)
+def test_files_of_a_run_are_in_the_reference(file: Path) -> None:
+    shown = (DOCS / "reference/run-directory.md").read_text()
+    assert file == Path("run") or f"`{file.name}" in shown
 
 
 @pytest.mark.parametrize(("file", "name"), NAMED)

@@ -1,4 +1,4 @@
-"""Every test that docs/reliability.md names is there."""
+"""Every test that docs/explanation/reliability.md names is there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NAMED = sorted(
-    set(re.findall(r"`([\w/]*test_[\w.:]+)`", (ROOT / "docs/reliability.md").read_text()))
+    set(re.findall(r"`([\w/]*test_[\w.:]+)`", (ROOT / "docs/explanation/reliability.md").read_text()))
 )
 
 

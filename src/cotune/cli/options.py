@@ -227,7 +227,10 @@ data_and_space = _join(
         help="The search space, instead of the model's own: the preset mlp-per-layer, or a file.",
     ),
     pruner,
-    workers("Worker processes on the CPU.  [default: one per core]"),
+    workers(
+        "Worker processes on the CPU, or actors on a cluster; max: as many actors as fit, while "
+        "nodes join and leave.  [default: one per core; max]"
+    ),
     click.option(
         "--lanes",
         type=click.IntRange(min=1),

@@ -42,10 +42,16 @@ from cotune.exceptions import UsageError
 @options.executor("auto: this process for a GPU, else processes")
 @options.address
 @click.option(
-    "--cpus-per-worker", type=float, metavar="N", help="CPUs of each Ray actor.  [default: 1]"
+    "--cpus-per-worker",
+    type=float,
+    metavar="N",
+    help="CPUs of each Ray actor, and threads of its PyTorch.  [default: 1]",
 )
 @click.option(
-    "--gpus-per-worker", type=float, metavar="N", help="GPUs of each Ray actor.  [default: 0]"
+    "--gpus-per-worker",
+    type=float,
+    metavar="N",
+    help="GPUs of each Ray actor; parts such as 0.5 share one.  [default: 0]",
 )
 @click.option(
     "--precision",
