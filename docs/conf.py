@@ -35,9 +35,10 @@ nb_execution_timeout = 180
 nb_execution_raise_on_error = True
 nb_output_stderr = "warn"
 
+smartquotes = False
+default_role = "code"  # single backquotes, as in the commands' help
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the text says more: "seconds, or 90s, 5m"
-python_maximum_signature_line_length = 80
 napoleon_numpy_docstring = False
 
 html_theme = "pydata_sphinx_theme"
@@ -48,6 +49,7 @@ html_sidebars = {"index": []}
 html_show_sphinx = False
 html_theme_options = {
     "logo": {"text": "Cotune"},
+    "navbar_align": "left",
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": [],

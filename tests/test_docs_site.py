@@ -82,7 +82,7 @@ def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
 @pytest.mark.parametrize(
     ("page", "text"),
     [
-        ("reference/cli.html", "--gpus-per-worker"),
+        ("reference/cli.html", 'id="cmdoption-cotune-run-gpus-per-worker"'),
         ("reference/python.html", "The same again, as for"),
         ("reference/python.html", "cotune.CotuneClassifier"),
         ("reference/space.html", "1e-05 to 0.1 (log)"),

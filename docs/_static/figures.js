@@ -1,40 +1,66 @@
 "use strict";
-// Plotly's figures in the colours of the page, which a reader switches between light and dark.
+// Plotly's figures in the colours and the width of the page.
 (() => {
   const root = document.documentElement;
+  const clear = "rgba(0,0,0,0)";
 
-  function paint() {
+  // Once: where there is room for what. Notes below titles become text, which wraps.
+  function arrange(figure) {
+    const { annotations = [], images, title = {} } = figure.layout;
+    const [text, note] = (title.text || "").split("<br>");
+    const axes = Object.keys(figure.layout).filter((key) => /^[xy]axis\d*$/.test(key));
+    const layout = { autosize: true, width: null, "title.text": text, "title.x": 0, "title.xref": "container" };
+    for (const axis of axes) layout[`${axis}.zeroline`] = false;
+    if (axes.length > 2) {
+      figure.style.minWidth = "600px"; // slices, three in a row
+    } else if (!images) {
+      if (annotations.length > 1) figure.style.minWidth = `${annotations.length * 20}px`; // parallel coordinates
+      const legend = { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom", bgcolor: clear };
+      Object.assign(layout, { legend, margin: { l: 10, r: 15, t: 75, b: 10 } });
+      for (const axis of axes) layout[`${axis}.automargin`] = true;
+    }
+    if (note) {
+      const paragraph = document.createElement("p");
+      paragraph.className = "figure-note";
+      paragraph.textContent = note.replace(/<[^>]*>/g, "");
+      figure.parentElement.after(paragraph);
+    }
+    Plotly.relayout(figure, layout);
+  }
+
+  function paint(figure) {
     const style = getComputedStyle(root);
     const ink = style.getPropertyValue("--pst-color-text-base").trim();
     const line = style.getPropertyValue("--pst-color-border").trim();
     const card = style.getPropertyValue("--pst-color-surface").trim();
-    const clear = "rgba(0,0,0,0)";
-    for (const figure of document.querySelectorAll(".js-plotly-plot")) {
-      const colors = {
-        paper_bgcolor: clear,
-        plot_bgcolor: clear,
-        "font.color": ink,
-        "legend.bgcolor": clear,
-        "hoverlabel.bgcolor": card,
-        "hoverlabel.bordercolor": line,
-        "hoverlabel.font.color": ink,
-        "modebar.bgcolor": clear,
-      };
-      for (const key of Object.keys(figure.layout)) {
-        if (/^[xy]axis\d*$/.test(key)) {
-          for (const part of ["gridcolor", "linecolor", "zerolinecolor"]) colors[`${key}.${part}`] = line;
-        }
-      }
-      (figure.layout.annotations || []).forEach((note, i) => {
-        if (note.bgcolor) colors[`annotations[${i}].bgcolor`] = card;
-      });
-      Plotly.relayout(figure, colors);
-      figure.data.forEach((trace, i) => {
-        if (trace.type === "heatmap") Plotly.restyle(figure, { "textfont.color": ink }, [i]);
-      });
+    const layout = {
+      paper_bgcolor: clear,
+      plot_bgcolor: clear,
+      "font.color": ink,
+      "hoverlabel.bgcolor": card,
+      "hoverlabel.bordercolor": line,
+      "hoverlabel.font.color": ink,
+      "modebar.bgcolor": clear,
+    };
+    for (const key of Object.keys(figure.layout)) {
+      if (/^[xy]axis\d*$/.test(key)) Object.assign(layout, { [`${key}.gridcolor`]: line, [`${key}.linecolor`]: line });
     }
+    (figure.layout.annotations || []).forEach((note, i) => {
+      layout[`annotations[${i}].font.color`] = ink;
+      if (note.bgcolor) layout[`annotations[${i}].bgcolor`] = card;
+    });
+    Plotly.relayout(figure, layout);
+    figure.data.forEach((trace, i) => {
+      if (trace.type === "heatmap") Plotly.restyle(figure, { "textfont.color": ink }, [i]);
+    });
   }
 
-  document.addEventListener("DOMContentLoaded", paint);
-  new MutationObserver(paint).observe(root, { attributeFilter: ["data-theme"] });
+  const each = (change) => document.querySelectorAll(".js-plotly-plot").forEach(change);
+  // After everything has its place: figures are first drawn while the page is still read.
+  window.addEventListener("load", () => {
+    each(arrange);
+    each(paint);
+    each((figure) => Plotly.Plots.resize(figure));
+    new MutationObserver(() => each(paint)).observe(root, { attributeFilter: ["data-theme"] });
+  });
 })();

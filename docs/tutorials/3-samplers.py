@@ -9,7 +9,7 @@ import cotune
 
 # %%
 comparison = cotune.compare(
-    "digits", model="mlp", samplers="grid,random,tpe", seeds=1, timeout="10s", out="runs/samplers"
+    "digits", model="mlp", samplers="grid,random,tpe", seeds=1, timeout="8s", out="runs/samplers"
 )
 
 # %%
@@ -20,7 +20,7 @@ comparison.table
 
 # %%
 result = cotune.run(
-    "digits", model="mlp", sampler="tpe", patience=40, n_trials=400, out="runs/patience"
+    "digits", model="mlp", sampler="tpe", patience=30, n_trials=300, out="runs/patience"
 )
 result.summary.message
 

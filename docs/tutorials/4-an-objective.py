@@ -52,7 +52,7 @@ def build(trial, n_inputs, n_classes):
     )
 
 
-result = cotune.run("digits", model=build, timeout="30s", out="runs/build")
+result = cotune.run("digits", model=build, timeout="20s", out="runs/build")
 result
 
 # %%

@@ -12,7 +12,7 @@ result = cotune.run(
     "fashion-mnist-small",
     model="cnn",
     fixed={"schedule": "plateau"},
-    timeout="60s",
+    timeout="50s",
     out="runs/cnn",
 )
 result
