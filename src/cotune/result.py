@@ -12,7 +12,7 @@ from cotune.engine.networks.custom.given import read_custom_network
 from cotune.inference.ensemble import Ensemble
 from cotune.inference.ensemble import load_ensemble as read_ensemble
 from cotune.inference.model_file import Classifier, load_model
-from cotune.records import FinalResult, Value
+from cotune.records import Calibration, FinalResult, Value
 from cotune.runs.directory import RunDirectory
 from cotune.runs.summary import Summary
 from cotune.study.journal import OptunaStudy, load_study
@@ -105,6 +105,30 @@ class RunResult:
 
         return trials_frame(self._run)
 
+    @property
+    def calibration(self) -> Calibration | None:
+        """The temperature of the final model's probabilities, what it was fitted on, what it does.
+
+        None where there is no final model, and in runs of an older Cotune.
+        """
+        final = self.final
+        return final.calibration if final else None
+
+    @property
+    def columns(self) -> DataFrame:
+        """The importances of a table's columns as a pandas DataFrame, the most important first.
+
+        ``mean`` is how much the run's metric gets worse on held-out rows where the column's cells
+        are shuffled, ``sd`` the standard deviation over shuffles and networks. Without a row for
+        images, and in runs of an older Cotune.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        from cotune.report.trials_frame import columns_frame
+
+        return columns_frame(self._run)
+
     def predict(self, data: Any, **options: Any) -> Any:
         """Predict classes with the final model; as :func:`cotune.predict`."""
         from cotune.inference.predict import predict
@@ -167,6 +191,14 @@ class RunResult:
     def plot_confusion(self) -> Figure:
         """Draw which classes the final model took for which, on the test set."""
         return self._figures().confusion()
+
+    def plot_calibration(self) -> Figure:
+        """Draw how often the final model is right, by how sure it is, on the test set."""
+        return self._figures().calibration()
+
+    def plot_columns(self) -> Figure:
+        """Draw how much the score falls where a column's cells are shuffled; as :attr:`columns`."""
+        return self._figures().columns()
 
     def plot_mistakes(self) -> Figure:
         """Show the final model's worst mistakes on the test set, where the rows are images."""

@@ -141,9 +141,27 @@ class TestFiles:
             hidden = hidden @ tensors[f"network.hidden.{i}.weight"].T
             hidden = nn.functional.batch_norm(hidden, mean, var, weight, bias).relu()
         logits = hidden @ tensors["network.head.weight"].T + tensors["network.head.bias"]
+        logits = logits / about["temperature"]
         with torch.no_grad():
             expected = cotune.load(runs["mlp"])(some_rows("mlp", runs, 20))
         torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4)
+
+    @pytest.mark.parametrize("format", list(FORMATS))
+    @pytest.mark.parametrize("kind", ["mlp", "ensemble"])
+    def test_the_temperature_goes_with_it(self, runs, tmp_path, kind, format):
+        model = load(kind, runs)
+        model.temperature = 1.0
+        rows = some_rows(kind, runs, 30)
+        with torch.no_grad():
+            plain = model(rows)
+        model.temperature = 1.7
+        done = write_checked(model, format, tmp_path / "net", "{}")
+        assert done.difference <= TOLERANCE
+        if format == "safetensors":
+            return  # it is in the description
+        logits, probabilities, _ = run_file(done.path, format, rows)
+        torch.testing.assert_close(logits, plain / 1.7, rtol=0, atol=1e-4)
+        torch.testing.assert_close(probabilities, (plain / 1.7).softmax(-1), rtol=0, atol=1e-4)
 
     def test_an_ensembles_tensors(self, runs, tmp_path):
         done = cotune.export(runs["ensemble"], "safetensors", tmp_path, ensemble=True)

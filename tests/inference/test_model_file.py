@@ -154,6 +154,24 @@ class TestRoundTrip:
         write_card(folder, {**read_card(folder), "class_counts": counts})
         assert error_of(folder) == f"{CARD}: is incomplete or damaged"
 
+    @pytest.mark.parametrize("temperature", [0.37, 2.5])
+    def test_the_temperature(self, tmp_path, temperature):
+        model, rows = make_model(), torch.randn(20, 2, 3)
+        with torch.no_grad():
+            plain = model(rows)
+            model.temperature = temperature
+            save_model(tmp_path, model, {}, "1")
+            assert torch.equal(load_model(tmp_path)(rows), plain / temperature)
+            card = read_card(tmp_path)
+            del card["temperature"]  # of an older Cotune
+            write_card(tmp_path, card)
+            assert torch.equal(load_model(tmp_path)(rows), plain)
+
+    @pytest.mark.parametrize("wrong", [0.0, -1.0, 1e-9, 1e9, "1", None, float("nan")])
+    def test_no_temperature(self, folder, wrong):
+        write_card(folder, {**read_card(folder), "temperature": wrong})
+        assert error_of(folder) == f"{CARD}: is incomplete or damaged"
+
     def test_the_card_is_for_people(self, folder):
         card = read_card(folder)
         assert card["hyperparameters"] == {"lr": 0.1, "optimizer": "sgd"}

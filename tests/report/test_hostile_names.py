@@ -7,11 +7,13 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cotune.records import ColumnImportance, ColumnImportances
 from cotune.report import build_report
 from cotune.runs.directory import RunDirectory
 from tests.support.report_runs import figures, make_run, text_without_plotly
@@ -33,13 +35,18 @@ MARKER = "<script>marker"
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    return make_run(
+    run = make_run(
         tmp_path_factory.mktemp("report") / "<b onclick=marker('path')>",
         trials=13,
         classes=HOSTILE,
         dataset=HOSTILE[0] + HOSTILE[1],
         prefix="</script><script>marker('name')</script>",
     )
+    final = run.final()
+    assert final is not None
+    columns = [ColumnImportance(name, 0.1, 0.01) for name in HOSTILE]
+    run.write_final(replace(final, columns=ColumnImportances(columns)))
+    return run
 
 
 def test_the_page_needs_no_network(run: RunDirectory) -> None:
@@ -58,6 +65,7 @@ def test_hostile_names_are_escaped_everywhere(hostile: RunDirectory) -> None:
     assert "<svg" not in page
     charts = figures(page)
     assert charts["confusion"]["data"]
+    assert len(charts["columns"]["data"][0]["customdata"]) == len(HOSTILE)
     for string in strings(charts):
         without_breaks = string.replace("<br>", "").replace("<extra></extra>", "")
         assert "<" not in without_breaks

@@ -78,6 +78,8 @@ class TestResult:
             "slices",
             "parallel",
             "confusion",
+            "calibration",
+            "columns",
             "mistakes",
             "samples",
         ],

@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 
 from cotune.exceptions import CotuneError, StorageError, UsageError
 from cotune.metrics import METRICS
-from cotune.records import EpochReport, FinalResult, TrialResult
+from cotune.records import (
+    Calibration,
+    ColumnImportance,
+    ColumnImportances,
+    EnsembleResult,
+    EpochReport,
+    FinalResult,
+    Reliability,
+    TrialResult,
+)
 from cotune.runs.directory import RunDirectory
 from cotune.runs.paths import check_free, default_path
 from cotune.runs.summary import BestTrial, Seconds, Summary, TrialCounts
@@ -40,6 +49,7 @@ SUMMARY = Summary(
     trials=TrialCounts(complete=3, pruned=1, failed=0, running=2),
     best=BestTrial(number=1, params={"lr": 0.1}, validation_accuracy=0.75),
 )
+SURE = Reliability(9, 0.5, 0.1, 0.05, [(0.6, 0.5, 4), (0.9, 0.8, 5)])
 FINAL = FinalResult(
     test_accuracy=0.9,
     test_ci95=(0.8, 0.95),
@@ -50,6 +60,9 @@ FINAL = FinalResult(
     mistakes=[{"row": 1, "true": 0, "predicted": 1, "probability": 0.5}],
     test_scores=dict.fromkeys(METRICS, 0.5),
     default_test_scores=dict.fromkeys(METRICS, 0.5),
+    ensemble=EnsembleResult({3: 2}, None, calibration=Calibration(reason="few")),
+    calibration=Calibration(1.5, 1.5, 9, 2, 0.1, 0.01, "", (SURE, SURE), (SURE, SURE)),
+    columns=ColumnImportances([ColumnImportance("age", 0.1, None)], "f1", 9, 9, 2, 5),
 )
 
 

@@ -154,6 +154,11 @@ class Dataset:
         return len(self.input_shape) in (2, 3)
 
     @property
+    def has_features(self) -> bool:
+        """Tell whether a row is a list of features, as of a table, and so has columns."""
+        return len(self.input_shape) == 1
+
+    @property
     def can_be_drawn(self) -> bool:
         """Tell whether a row is an image that can be shown: grey, or of three colours."""
         return self.has_images and self.input_shape[2:] in ((), (3,))

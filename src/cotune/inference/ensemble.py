@@ -20,6 +20,7 @@ from cotune.engine.networks import CustomNetwork
 from cotune.exceptions import ModelFileError
 from cotune.inference.model_file import (
     Classifier,
+    Temperature,
     decode_card,
     load_model,
     read_json,
@@ -43,6 +44,7 @@ class Ensemble(nn.Module):
         members: The classifiers.
         preprocessing: Fitted preprocessing of their training rows.
         class_counts: Rows of each class that they were trained on; None where not known.
+        temperature: Divides the logarithms of the average; its members have 1.
 
     Args:
         members: Of the same classes.
@@ -50,6 +52,7 @@ class Ensemble(nn.Module):
     """
 
     shares: Tensor
+    temperature: float = 1.0
 
     def __init__(self, members: Sequence[Classifier], weights: Sequence[float]) -> None:
         super().__init__()
@@ -61,7 +64,7 @@ class Ensemble(nn.Module):
         self.register_buffer("shares", shares / shares.sum(), persistent=False)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Return logarithms of the averaged probabilities, which serve as logits.
+        """Return logarithms of the averaged probabilities, scaled, which serve as logits.
 
         Args:
             rows: As for :class:`Classifier`.
@@ -70,7 +73,7 @@ class Ensemble(nn.Module):
             ``[batch, classes]``.
         """
         logs = torch.stack([member(rows).log_softmax(-1) for member in self.members])
-        return torch.logsumexp(logs + self.shares.log()[:, None, None], 0)
+        return torch.logsumexp(logs + self.shares.log()[:, None, None], 0) / self.temperature
 
 
 def select_greedily(
@@ -185,6 +188,7 @@ def save_ensemble(
         "format": "cotune-ensemble",
         "version": _VERSION,
         "shares": [float(share) for share in ensemble.shares],
+        "temperature": ensemble.temperature,
     }
     write_files(folder, {"ensemble.json": signed(card)})
 
@@ -197,6 +201,7 @@ class _Card:
         list[Annotated[float, msgspec.Meta(gt=0, le=1)]],
         msgspec.Meta(min_length=1, max_length=_MOST_MEMBERS),
     ]
+    temperature: Temperature = 1.0
 
 
 def load_ensemble(folder: str | Path, custom: CustomNetwork | None = None) -> Ensemble:
@@ -211,11 +216,13 @@ def load_ensemble(folder: str | Path, custom: CustomNetwork | None = None) -> En
     """
     folder = ensemble_folder(folder)
     path = folder / "ensemble.json"
-    shares = decode_card(read_json(path, "cotune-ensemble", _VERSION), _Card, path).shares
-    members = [load_model(folder / str(i), custom) for i in range(len(shares))]
+    card = decode_card(read_json(path, "cotune-ensemble", _VERSION), _Card, path)
+    members = [load_model(folder / str(i), custom) for i in range(len(card.shares))]
     if len({_rows_and_classes(member) for member in members}) > 1:
         raise ModelFileError(f"{path}: its members are for different data")
-    return Ensemble(members, shares).eval()
+    ensemble = Ensemble(members, card.shares)
+    ensemble.temperature = card.temperature
+    return ensemble.eval()
 
 
 def ensemble_folder(folder: str | Path) -> Path:

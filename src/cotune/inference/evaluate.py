@@ -18,9 +18,11 @@ from cotune.data.reading import Data
 from cotune.engine.networks.custom.given import ModelLike
 from cotune.exceptions import DataError
 from cotune.inference.baseline import baseline_scores, baseline_warning
+from cotune.inference.calibration import reliability
 from cotune.inference.predict import Predictor, load_predictor, logits_of, read_rows, run_of
 from cotune.inference.scores import wilson_interval
 from cotune.metrics import confusion_matrix, scores_of
+from cotune.records import Reliability
 from cotune.runs.source import recorded_source
 
 _SHOWN = 5  # labels in a message
@@ -68,6 +70,8 @@ class Evaluation:
         auc: Area under the ROC curve: the second class's where there are two; else the mean over
             the classes that occur, each against the rest. None where there is one only.
         log_loss: Mean cross-entropy.
+        reliability: How far the probabilities agree with how often they are right.
+        temperature: That scales them, see :class:`cotune.records.Calibration`.
         baseline: Scores of always predicting the most frequent class of the training rows, on these
             rows: ``accuracy``, ``balanced-accuracy``, ``f1``, ``auc`` (where there is one) and
             ``loss``; empty if that class is unknown, as of a model of an older Cotune.
@@ -89,6 +93,8 @@ class Evaluation:
     log_loss: float
     classes: list[ClassScore]
     confusion: list[list[int]]
+    reliability: Reliability
+    temperature: float
     parts: dict[str, PartScore] = field(default_factory=dict)
     readings: int | None = None
     baseline: dict[str, float] = field(default_factory=dict)
@@ -209,6 +215,8 @@ def _scores(model: Predictor, logits: Tensor, labels: Tensor, metric: str) -> Ev
             for i, (name, predicted) in enumerate(zip(model.classes, confusion.sum(0), strict=True))
         ],
         confusion=confusion.tolist(),
+        reliability=reliability(logits, labels),
+        temperature=model.temperature,
         baseline=baseline_scores(trained, labels) if trained else {},
         warning=(
             baseline_warning(metric, logits, labels, trained, model.classes, part="")

@@ -38,6 +38,7 @@ _FLOAT_BYTES: Final = 4
 
 T = TypeVar("T")
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 48)]
+Temperature = Annotated[float, msgspec.Meta(ge=1e-3, le=1e3)]
 
 
 class Classifier(nn.Module):
@@ -48,6 +49,7 @@ class Classifier(nn.Module):
         network: The tuned network.
         class_counts: Rows of each class that it was trained on; None if unknown, as of models that
             an older Cotune saved.
+        temperature: Divides the logits (Guo et al. 2017); set after training, 1 before.
 
     Args:
         network: Maps ``[batch, features]`` to logits.
@@ -57,6 +59,7 @@ class Classifier(nn.Module):
     """
 
     class_counts: tuple[int, ...] | None = None
+    temperature: float = 1.0
 
     def __init__(
         self,
@@ -84,7 +87,7 @@ class Classifier(nn.Module):
             ``[batch, classes]``.
         """
         logits: Tensor = self.network(self.to_features(rows))
-        return logits
+        return logits / self.temperature
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ class _Card:
     weights: _Weights
     class_counts: tuple[_Count, ...] | None = None
     hyperparameters: Any = None
+    temperature: Temperature = 1.0
 
     def __post_init__(self) -> None:
         counts = self.class_counts
@@ -132,6 +136,7 @@ def save_model(
         "architecture": model.network.describe(),
         "classes": list(model.classes),
         "class_counts": model.class_counts and list(model.class_counts),
+        "temperature": model.temperature,
         "preprocessing": model.preprocessing.to_json(),
         "hyperparameters": dict(hyperparameters),
         "weights": {"sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights)},
@@ -188,7 +193,9 @@ def load_model(folder: str | Path, custom: CustomNetwork | None = None) -> Class
         raise ModelFileError(
             f"{folder / 'model.safetensors'}: the weights do not fit the architecture"
         ) from error
-    return Classifier(network, preprocessing, model.classes, model.class_counts).eval()
+    classifier = Classifier(network, preprocessing, model.classes, model.class_counts)
+    classifier.temperature = model.temperature
+    return classifier.eval()
 
 
 def model_folder(folder: str | Path) -> Path:

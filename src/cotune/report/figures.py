@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cotune.report.html.chart import Chart
+from cotune.report.html.columns_chart import columns_chart
 from cotune.report.html.confusion_chart import confusion_chart
 from cotune.report.html.contents import Contents, gather
 from cotune.report.html.curve_charts import (
@@ -16,6 +17,7 @@ from cotune.report.html.curve_charts import (
     trial_curve_charts,
 )
 from cotune.report.html.page import hover_labels
+from cotune.report.html.reliability_chart import reliability_chart
 from cotune.report.html.run_page import read_picture
 from cotune.report.html.study_charts import (
     history_chart,
@@ -94,6 +96,14 @@ class Figures:
     def confusion(self) -> Figure:
         """Draw which classes the final model took for which, on the test set."""
         return self._figure(confusion_chart(self._contents))
+
+    def calibration(self) -> Figure:
+        """Draw how often the final model is right, by how sure it is."""
+        return self._figure(reliability_chart(self._contents))
+
+    def columns(self) -> Figure:
+        """Draw how much the score falls where a column's cells are shuffled."""
+        return self._figure(columns_chart(self._contents))
 
     def mistakes(self) -> Figure:
         """Show the final model's worst mistakes on the test set."""

@@ -1,4 +1,4 @@
-"""Trials as a table of pandas."""
+"""Trials, and importances of columns, as tables of pandas."""
 
 from __future__ import annotations
 
@@ -21,10 +21,7 @@ def trials_frame(run: RunDirectory) -> DataFrame:
     Raises:
         UsageError: pandas is not installed.
     """
-    try:
-        import pandas
-    except ModuleNotFoundError:
-        raise UsageError("trials: pandas is not installed; pip install pandas") from None
+    pandas = _pandas("trials")
     params: dict[int, dict[str, Any]] = {}
     if run.journal_path.exists():
         trials = load_study(run.journal_path).get_trials(deepcopy=False)
@@ -40,3 +37,28 @@ def trials_frame(run: RunDirectory) -> DataFrame:
     frame = pandas.DataFrame.from_dict(rows, orient="index", columns=None)
     frame = frame.sort_index().rename_axis("trial")
     return frame.reindex(columns=list(dict.fromkeys([*names, *frame.columns])))
+
+
+def columns_frame(run: RunDirectory) -> DataFrame:
+    """Return the importances of a table's columns as a DataFrame, the most important first.
+
+    Raises:
+        UsageError: pandas is not installed.
+    """
+    final = run.final()
+    columns = final.columns.columns if final is not None and final.columns is not None else []
+    frame = _pandas("columns").DataFrame(
+        [(one.mean, one.sd) for one in columns],
+        index=[one.name for one in columns],
+        columns=["mean", "sd"],
+        dtype=float,
+    )
+    return frame.rename_axis("column")
+
+
+def _pandas(what: str) -> Any:
+    try:
+        import pandas
+    except ModuleNotFoundError:
+        raise UsageError(f"{what}: pandas is not installed; pip install pandas") from None
+    return pandas

@@ -14,11 +14,12 @@ from cotune.data.known_rows import Digests, row_digests
 from cotune.data.preprocessing.preprocess import Preprocessing
 from cotune.engine.networks import CustomNetwork
 from cotune.inference.baseline import baseline_scores, baseline_warning
+from cotune.inference.calibration import reliability
 from cotune.inference.ensemble import Ensemble
 from cotune.inference.model_file import Classifier, trained_network
 from cotune.inference.scores import compute_logits, wilson_interval
 from cotune.metrics import confusion_matrix, scores_of
-from cotune.records import FinalResult, TrialSpec, Value
+from cotune.records import FinalResult, Reliability, TrialSpec, Value
 from cotune.runs.summary import FinalSummary
 from cotune.space.hyperparameters import is_averaged
 from cotune.tuning.full_training import Training
@@ -73,6 +74,7 @@ class TestReading:
             empty where that is not known.
         warning: A line where the model is not better than that, or "".
         digests: ``[rows]``, see :func:`cotune.data.known_rows.row_digests`.
+        reliability: Of its probabilities, before its temperature scales them and after that.
     """
 
     __test__ = False  # not a test class, whatever its name says
@@ -87,6 +89,7 @@ class TestReading:
     baseline: dict[str, float]
     warning: str
     digests: Digests
+    reliability: tuple[Reliability, Reliability]
 
 
 def read_test_set(
@@ -135,6 +138,10 @@ def _score(
             baseline_warning(metric, logits, truth, trained, model.classes) if trained else ""
         ),
         digests=digests,
+        reliability=(
+            reliability(logits * model.temperature, truth),
+            reliability(logits, truth),
+        ),
     )
 
 

@@ -8,6 +8,7 @@ from cotune.records import Finalist, TrialResult, TrialSpec
 from cotune.tuning.choice import Choice
 from cotune.tuning.context import RunContext
 from cotune.tuning.full_training import FullTraining, Training
+from cotune.tuning.held_out import HeldOut
 from cotune.tuning.ledger import Ledger
 from cotune.tuning.play_off import PlayOff
 from cotune.tuning.time_budget import Budget
@@ -22,12 +23,14 @@ def judge_finalists(
     budget: Budget,
     choice: Choice,
     trainer: FullTraining,
+    held_out: HeldOut,
 ) -> list[Finalist] | None:
     """Train the most promising trials again and order them by the means, best first.
 
     Args:
         ranked: Trials that may become finalists, the best first.
         trainer: Its log remembers which were chosen, and their reports.
+        held_out: Keeps their networks.
 
     Returns:
         [] where there is no time for it; None when the user stopped it.
@@ -59,7 +62,8 @@ def judge_finalists(
 
     def train(specs: Sequence[TrialSpec]) -> list[Training] | None:
         end = deadline([TrainingKey.of(spec.number).index for spec in specs])
-        trainings = trainer.run(specs, observer.finalists_reported, end)
+        held_out.plan(specs)
+        trainings = trainer.run(specs, observer.finalists_reported, end, ended=held_out.keep)
         for one in trainings or ():
             budget.measure(TrainingKey.of(one.spec.number).index, one.reports)
         return trainings

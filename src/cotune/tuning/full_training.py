@@ -60,6 +60,7 @@ class FullTraining:
         deadline: float = math.inf,
         kept: Weights | None = None,
         most: Mapping[int, int] | None = None,
+        ended: Callable[[Training], None] = lambda training: None,
     ) -> list[Training] | None:
         """Train all of them, those together that fit.
 
@@ -71,6 +72,7 @@ class FullTraining:
                 weights are wanted.
             most: Epochs by number, for trainings whose rate falls to zero at their end: they take
                 as many as there is time for by the deadline.
+            ended: Told of each training that is over, while the executor still has its weights.
 
         Returns:
             In the order of the specs, or None when the user stopped it.
@@ -117,6 +119,7 @@ class FullTraining:
                     if over:
                         kept[report.number] = training.weights
                 if over:
+                    ended(training)
                     running.remove(report.number)
                 verdicts.append(Verdict(report.number, over, report.epoch, horizon))
             self.executor.apply(verdicts)

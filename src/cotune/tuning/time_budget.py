@@ -56,7 +56,7 @@ class Budget:
         self.stage = min(max(1, training.n_folds - 1), -(-_ENOUGH_ROWS // held_out))
         self._plan = Plan(total, workers, growth, training.n_folds - 1, self.stage)
         self._space = space
-        self._test_share = n_test / training.n_train
+        self._n_test, self._n_train = n_test, training.n_train
         self._default = lineup.default
         # It is retrained on all rows only to be compared with the final model in the test.
         self._compared = lineup.default if n_test else None
@@ -202,8 +202,12 @@ class Budget:
         return max(1, min(wanted, int(_ENSEMBLE_SHARE * self._plan.total / max(each, 1e-9))))
 
     def test_seconds(self, trial: TrialResult) -> float:
-        """Return the seconds to classify the test set: a third of training on as many rows."""
-        return trial.seconds / trial.epochs * self._test_share / 3
+        """Return the seconds to classify the test set."""
+        return self.classifying_seconds(trial, self._n_test)
+
+    def classifying_seconds(self, trial: TrialResult, rows: int) -> float:
+        """Return the seconds to classify so many rows: a third of training on them."""
+        return trial.seconds / trial.epochs * rows / self._n_train / 3
 
     def reserve(self, ranked: Sequence[TrialResult]) -> float:
         """Return the seconds to leave for finalists, final models and their test."""

@@ -14,7 +14,7 @@ from cotune.runs.summary import BestTrial, Lanes, ParetoTrial, RunState, Summary
 from cotune.runs.training_log import TrainingLog
 from cotune.space.hyperparameters import is_annealed
 from cotune.standard_error import standard_error
-from cotune.study.study import Study
+from cotune.study.study import Study, trial_seed
 from cotune.tuning.checkpointer import Checkpoints, Weights, kept_weights, lane_files
 from cotune.tuning.choice import Choice, held_out_counts
 from cotune.tuning.context import RunContext
@@ -24,6 +24,7 @@ from cotune.tuning.final_model import final_spec, summarize_final
 from cotune.tuning.final_test import score_final_model
 from cotune.tuning.finalists import judge_finalists
 from cotune.tuning.full_training import FullTraining, Training
+from cotune.tuning.held_out import MOST_ROWS, HeldOut
 from cotune.tuning.ledger import Ledger
 from cotune.tuning.lineup import make_lineup
 from cotune.tuning.pace import Pace
@@ -56,6 +57,7 @@ class Tuner:
         self._ledger = Ledger(context.direction)
         self._lane_counts = LaneCounts()
         self._final_weights: Weights = {}
+        self._held_out = HeldOut(context)
         self._log = TrainingLog(run.trainings_path)
         of_finalists = options.ensemble_of == "finalists"
         total = clock.deadline - (clock.began if is_resumed else clock.now())
@@ -82,7 +84,11 @@ class Tuner:
             context,
             is_deterministic=lambda: context.is_lockstep and self._study.is_deterministic,
             state=lambda: {"search": self._lane_counts.state()},
-            kept=lambda: {**self._ledger.weights, **self._final_weights},
+            kept=lambda: {
+                **self._ledger.weights,
+                **self._held_out.weights,
+                **self._final_weights,
+            },
         )
         self._choice = Choice(
             options.metric, context.training, self._ledger, self._lineup.prior_rank
@@ -107,7 +113,10 @@ class Tuner:
             self._budget.most_epochs,
             self._budget.trial_spec,
             self._too_slow,
-            0 if of_finalists else _CANDIDATES * options.ensemble,
+            max(
+                0 if of_finalists else _CANDIDATES * options.ensemble,
+                int(context.dataset.has_features),  # to judge columns by
+            ),
             self._measure_costs,
             self._checkpoints,
             self._lane_counts,
@@ -183,7 +192,10 @@ class Tuner:
             weights = kept_weights(generation)
             final = {number: weights.pop(number) for number in list(weights) if number < 0}
             if not extended:
-                self._final_weights.update(final)
+                for number, named in final.items():
+                    is_finalist = TrainingKey.of(number).role == "finalist"
+                    store = self._held_out.weights if is_finalist else self._final_weights
+                    store[number] = named
             lanes = lane_files(generation)
             self._trainer.lanes = lanes
             self._context.executor.keep(lanes)
@@ -215,6 +227,7 @@ class Tuner:
             self._budget,
             self._choice,
             self._trainer,
+            self._held_out,
         )
         self._progress.end_finalists()
         if finalists is None:
@@ -248,7 +261,10 @@ class Tuner:
         roles: tuple[Role, ...] = ("final", "default")
         specs = [self._final_spec(*pair) for pair in zip(trained, roles, strict=False)]
         context.observer.final_started(trial, specs[0])
-        deadline = context.clock.deadline - self._budget.test_seconds(trial) * len(specs)
+        seconds = self._budget.test_seconds(trial)
+        if self._held_out.weights:
+            seconds += self._budget.classifying_seconds(trial, MOST_ROWS)
+        deadline = context.clock.deadline - seconds * len(specs) - self._held_out.column_seconds
         wanted = {
             spec.number: int(self._budget.params(one)["epochs"])
             for spec, one in zip(specs, trained, strict=True)
@@ -272,10 +288,9 @@ class Tuner:
     ) -> Summary:
         """Train the ensemble, if one was asked for, and test everything."""
         context = self._context
-        chosen, default = trainings
         members = train_members(
             context,
-            (trial, chosen),
+            (trial, trainings[0]),
             finalists,
             trials,
             self._budget,
@@ -284,16 +299,18 @@ class Tuner:
         )
         if members is None:
             return self._interrupted(trial)
+        if weights := self._ledger.weights.get(trial.number):
+            seed = trial_seed(context.options.seed, trial.number)
+            spec = TrialSpec(trial.number, self._budget.params(trial), seed)
+            self._held_out.add_trial(spec, weights)
         final = score_final_model(
-            context,
-            chosen,
-            default,
-            self._lineup.default,
-            trial.number == self._lineup.default,
+            trainings,
+            (trial.number, self._lineup.default),
             finalists,
-            save_members(context, members)
+            save_members(context, members, self._held_out)
             if members
-            else save_candidates(context, self._ledger, self._budget),
+            else save_candidates(context, self._ledger, self._budget, self._held_out),
+            self._held_out,
             self._choice.warning(trial, finalists, context.dataset.classes),
         )
         remarks = "; ".join(failures or self._remarks(trial, final))

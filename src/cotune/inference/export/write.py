@@ -224,6 +224,7 @@ def _description(path: str | Path, model: Predictor) -> dict[str, Any]:
             "shape": ["batch", *rows_shape(model.preprocessing)],
         },
         "outputs": ["logits", "probabilities"],
+        "temperature": model.temperature,
         "networks": [
             {key: card[key] for key in ("architecture", "preprocessing")}
             for card in map(read_card, _folders(path, model))

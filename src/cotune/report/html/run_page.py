@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cotune.records import SIGNIFICANT, FinalResult
+from cotune.records import SIGNIFICANT, Calibration, FinalResult, Reliability
 from cotune.report.html import text
+from cotune.report.html.columns_chart import columns_chart
 from cotune.report.html.confusion_chart import confusion_chart
 from cotune.report.html.contents import Contents, label_of
 from cotune.report.html.curve_charts import (
@@ -24,6 +25,7 @@ from cotune.report.html.page import (
     run_tiles,
     search_settings,
 )
+from cotune.report.html.reliability_chart import reliability_chart
 from cotune.runs.config import RunConfig
 from cotune.runs.directory import RunDirectory
 from cotune.text import counted, shown_class
@@ -52,11 +54,12 @@ def render(run: RunDirectory, contents: Contents, config: RunConfig) -> str:
     """Render the page."""
     curves = [*trial_curve_charts(contents), *chosen_curve_charts(contents)]
     final_curves = final_curve_charts(contents)
-    confusion = confusion_chart(contents)
+    confusion, reliability = confusion_chart(contents), reliability_chart(contents)
+    columns = columns_chart(contents)
     return render_contents(
         "page.html.j2",
         contents,
-        [*curves, *final_curves, confusion],
+        [*curves, *final_curves, confusion, reliability, columns],
         title=config.dataset.name,
         banner=_banner(contents),
         tiles=tiles_of(contents, config),
@@ -68,6 +71,8 @@ def render(run: RunDirectory, contents: Contents, config: RunConfig) -> str:
         curves=curves,
         final_curves=final_curves,
         confusion=confusion,
+        reliability=reliability,
+        importances_of_columns=columns,
         settings=_settings(contents, config),
     )
 
@@ -139,6 +144,8 @@ def tiles_of(contents: Contents, config: RunConfig) -> list[Tile]:
         members = counted(len(combined.members), "network")
         note = f"95 % interval {text.interval(combined.test_ci95)}; {members} averaged"
         tiles.append(Tile("Ensemble’s test accuracy", text.percent(combined.test_accuracy), note))
+    if final is not None and final.calibration is not None and final.calibration.test:
+        tiles.append(_calibration_tile(final.calibration, final.calibration.test))
     for finalist in final.finalists if final is not None else []:
         if finalist.number == contents.best:
             note = "the chosen configuration, trained again with fresh seeds on other folds"
@@ -164,6 +171,16 @@ def _baseline_tile(config: RunConfig, what: str, scores: Mapping[str, float]) ->
     which = f"{shown_class(name)}, " if name is not None else ""
     note = f"always predicting {which}the most frequent class; loss {scores['loss']:.4f}"
     return Tile(f"{what} accuracy", text.percent(scores["accuracy"]), note)
+
+
+def _calibration_tile(calibration: Calibration, test: tuple[Reliability, Reliability]) -> Tile:
+    """Return the tile of the calibration error on the test rows."""
+    before, after = test
+    note = f"log loss {after.loss:.4f}; {calibration.described}"
+    if calibration.temperature != 1.0:
+        unscaled = f"{text.percent(before.error)} and {before.loss:.4f} without"
+        note = f"{note}; {unscaled}"
+    return Tile("Calibration error", text.percent(after.error), note)
 
 
 def _default_tile(contents: Contents, final: FinalResult) -> Tile:

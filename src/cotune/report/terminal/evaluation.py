@@ -5,7 +5,12 @@ from __future__ import annotations
 from rich.console import Console
 
 from cotune.inference.evaluate import Evaluation
-from cotune.report.terminal.lines import baseline_line, make_console, make_table
+from cotune.report.terminal.lines import (
+    baseline_line,
+    calibration_error,
+    make_console,
+    make_table,
+)
 
 _MOST_CLASSES = 12  # of a confusion matrix
 _LABEL_WIDTH = 21
@@ -43,6 +48,7 @@ def _lines(evaluation: Evaluation) -> list[tuple[str, str]]:
         ("macro F1", f"{evaluation.f1:.4f}"),
         ("AUC", "none: all rows are of one class" if auc is None else f"{auc:.4f}"),
         ("log loss", f"{evaluation.log_loss:.4f}"),
+        ("calibration error", calibration_error(evaluation.reliability)),
     ]
     if evaluation.baseline:
         lines.append(("baseline", baseline_line(evaluation.baseline)))

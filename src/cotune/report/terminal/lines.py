@@ -8,8 +8,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from cotune.records import Calibration, ColumnImportances, Reliability
 from cotune.runs.config import ObjectiveConfig, RunConfig
 from cotune.text import shown_class, shown_score
+
+_MOST_COLUMNS = 5  # on a line
 
 
 def make_console(stderr: bool = False) -> Console:
@@ -51,6 +54,40 @@ def baseline_line(scores: Mapping[str, float], config: RunConfig | None = None) 
     names = [name for name in scores if config is None or name in ("accuracy", config.metric)]
     shown = [f"{name} {shown_score(name, scores[name])}" for name in names]
     return f"{', '.join(shown)} ({_of_baseline(config)})"
+
+
+def calibration_error(reliability: Reliability) -> str:
+    """Return the expected calibration error, and what it is to be compared with."""
+    chance = f"by chance about {reliability.chance:.2%}"
+    return f"{reliability.error:.2%} ({reliability.described}; {chance})"
+
+
+def calibration_line(calibration: Calibration) -> str:
+    """Return what a temperature was fitted on, and what it changes on the test rows."""
+    before, after = calibration.test or calibration.held_out or (None, None)
+    line = calibration.described
+    if before is None or after is None:
+        return line
+    where = "test" if calibration.test else "held-out"
+    if calibration.temperature == 1.0 and calibration.test:
+        return f"{line}; {where} log loss {after.loss:.4f}, error {calibration_error(after)}"
+    return (
+        f"{line}; {where} log loss {before.loss:.4f} to {after.loss:.4f}, "
+        f"error {before.error:.2%} to {calibration_error(after)}"
+    )
+
+
+def columns_line(columns: ColumnImportances) -> str:
+    """Return the most important columns, and how far the score falls without each."""
+    if not columns.columns:
+        return f"not measured: {columns.reason}"
+    shown = [
+        f"{one.name} {one.mean:.4f}" + ("" if one.sd is None else f" +- {one.sd:.4f}")
+        for one in columns.columns[:_MOST_COLUMNS]
+    ]
+    more = len(columns.columns) - len(shown)
+    rest = f" and {more} more" if more else ""
+    return f"{', '.join(shown)}{rest} ({columns.described} when shuffled)"
 
 
 def _of_baseline(config: RunConfig | None) -> str:

@@ -7,9 +7,11 @@ import textwrap
 from rich.console import Console
 from rich.text import Text
 
-from cotune.records import SIGNIFICANT, ObjectiveFinalist
+from cotune.records import SIGNIFICANT, FinalResult, ObjectiveFinalist
 from cotune.report.terminal.lines import (
     baseline_line,
+    calibration_line,
+    columns_line,
     data_line,
     format_value,
     make_console,
@@ -33,6 +35,7 @@ def print_run(run: RunDirectory, console: Console | None = None) -> None:
         rows = _objective_rows(config, summary)
     else:
         rows = _rows(config, summary, len(run.readings()))
+        rows += _trust_rows(run.final())
     rows += _files(run)
     if summary.message:
         rows.append(("note", summary.message))
@@ -112,6 +115,16 @@ def _final_rows(config: RunConfig, final: FinalSummary, readings: int) -> Rows:
         rows.append(("ensemble's test", f"{final.ensemble_test_accuracy:.2%} ({note})"))
     trained = f"{counted(final.epochs, 'epoch')} on training + validation data"
     rows.append(("final model", f"{final.parameters:,} parameters, {trained}"))
+    return rows
+
+
+def _trust_rows(final: FinalResult | None) -> Rows:
+    """Return how far the final model's probabilities can be believed, and what they rest on."""
+    rows = []
+    if final is not None and final.calibration is not None:
+        rows.append(("calibration", calibration_line(final.calibration)))
+    if final is not None and final.columns is not None:
+        rows.append(("columns", columns_line(final.columns)))
     return rows
 
 
