@@ -322,6 +322,7 @@ class Calibration(_Json):
         gain, gain_error: By how much it lowers the loss of these rows, each scaled by what was
             fitted on others, and the standard error of that mean.
         reason: Why it is not used, or "".
+        chose: These rows had a part in the choice of the trial: there were no finalists.
         held_out: Of these rows, before scaling and after it; what scales a row was fitted on
             others.
         test: Of the test rows, in their one reading, before scaling and as the model predicts.
@@ -334,6 +335,7 @@ class Calibration(_Json):
     gain: float = 0.0
     gain_error: float = 0.0
     reason: str = ""
+    chose: bool = False
     held_out: tuple[Reliability, Reliability] | None = None
     test: tuple[Reliability, Reliability] | None = None
 
@@ -341,6 +343,8 @@ class Calibration(_Json):
     def described(self) -> str:
         """What is divided by, and what it was fitted on, for people."""
         fitted_on = f"{self.rows:,} held-out rows of {counted(self.trainings, 'network')}"
+        if self.chose:
+            fitted_on = f"{self.rows:,} validation rows, which chose the trial too"
         if self.fitted is None:
             return f"no temperature: {self.reason}"
         if self.reason:

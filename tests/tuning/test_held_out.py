@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,17 +15,31 @@ from sklearn.datasets import make_classification
 
 import cotune
 from cotune.cli.main import cotune as command
+from cotune.data import from_arrays
 from cotune.inference.scores import compute_logits
-from cotune.runs.directory import RunDirectory
+from cotune.tuning.held_out import is_alike
 
 # Wide, long and without regularization: it gets surer of rows than it is right.
 SPACE = {
-    "width": {"type": "int", "low": 60, "high": 64},
+    "width": {"type": "int", "low": 48, "high": 64},
     "n_layers": 2,
-    "epochs": 12,
-    "batch_size": 32,
+    "epochs": 25,
+    "dropout": 0.0,
+    "batch_size": 64,
     "lr": 0.01,
 }
+OPTIONS: dict[str, Any] = {"space": SPACE, "pruner": "none", "workers": "in-process"}
+
+
+def calibration_of(result: cotune.RunResult) -> Any:
+    """Of a run that has one."""
+    assert result.calibration is not None
+    return result.calibration
+
+
+def ensemble_result(result: cotune.RunResult) -> Any:
+    assert result.final is not None
+    return result.final.ensemble
 
 
 def noisy(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -36,9 +51,7 @@ def noisy(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def result(tmp_path_factory) -> cotune.RunResult:
     out = tmp_path_factory.mktemp("runs") / "noisy"
-    return cotune.run(
-        noisy(700), space=SPACE, n_trials=3, ensemble=2, workers="in-process", out=out
-    )
+    return cotune.run(noisy(1_500), n_trials=4, ensemble=2, out=out, **OPTIONS)
 
 
 def test_what_it_was_fitted_on(result):
@@ -52,17 +65,16 @@ def test_what_it_was_fitted_on(result):
 
 
 def test_a_network_that_is_too_sure_is_scaled(result):
-    found = result.calibration
+    found = calibration_of(result)
     assert found.temperature > 1.3
     assert found.gain > 1.96 * found.gain_error > 0
-    before, after = found.test
-    assert after.loss < before.loss
-    assert after.error < before.error
+    for before, after in (found.held_out, found.test):
+        assert after.loss < before.loss
 
 
 def test_the_test_scores_are_those_of_the_scaled_model(result):
     """From one reading of the test set."""
-    _, after = result.calibration.test
+    _, after = calibration_of(result).test
     assert after.loss == pytest.approx(result.final.test_scores["loss"])
     assert after.rows == result._run.data_config().dataset.rows.test
     assert len(result._run.readings()) == 1
@@ -71,28 +83,29 @@ def test_the_test_scores_are_those_of_the_scaled_model(result):
 def test_classes_stay_and_probabilities_change(result):
     X, _ = noisy(300, seed=1)
     model = cotune.load(result.path)
-    assert model.temperature == result.calibration.temperature
+    assert model.temperature == calibration_of(result).temperature
     scaled = compute_logits(model, X)
     model.temperature = 1.0
     plain = compute_logits(model, X)
     assert torch.equal(scaled.argmax(1), plain.argmax(1))
-    torch.testing.assert_close(scaled, plain / result.calibration.temperature, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        scaled, plain / calibration_of(result).temperature, rtol=1e-5, atol=1e-6
+    )
     shares = cotune.predict(result.path, X, proba=True)
     np.testing.assert_allclose(shares, scaled.softmax(-1).numpy())
     assert np.array_equal(shares.argmax(1), plain.argmax(1).numpy())
 
 
 def test_evaluate_says_so(result):
-    X, y = noisy(700)
-    found = result.evaluate((X, y))
-    assert found.temperature == result.calibration.temperature
+    found = result.evaluate(noisy(1_500))
+    assert found.temperature == calibration_of(result).temperature
     assert found.reliability.loss == pytest.approx(found.log_loss)
-    assert found.reliability.rows == 700
+    assert found.reliability.rows == 1_500
 
 
 def test_an_ensemble_has_its_own(result):
     ensemble = cotune.load_ensemble(result.path)
-    found = result.final.ensemble.calibration
+    found = ensemble_result(result).calibration
     assert ensemble.temperature == found.temperature
     assert all(member.temperature == 1.0 for member in ensemble.members)
     assert found.rows == result._run.data_config().dataset.rows.validation
@@ -101,34 +114,52 @@ def test_an_ensemble_has_its_own(result):
 
 def test_an_ensemble_of_finalists(tmp_path: Path):
     result = cotune.run(
-        noisy(500),
-        space=SPACE,
-        n_trials=4,
+        noisy(1_000),
+        n_trials=6,
         ensemble=3,
         ensemble_of="finalists",
-        workers="in-process",
         out=tmp_path / "run",
+        **OPTIONS,
     )
-    found = result.final.ensemble.calibration
+    assert len(ensemble_result(result).members) > 1
+    found = ensemble_result(result).calibration
     assert found.rows > 0
     assert cotune.load_ensemble(result.path).temperature == found.temperature
     # The average of several is less sure than each of them.
-    assert found.held_out[0].loss < result.calibration.held_out[0].loss
+    assert found.held_out[0].loss < calibration_of(result).held_out[0].loss
+
+
+def test_without_finalists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The validation part stands in, and the run says so."""
+    monkeypatch.setattr("cotune.tuning.time_plan._CHOICES", ())
+    result = cotune.run(noisy(600), n_trials=2, out=tmp_path / "run", **OPTIONS)
+    found = calibration_of(result)
+    assert result.final is not None
+    assert result.final.finalists == []
+    assert found.rows == 96
+    assert found.fitted > 1.0
+    assert "fitted on 96 validation rows, which chose the trial too" in found.described
+    assert result.final.columns is not None
+    assert (result.final.columns.rows, result.final.columns.trainings) == (96, 1)
+
+
+@pytest.mark.parametrize(("epochs", "wanted", "alike"), [(4, 15, False), (10, 15, True)])
+def test_a_short_trial_is_not_alike(epochs, wanted, alike):
+    assert is_alike(epochs, wanted) == alike
 
 
 def test_without_a_test_set(tmp_path: Path):
-    result = cotune.run(
-        noisy(300), test=False, space=SPACE, n_trials=2, workers="in-process", out=tmp_path / "run"
-    )
-    assert result.calibration.test is None
-    assert result.calibration.rows > 0
+    data = from_arrays(*noisy(600), test=False)
+    result = cotune.run(data, n_trials=2, out=tmp_path / "run", **OPTIONS)
+    assert calibration_of(result).test is None
+    assert calibration_of(result).rows > 0
     assert "held-out log loss" in CliRunner().invoke(command, ["show", str(result.path)]).output
     assert "Held-out rows" in (result.path / "report.html").read_text()
 
 
 def test_show_report_and_notebook(result):
     shown = CliRunner().invoke(command, ["show", str(result.path)]).output
-    found = result.calibration
+    found = calibration_of(result)
     line = f"temperature {found.temperature:.3f}, fitted on {found.rows:,} held-out rows"
     assert line in shown
     assert f"log loss {found.test[0].loss:.4f} to {found.test[1].loss:.4f}" in shown
@@ -159,4 +190,3 @@ def test_an_older_run_has_none(result, tmp_path: Path):
     assert 'id="chart-reliability"' not in page
     assert 'id="chart-columns"' not in page
     assert "Calibration error" not in run._repr_html_()
-    assert RunDirectory.open(old).final().calibration is None

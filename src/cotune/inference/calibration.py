@@ -21,9 +21,7 @@ _MOST_BINS: Final = 15
 _BIN_ROWS: Final = 25  # at least
 _BOUNDS: Final = (0.1, 10.0)  # of a temperature
 _PARTS: Final = 5  # each is scaled by what was fitted on the others
-# Of rows that are nearly all classified right, any temperature that is low enough is as good: they
-# do not tell how wrong a sure prediction can be.
-_FEWEST_MISTAKES: Final = 10
+_FEWEST_ROWS: Final = 50
 
 
 def reliability(logits: Tensor, labels: Tensor) -> Reliability:
@@ -53,6 +51,9 @@ def reliability(logits: Tensor, labels: Tensor) -> Reliability:
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """Return the temperature with the smallest log loss, within 0.1 and 10.
 
+    Of rows that are all classified right, none would be low enough, although they do not tell how
+    wrong a sure prediction can be. So one mistake more is counted, as by the rule of succession.
+
     Args:
         logits: ``[rows, classes]``.
         labels: ``[rows]`` class indices.
@@ -62,10 +63,20 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     logits = logits.double()
 
     def loss(log_temperature: float) -> float:
-        return float(F.cross_entropy(logits / math.exp(log_temperature), labels))
+        return float(_losses(logits / math.exp(log_temperature), labels).mean())
 
     low, high = map(math.log, _BOUNDS)
     return math.exp(float(minimize_scalar(loss, bounds=(low, high), method="bounded").x))
+
+
+def _losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the cross-entropy of each row, with its share of one mistake more, ``[rows]``.
+
+    Mistaken is the class that comes next to the true one.
+    """
+    logs = logits.log_softmax(-1)
+    others = logs.scatter(1, labels[:, None], -math.inf).max(1).values
+    return -logs.gather(1, labels[:, None])[:, 0] - others / len(labels)
 
 
 def calibrate(logits: Tensor, labels: Tensor, trainings: int = 1) -> Calibration:
@@ -77,21 +88,15 @@ def calibrate(logits: Tensor, labels: Tensor, trainings: int = 1) -> Calibration
         trainings: How many networks the logits are of.
     """
     logits, rows = logits.double(), len(labels)
-    mistakes = int((logits.argmax(1) != labels).sum())
-    if mistakes < _FEWEST_MISTAKES:
-        return Calibration(
-            rows=rows,
-            trainings=trainings,
-            reason=f"{mistakes} mistakes in {rows:,} held-out rows are too few to fit one",
-        )
+    if rows < _FEWEST_ROWS:
+        reason = f"{rows} held-out rows are too few to fit one"
+        return Calibration(rows=rows, trainings=trainings, reason=reason)
     scaled = torch.empty_like(logits)
     part_of = np.random.default_rng(0).permutation(rows) % _PARTS
     for part in range(_PARTS):
         held_out = torch.from_numpy(part_of == part)
         scaled[held_out] = logits[held_out] / fit_temperature(logits[~held_out], labels[~held_out])
-    gains = F.cross_entropy(logits, labels, reduction="none") - F.cross_entropy(
-        scaled, labels, reduction="none"
-    )
+    gains = _losses(logits, labels) - _losses(scaled, labels)
     gain, gain_error = float(gains.mean()), float(gains.std()) / math.sqrt(rows)
     fitted, helps = fit_temperature(logits, labels), gain > SURE * gain_error
     return Calibration(

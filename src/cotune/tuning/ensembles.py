@@ -127,4 +127,4 @@ def save_candidates(
     ensemble.temperature = calibration.temperature
     params = [member.params for member in members]
     save_ensemble(context.directory.ensemble_path, ensemble, params, VERSION)
-    return [ensemble], replace(result, calibration=calibration)
+    return [ensemble], replace(result, calibration=replace(calibration, chose=True))

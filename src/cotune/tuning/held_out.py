@@ -1,4 +1,4 @@
-"""Finalists' networks, and the rows that each was not trained on.
+"""Networks of finalists, and the rows that each was not trained on.
 
 The final model is trained on all rows but the test set's, so its own outputs do not tell how sure
 it may be, nor what it makes of a column. Networks of the same configuration do, on the folds that
@@ -31,7 +31,12 @@ MOST_ROWS: Final = 5_000  # that a temperature is fitted on; it is one number
 _MOST_BYTES: Final = 128 << 20  # of all networks together
 _COLUMN_SECONDS: Final = 3.0
 _COLUMN_SHARE: Final = 0.02  # of the time of a run, at most
-_NONE: Final = "no finalist was trained to its end, or its network is too large to keep"
+_NONE: Final = "no network of as many epochs was kept that had other rows held out"
+
+
+def is_alike(epochs: int, wanted: int) -> bool:
+    """Return whether a training has enough of the epochs for a network that is about as sure."""
+    return 3 * epochs >= 2 * wanted
 
 
 class HeldOut:
@@ -45,6 +50,7 @@ class HeldOut:
     def __init__(self, context: RunContext) -> None:
         self._context = context
         self._specs: dict[tuple[int, int], TrialSpec] = {}
+        self._is_trial_alike = False
         self.weights: Weights = {}
 
     def plan(self, specs: Sequence[TrialSpec]) -> None:
@@ -55,23 +61,30 @@ class HeldOut:
     def keep(self, training: Training) -> None:
         """Keep the network of a training that has just ended, while its lane is there."""
         spec = training.spec
-        is_whole = training.reports[-1].epoch == spec.epochs
-        if not is_whole or self._specs.get((spec.number, spec.fold)) != spec:
+        if self._specs.get((spec.number, spec.fold)) != spec:
+            return
+        if not is_alike(training.reports[-1].epoch, spec.epochs):
             return
         weights = self._context.executor.weights(spec.number)
         taken = sum(one.nbytes for named in self.weights.values() for one in named.values())
         if taken + sum(one.nbytes for one in weights.values()) <= _MOST_BYTES:
             self._put(spec, weights)
 
-    def add_trial(self, spec: TrialSpec, weights: Mapping[str, NDArray[Any]]) -> None:
-        """Add a trial's network of the search, which the validation part was held out from.
+    def add_trial(
+        self, spec: TrialSpec, weights: Mapping[str, NDArray[Any]], is_alike: bool
+    ) -> None:
+        """Add the network of the chosen trial, which the validation part was held out from.
 
-        Columns are judged by it where there is no finalist. A temperature is not: a trial of many
-        rows has fewer epochs than its final model, and is less sure.
+        It stands in where there is no finalist.
+
+        Args:
+            is_alike: It has about as many epochs as the final model; one with fewer is less sure,
+                and no temperature is fitted on it.
         """
         spec = replace(spec, number=TrainingKey("finalist", spec.number).number)
         self.plan([spec])
         self._put(spec, weights)
+        self._is_trial_alike = is_alike
 
     def _put(self, spec: TrialSpec, weights: Mapping[str, NDArray[Any]]) -> None:
         named = {f"{spec.fold}/{name}": value for name, value in weights.items()}
@@ -93,7 +106,8 @@ class HeldOut:
         """
         logits, labels = list[Tensor](), list[NDArray[np.int64]]()
         total = sum(counts.values())
-        folds = set.intersection(*(self._folds(number) for number in counts)) - {0}
+        folds = set.intersection(*(self._folds(number) for number in counts))
+        folds = folds - {0} or (folds if self._is_trial_alike else set())
         for fold in sorted(folds):
             rows = self.rows(fold, MOST_ROWS // len(folds))
             logs = []
@@ -106,7 +120,8 @@ class HeldOut:
         if not folds:
             return Calibration(reason=_NONE)
         truth = torch.from_numpy(np.concatenate(labels))
-        return calibrate(torch.cat(logits), truth, len(folds))
+        found = calibrate(torch.cat(logits), truth, len(folds))
+        return replace(found, chose=folds == {0})
 
     def columns(self, number: int) -> ColumnImportances | None:
         """Measure what a trial's configuration makes of each column; None of images.

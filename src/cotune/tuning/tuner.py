@@ -24,7 +24,7 @@ from cotune.tuning.final_model import final_spec, summarize_final
 from cotune.tuning.final_test import score_final_model
 from cotune.tuning.finalists import judge_finalists
 from cotune.tuning.full_training import FullTraining, Training
-from cotune.tuning.held_out import MOST_ROWS, HeldOut
+from cotune.tuning.held_out import MOST_ROWS, HeldOut, is_alike
 from cotune.tuning.ledger import Ledger
 from cotune.tuning.lineup import make_lineup
 from cotune.tuning.pace import Pace
@@ -113,10 +113,7 @@ class Tuner:
             self._budget.most_epochs,
             self._budget.trial_spec,
             self._too_slow,
-            max(
-                0 if of_finalists else _CANDIDATES * options.ensemble,
-                int(context.dataset.has_features),  # to judge columns by
-            ),
+            1 if of_finalists else max(1, _CANDIDATES * options.ensemble),
             self._measure_costs,
             self._checkpoints,
             self._lane_counts,
@@ -262,8 +259,7 @@ class Tuner:
         specs = [self._final_spec(*pair) for pair in zip(trained, roles, strict=False)]
         context.observer.final_started(trial, specs[0])
         seconds = self._budget.test_seconds(trial)
-        if self._held_out.weights:
-            seconds += self._budget.classifying_seconds(trial, MOST_ROWS)
+        seconds += self._budget.classifying_seconds(trial, MOST_ROWS)
         deadline = context.clock.deadline - seconds * len(specs) - self._held_out.column_seconds
         wanted = {
             spec.number: int(self._budget.params(one)["epochs"])
@@ -302,8 +298,10 @@ class Tuner:
         if weights := self._ledger.weights.get(trial.number):
             seed = trial_seed(context.options.seed, trial.number)
             spec = TrialSpec(trial.number, self._budget.params(trial), seed)
-            self._held_out.add_trial(spec, weights)
+            alike = is_alike(trial.epochs, trainings[0].reports[-1].epoch)
+            self._held_out.add_trial(spec, weights, alike)
         final = score_final_model(
+            context,
             trainings,
             (trial.number, self._lineup.default),
             finalists,

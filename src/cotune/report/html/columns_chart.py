@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cotune.report.html.chart import BLUE, Chart, axis, drawn, missing, rounded, tick
 from cotune.report.html.contents import Contents
 from cotune.text import counted
@@ -31,12 +33,17 @@ def columns_chart(contents: Contents) -> Chart:
         "customdata": [[one.name, spread[i]] for i, one in enumerate(shown)],
         "hovertemplate": "%{customdata[0]}: %{x:.4f} ± %{customdata[1]:.4f}<extra></extra>",
     }
-    ticks = {"tickmode": "array", "tickvals": places, "ticktext": [tick(one.name) for one in shown]}
+    ticks: dict[str, Any] = {
+        "tickmode": "array",
+        "tickvals": places,
+        "ticktext": [tick(one.name) for one in shown],
+        "showgrid": False,
+    }
     figure = drawn(
         [bars],
         showlegend=False,
         xaxis=axis(found.described),
-        yaxis=axis("", showgrid=False, **ticks) | {"autorange": "reversed"},
+        yaxis=axis("", **ticks) | {"autorange": "reversed"},
     )
     sample = f" of {found.all_rows:,}" if found.rows < found.all_rows else ""
     note = (
