@@ -4,26 +4,30 @@
   const root = document.documentElement;
   const clear = "rgba(0,0,0,0)";
 
-  // Once: where there is room for what. Notes below titles become text, which wraps.
+  function say(text, name) {
+    const paragraph = document.createElement("p");
+    paragraph.className = name;
+    paragraph.textContent = text.replace(/<[^>]*>/g, "");
+    return paragraph;
+  }
+
+  // Once: titles and notes become text, which wraps, and legends leave the width to the chart.
   function arrange(figure) {
     const { annotations = [], images, title = {} } = figure.layout;
     const [text, note] = (title.text || "").split("<br>");
     const axes = Object.keys(figure.layout).filter((key) => /^[xy]axis\d*$/.test(key));
-    const layout = { autosize: true, width: null, "title.text": text, "title.x": 0, "title.xref": "container" };
+    if (text) figure.parentElement.before(say(text, "figure-title"));
+    if (note) figure.parentElement.after(say(note, "figure-note"));
+    const layout = { "title.text": "", "margin.t": 30 };
+    if (!images) layout.autosize = true;
     for (const axis of axes) layout[`${axis}.zeroline`] = false;
     if (axes.length > 2) {
       figure.style.minWidth = "600px"; // slices, three in a row
     } else if (!images) {
       if (annotations.length > 1) figure.style.minWidth = `${annotations.length * 20}px`; // parallel coordinates
       const legend = { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom", bgcolor: clear };
-      Object.assign(layout, { legend, margin: { l: 10, r: 15, t: 75, b: 10 } });
+      Object.assign(layout, { legend, "margin.l": 10, "margin.r": 15, "margin.b": 10 });
       for (const axis of axes) layout[`${axis}.automargin`] = true;
-    }
-    if (note) {
-      const paragraph = document.createElement("p");
-      paragraph.className = "figure-note";
-      paragraph.textContent = note.replace(/<[^>]*>/g, "");
-      figure.parentElement.after(paragraph);
     }
     Plotly.relayout(figure, layout);
   }
