@@ -9,7 +9,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NAMED = sorted(
-    set(re.findall(r"`([\w/]*test_[\w.:]+)`", (ROOT / "docs/explanation/reliability.md").read_text()))
+    set(
+        re.findall(
+            r"`([\w/]*test_[\w.:]+)`", (ROOT / "docs/explanation/reliability.md").read_text()
+        )
+    )
 )
 
 
