@@ -39,6 +39,9 @@ class ClusterTorture(Torture):
         faults: How many there were of each kind.
     """
 
+    _hosts: Hosts
+    _driver: subprocess.Popen[bytes]
+
     def __init__(self, faults: int, seed: int, say: bool = True) -> None:
         super().__init__(faults, seed, say)
         self.faults: Counter[str] = Counter()
@@ -55,7 +58,6 @@ class ClusterTorture(Torture):
             "cut 60 s": lambda: self._cut(60),
         }
         self._next: list[str] = []
-        self._driver: subprocess.Popen[bytes] | None = None
 
     def go_on_cluster(self, faults_a_run: int = 12) -> None:
         """Damage runs until all faults are spent."""
@@ -123,7 +125,6 @@ class ClusterTorture(Torture):
 
     def _is_told(self, out: Path) -> bool:
         """Whether the driver was killed, or stopped and said how to go on; or nothing was begun."""
-        assert self._driver is not None
         code = self._driver.returncode
         said = out.with_suffix(".stderr").read_text()
         is_told = "cotune resume" in said or not (out / "config.yaml").exists()
@@ -165,12 +166,10 @@ class ClusterTorture(Torture):
         self._hosts.start(victim)  # it joins again
 
     def _kill_gateway(self) -> None:
-        assert self._driver is not None
         for pid in workers_of(self._driver.pid)[:1]:
             os.kill(pid, signal.SIGKILL)
 
     def _kill_driver(self) -> None:
-        assert self._driver is not None
         actors = self._hosts.actors()
         self._driver.kill()
         self._driver.wait()
@@ -182,7 +181,6 @@ class ClusterTorture(Torture):
             time.sleep(0.1)
 
     def _kill_head(self) -> None:
-        assert self._driver is not None
         self._hosts.kill(0, keep=self._driver.pid)
         try:
             self._driver.wait(_STOP_SECONDS)
