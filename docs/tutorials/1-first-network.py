@@ -21,7 +21,7 @@ dataset
 # are searched. Trials that fit together are trained together as one network.
 
 # %%
-result = cotune.run(dataset, model="mlp", timeout="40s", out="runs/first-network")
+result = cotune.run(dataset, model="mlp", timeout="30s", out="runs/first-network")
 
 # %%
 result

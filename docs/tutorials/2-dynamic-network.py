@@ -12,7 +12,7 @@ import cotune
 
 # %%
 result = cotune.run(
-    "digits", space="mlp-per-layer", timeout="25s", portfolio=False, out="runs/dynamic-network"
+    "digits", space="mlp-per-layer", timeout="20s", portfolio=False, out="runs/dynamic-network"
 )
 result
 

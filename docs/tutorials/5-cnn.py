@@ -12,7 +12,7 @@ result = cotune.run(
     "fashion-mnist-small",
     model="cnn",
     fixed={"schedule": "plateau"},
-    timeout="50s",
+    timeout="40s",
     out="runs/cnn",
 )
 result
