@@ -18,7 +18,7 @@ from sklearn import datasets
 
 from cotune import run
 from cotune.data import Dataset, from_arrays, load
-from cotune.records import Calibration
+from cotune.diagnostics import Calibration
 
 TABLES: Final[dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]]] = {
     "digits": datasets.load_digits,

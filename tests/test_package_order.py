@@ -19,7 +19,7 @@ ORDER = (
     ("engine", "study"),
     ("space",),
     ("data",),
-    ("arguments", "metrics", "records", "standard_error", "text", "user_code"),
+    ("arguments", "diagnostics", "metrics", "records", "standard_error", "text", "user_code"),
     ("exceptions", "version"),
 )
 OPTUNA_IS_FOR = ("space", "study", "report", "workers.objective", "engine.networks.custom.space")

@@ -7,12 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cotune.diagnostics import Calibration
 from cotune.engine.networks import CustomNetwork
 from cotune.engine.networks.custom.given import read_custom_network
 from cotune.inference.ensemble import Ensemble
 from cotune.inference.ensemble import load_ensemble as read_ensemble
 from cotune.inference.model_file import Classifier, load_model
-from cotune.records import Calibration, FinalResult, Value
+from cotune.records import FinalResult, Value
 from cotune.runs.directory import RunDirectory
 from cotune.runs.summary import Summary
 from cotune.study.journal import OptunaStudy, load_study

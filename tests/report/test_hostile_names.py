@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cotune.records import ColumnImportance, ColumnImportances
+from cotune.diagnostics import ColumnImportance, ColumnImportances
 from cotune.report import build_report
 from cotune.runs.directory import RunDirectory
 from tests.support.report_runs import figures, make_run, text_without_plotly

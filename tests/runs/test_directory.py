@@ -14,18 +14,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cotune.diagnostics import Calibration, ColumnImportance, ColumnImportances, Reliability
 from cotune.exceptions import CotuneError, StorageError, UsageError
 from cotune.metrics import METRICS
-from cotune.records import (
-    Calibration,
-    ColumnImportance,
-    ColumnImportances,
-    EnsembleResult,
-    EpochReport,
-    FinalResult,
-    Reliability,
-    TrialResult,
-)
+from cotune.records import EnsembleResult, EpochReport, FinalResult, TrialResult
 from cotune.runs.directory import RunDirectory
 from cotune.runs.paths import check_free, default_path
 from cotune.runs.summary import BestTrial, Seconds, Summary, TrialCounts

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cotune.records import Calibration, Reliability
+from cotune.diagnostics import Calibration, Reliability
 from cotune.standard_error import SURE
 
 _MOST_BINS: Final = 15

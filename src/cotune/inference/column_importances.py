@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cotune.diagnostics import ColumnImportance, ColumnImportances
 from cotune.inference.model_file import Classifier
 from cotune.inference.scores import compute_logits
 from cotune.metrics import METRICS, scores_of
-from cotune.records import ColumnImportance, ColumnImportances
 
 _REPEATS: Final = 5
 _FEWEST_ROWS: Final = 500  # of a sample

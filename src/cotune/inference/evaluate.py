@@ -15,6 +15,7 @@ from cotune.data.checks import check_same_length
 from cotune.data.known_rows import row_digests, splits_of
 from cotune.data.readers.arrays import as_labels, match_labels
 from cotune.data.reading import Data
+from cotune.diagnostics import Reliability
 from cotune.engine.networks.custom.given import ModelLike
 from cotune.exceptions import DataError
 from cotune.inference.baseline import baseline_scores, baseline_warning
@@ -22,7 +23,6 @@ from cotune.inference.calibration import reliability
 from cotune.inference.predict import Predictor, load_predictor, logits_of, read_rows, run_of
 from cotune.inference.scores import wilson_interval
 from cotune.metrics import confusion_matrix, scores_of
-from cotune.records import Reliability
 from cotune.runs.source import recorded_source
 
 _SHOWN = 5  # labels in a message
@@ -71,7 +71,7 @@ class Evaluation:
             the classes that occur, each against the rest. None where there is one only.
         log_loss: Mean cross-entropy.
         reliability: How far the probabilities agree with how often they are right.
-        temperature: That scales them, see :class:`cotune.records.Calibration`.
+        temperature: That scales them, see :class:`cotune.diagnostics.Calibration`.
         baseline: Scores of always predicting the most frequent class of the training rows, on these
             rows: ``accuracy``, ``balanced-accuracy``, ``f1``, ``auc`` (where there is one) and
             ``loss``; empty if that class is unknown, as of a model of an older Cotune.

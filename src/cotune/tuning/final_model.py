@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cotune.data.dataset import Dataset
 from cotune.data.known_rows import Digests, row_digests
 from cotune.data.preprocessing.preprocess import Preprocessing
+from cotune.diagnostics import Reliability
 from cotune.engine.networks import CustomNetwork
 from cotune.inference.baseline import baseline_scores, baseline_warning
 from cotune.inference.calibration import reliability
@@ -19,7 +20,7 @@ from cotune.inference.ensemble import Ensemble
 from cotune.inference.model_file import Classifier, trained_network
 from cotune.inference.scores import compute_logits, wilson_interval
 from cotune.metrics import confusion_matrix, scores_of
-from cotune.records import FinalResult, Reliability, TrialSpec, Value
+from cotune.records import FinalResult, TrialSpec, Value
 from cotune.runs.summary import FinalSummary
 from cotune.space.hyperparameters import is_averaged
 from cotune.tuning.full_training import Training

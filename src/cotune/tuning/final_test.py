@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cotune.data.pictures import draw_mistakes
+from cotune.diagnostics import Calibration
 from cotune.inference.ensemble import Ensemble
 from cotune.inference.model_file import Classifier, save_model
-from cotune.records import Calibration, EnsembleResult, Finalist, FinalResult
+from cotune.records import EnsembleResult, Finalist, FinalResult
 from cotune.standard_error import mcnemar
 from cotune.tuning.context import RunContext
 from cotune.tuning.final_model import TestReading, make_classifier, read_test_set

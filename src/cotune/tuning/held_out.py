@@ -17,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cotune.diagnostics import Calibration, ColumnImportances
 from cotune.inference.calibration import calibrate
 from cotune.inference.column_importances import Judged, column_importances
 from cotune.inference.scores import compute_logits
-from cotune.records import Calibration, ColumnImportances, TrialSpec
+from cotune.records import TrialSpec
 from cotune.tuning.checkpointer import Weights
 from cotune.tuning.context import RunContext
 from cotune.tuning.final_model import make_classifier

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cotune.records import Calibration, Reliability
+from cotune.diagnostics import Calibration, Reliability
 from cotune.report.html.chart import BLUE, GREY, Chart, axis, drawn, missing, points, rounded
 from cotune.report.html.contents import Contents
 from cotune.report.html.text import percent

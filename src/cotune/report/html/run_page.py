@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cotune.records import SIGNIFICANT, Calibration, FinalResult, Reliability
+from cotune.diagnostics import Calibration, Reliability
+from cotune.records import SIGNIFICANT, FinalResult
 from cotune.report.html import text
 from cotune.report.html.columns_chart import columns_chart
 from cotune.report.html.confusion_chart import confusion_chart

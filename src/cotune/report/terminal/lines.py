@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from cotune.records import Calibration, ColumnImportances, Reliability
+from cotune.diagnostics import Calibration, ColumnImportances, Reliability
 from cotune.runs.config import ObjectiveConfig, RunConfig
 from cotune.text import shown_class, shown_score
 
