@@ -53,7 +53,7 @@ FINAL = FinalResult(
     test_scores=dict.fromkeys(METRICS, 0.5),
     default_test_scores=dict.fromkeys(METRICS, 0.5),
     ensemble=EnsembleResult({3: 2}, None, calibration=Calibration(reason="few")),
-    calibration=Calibration(1.5, 1.5, 9, 2, 0.1, 0.01, "", True, (SURE, SURE), (SURE, SURE)),
+    calibration=Calibration(1.5, 1.5, 9, 2, 0.1, 0.01, "", False, (SURE, SURE), (SURE, SURE)),
     columns=ColumnImportances([ColumnImportance("age", 0.1, None)], "f1", 9, 9, 2, 5),
 )
 
