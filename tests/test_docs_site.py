@@ -56,7 +56,7 @@ def test_every_source_is_a_page(site: Path) -> None:
 
 
 def test_links_lead_somewhere(site: Path) -> None:
-    pages = {path: Page(path) for path in site.rglob("*.html")}
+    pages = {path: Page(path) for path in site.rglob("*.html") if "_static" not in path.parts}
     broken = []
     for path, page in pages.items():
         for link in page.links:
@@ -83,7 +83,7 @@ def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
     ("page", "text"),
     [
         ("reference/cli.html", 'id="cmdoption-cotune-run-gpus-per-worker"'),
-        ("reference/python.html", "The same again, as for"),
+        ("reference/python.html", "Wall clock of everything"),
         ("reference/python.html", "cotune.CotuneClassifier"),
         ("reference/space.html", "1e-05 to 0.1 (log)"),
         ("reference/changelog.html", "Keep a Changelog"),
