@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from cotune import arguments
 from cotune.data import Dataset
 from cotune.data.reading import read_dataset
-from cotune.engine.device import DEVICES, n_cores, read_device
+from cotune.engine.device import DEVICES, n_cores, read_device, why_broken
 from cotune.exceptions import DataError, SpaceError, UsageError
 from cotune.space.given import read_space
 from cotune.space.presets import load_space
@@ -107,9 +108,47 @@ class TestDevice:
         message = "device: PyTorch finds no CUDA device here; use --device cpu"
         assert str(caught.value) == message
 
+    @pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is an Apple GPU")
+    def test_an_apple_gpu_asked_for_and_absent(self):
+        with pytest.raises(UsageError) as caught:
+            read_device("mps")
+        message = "device: PyTorch finds no Apple GPU (MPS) here; use --device cpu"
+        assert str(caught.value) == message
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+    def test_a_gpu_that_does_not_work(self, monkeypatch):
+        """PyTorch is made to say that there is one; using it then fails for real."""
+        monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+        line = r"^device: cuda does not work: [^\n]+; "
+        with pytest.raises(UsageError, match=f"{line}use --device cpu$"):
+            read_device("cuda")
+        with pytest.warns(UserWarning, match=f"{line}training on the CPU$"):
+            assert read_device("auto") == "cpu"
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+    def test_a_driver_that_is_too_old(self, monkeypatch):
+        """PyTorch then warns, and finds no device."""
+
+        def warned() -> bool:
+            warnings.warn("CUDA initialization: the driver is too old.\nUpdate it.", stacklevel=2)
+            return False
+
+        monkeypatch.setattr("torch.cuda.is_available", warned)
+        line = (
+            "^device: PyTorch finds no CUDA device here: CUDA initialization: the driver is too old"
+        )
+        with pytest.raises(UsageError, match=rf"{line}\.; use --device cpu$"):
+            read_device("cuda")
+        with pytest.warns(UserWarning, match=rf"{line}\.; training on the CPU$"):
+            assert read_device("auto") == "cpu"
+
+    def test_a_device_is_tried_out(self):
+        assert why_broken("cpu") == ""
+        assert why_broken("meta").startswith("meta does not work: ")
+
     def test_unknown(self):
         with pytest.raises(
-            UsageError, match=r"^device: 'tpu' is unknown; choose auto, cpu or cuda"
+            UsageError, match=r"^device: 'tpu' is unknown; choose auto, cpu, cuda or mps"
         ):
             read_device("tpu")
 

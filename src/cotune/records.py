@@ -98,7 +98,7 @@ class Place(_Json):
     """The place where trials are trained.
 
     Attributes:
-        device: ``cpu`` or ``cuda``.
+        device: ``cpu``, ``cuda`` or ``mps``.
         workers: Processes; 0 for the driver's own.
         cluster: A Ray cluster, instead of the driver's machine.
         lockstep: Train in lockstep with the driver, where that is possible.

@@ -130,7 +130,10 @@ class TestUsage:
             ("run digits --sampler tpee", r"sampler: 'tpee' is unknown; did you mean tpe\?"),
             ("run digits --pruner medain", r"pruner: 'medain' is unknown; did you mean median\?"),
             ("run digits --metric acc", "metric: 'acc' is unknown; choose one of accuracy, bal"),
-            ("run digits --device gpu", "device: 'gpu' is unknown; choose one of auto, cpu, cuda"),
+            (
+                "run digits --device gpu",
+                "device: 'gpu' is unknown; choose one of auto, cpu, cuda, mps",
+            ),
             ("run digits --space mpl", r"mpl: there is no such preset or file; did you mean mlp\?"),
             ("run digits --space no.yaml", "no.yaml: cannot be read: No such file or directory"),
             ("run digits --enqueue no.jsonl", "no.jsonl: cannot be read: No such file or direct"),

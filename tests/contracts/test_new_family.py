@@ -62,7 +62,7 @@ class LinearCohort(Cohort):
         self.lanes = list(lanes)
 
     def step(
-        self, rows: Tensor, labels: Tensor, lr_factors: Sequence[float] | Sequence[Tensor]
+        self, rows: Tensor, labels: Tensor, lr_factors: Sequence[float] | Tensor
     ) -> tuple[Tensor, Tensor]:
         losses, hits = [], []
         factors: list[float | Tensor] = list(lr_factors)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from cotune.data.dataset import TrainingData
 from cotune.engine import lane_count as capacity
 from cotune.engine import step as runner
-from cotune.engine.lane_count import MOST_LANES, Attempt, measure_lanes
+from cotune.engine.lane_count import MOST_LANES, measure_lanes
+from cotune.engine.memory import Attempt
 from cotune.engine.step import DeviceData
 from tests.support.parity import CPU, SINGLE
 

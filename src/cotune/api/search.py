@@ -142,7 +142,7 @@ def run(
             this machine. By default what ``RAY_ADDRESS`` says, else ``local``.
         cpus_per_worker, gpus_per_worker: What each actor takes; 1 and 0 by default.
         lanes: Trials in training at a time in each process, or on the GPU; measured by default.
-        device: ``auto`` (a GPU when there is one), ``cpu`` or ``cuda``.
+        device: ``auto`` (a CUDA GPU when there is one), ``cpu``, ``cuda`` or ``mps``.
         precision: ``float32``; ``bfloat16``: the large products of the training in 16 bits, up to
             1.7 times as fast on CPUs and GPUs that have them; or ``auto``: ``bfloat16`` where
             convolutions are searched and measured to be faster in it, and the same seed need not

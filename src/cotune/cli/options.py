@@ -103,7 +103,7 @@ def device(default: str) -> Decorator:
         default=default,
         show_default=True,
         metavar="NAME",
-        help="cpu, cuda, or auto: a GPU if there is one.",
+        help="cpu, cuda, mps (an Apple GPU), or auto: a CUDA GPU if there is one.",
     )
 
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 import torch
 from torch import Tensor
 
 from cotune.engine.augment import Augmentation
 from cotune.engine.cohorts.base import Cohort
+from cotune.engine.device import first_line
+from cotune.engine.memory import is_out_of_memory
 
 _WARM_UP_STEPS: Final = 3  # libraries set themselves up in them, which a graph must not record
 
@@ -22,7 +24,10 @@ class CapturedStep:
     """Steps a cohort from tensors that stay in place, and replays what the step launched.
 
     The first steps run operation by operation, the next is recorded. Where recording fails, all
-    go on operation by operation.
+    go on operation by operation, and no other cohort is recorded.
+
+    Attributes:
+        works: Recording has not failed so far.
 
     Args:
         inputs: ``[rows, features]`` of the dataset.
@@ -32,6 +37,8 @@ class CapturedStep:
         augmentation: What happens to them.
         lanes: Of the cohort.
     """
+
+    works: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -50,7 +57,7 @@ class CapturedStep:
         self._known_factors = [1.0] * lanes
         self._graph: torch.cuda.CUDAGraph | None = None
         self._result: tuple[Tensor, Tensor] | None = None
-        self._until_capture = _WARM_UP_STEPS if inputs.is_cuda else None
+        self._until_capture = _WARM_UP_STEPS if inputs.is_cuda and self.works else None
 
     def __call__(
         self, cohort: Cohort, index: Tensor, moves: Tensor, lr_factors: Sequence[float]
@@ -87,7 +94,7 @@ class CapturedStep:
         if self._augmentation:
             rows = self._augmentation.apply(rows, self._moves, self._input_shape)
         labels = self._labels.index_select(0, self._index)
-        return cohort.step(rows, labels, self._factors.unbind())
+        return cohort.step(rows, labels, self._factors)
 
     def _step_aside(self, cohort: Cohort) -> tuple[Tensor, Tensor]:
         """Work on another stream, as capturing will."""
@@ -99,15 +106,24 @@ class CapturedStep:
         return result
 
     def _capture(self, cohort: Cohort) -> None:
-        graph = torch.cuda.CUDAGraph()
+        drawing = cohort.lanes if cohort.draws else []
+        noise = [lane.generator.get_state() for lane in drawing]
         try:
-            for lane in cohort.lanes:
+            graph = torch.cuda.CUDAGraph()
+            for lane in drawing:
                 # Or every replay would draw the same noise.
                 graph.register_generator_state(lane.generator)
             with torch.cuda.graph(graph):
                 result = self._step(cohort)
         except RuntimeError as error:
-            reason = str(error).partition("\n")[0]
-            warnings.warn(f"training without a CUDA graph, more slowly: {reason}", stacklevel=2)
+            for lane, state in zip(drawing, noise, strict=True):
+                # The old ones may wait for the end of a recording for ever.
+                lane.generator = torch.Generator(lane.generator.device)
+                lane.generator.set_state(state)
+            if is_out_of_memory(error):
+                raise
+            CapturedStep.works = False
+            why = first_line(error)
+            warnings.warn(f"training without CUDA graphs, more slowly: {why}", stacklevel=2)
             return
         self._graph, self._result = graph, result

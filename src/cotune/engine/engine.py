@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +22,11 @@ from cotune.data.dataset import TrainingData
 from cotune.data.uneven import is_uneven
 from cotune.engine.cohorts.base import Cohort
 from cotune.engine.cohorts.module import why_alone
+from cotune.engine.device import device_errors, first_line
 from cotune.engine.lane import Lane, Mark, averages, key_of, start
-from cotune.engine.lane_count import Attempt, is_out_of_memory, measure_lanes
+from cotune.engine.lane_count import measure_lanes
 from cotune.engine.lane_state import load_lanes, save_lanes
+from cotune.engine.memory import Attempt, is_out_of_memory
 from cotune.engine.networks import CustomNetwork
 from cotune.engine.networks.custom.architecture import CustomArchitecture
 from cotune.engine.networks.custom.structure import Structure
@@ -39,7 +42,8 @@ _DIVERGED = "its loss or weights became NaN or infinite"
 _NO_ROOM = "too little memory for this network"
 _TRIED_ROWS = 4
 _MOST_RANKED = 1_000_000  # probabilities of a lane that are sorted only to tell what has learned
-_BROKEN_OFF = "memory ran out in mid-epoch, when its weights had changed already"
+_CHANGED = "in mid-epoch, when its weights had changed already"
+_BROKEN_OFF = f"memory ran out {_CHANGED}"
 
 
 class Engine:
@@ -55,7 +59,7 @@ class Engine:
     Args:
         data: The dataset.
         seed: The run's seed; with the epoch it decides the order of the rows.
-        device: ``cpu`` or ``cuda``.
+        device: ``cpu``, ``cuda`` or ``mps``.
         max_lanes: The most lanes trained together; measured by default.
         precision: ``float32``, or ``bfloat16``, which computes the large products of the
             training in 16 bits, while weights and scores stay float32.
@@ -83,9 +87,10 @@ class Engine:
         self._with_auc = metric == "auc" or (metric == "accuracy" and _needs_auc(data))
         self._bfloat16 = precision == "bfloat16"
         self._device = torch.device(device)
-        self._data = DeviceData.load(data, self._device, custom=custom)
+        with device_errors(self._device):
+            self._data = DeviceData.load(data, self._device, custom=custom)
+            self.max_lanes = max_lanes or measure_lanes(self._data)
         self._seed = seed
-        self.max_lanes = max_lanes or measure_lanes(self._data)
         self._scheduler = Scheduler(self.max_lanes)
         self._lanes: dict[int, Lane] = {}
         self._cohorts: dict[tuple[int, ...], Cohort] = {}
@@ -135,7 +140,7 @@ class Engine:
         data = self._data
         for spec in specs:
             reason = _NO_ROOM
-            with Attempt() as attempt:
+            with Attempt() as attempt, device_errors(self._device):
                 try:
                     self._take(self._start(spec))
                 except Exception as error:
@@ -197,13 +202,18 @@ class Engine:
         while not reports and (numbers := self._scheduler.next_cohort()):
             began(numbers)
             marks = {number: self._lanes[number].mark() for number in numbers}
-            with Attempt():
+            with Attempt(), device_errors(self._device):
                 try:
                     return self._train(self._gather(numbers), cancelled)
                 except Exception as error:
-                    if self._data.custom is None or is_out_of_memory(error):
+                    if is_out_of_memory(error):
                         raise
-                    reports = self._take_apart(marks, locate_error(error))
+                    if self._data.custom is not None:
+                        reports = self._take_apart(marks, locate_error(error))
+                    elif self._data.is_stacked and isinstance(error, (RuntimeError, TypeError)):
+                        reports = self._unstack(marks, error)
+                    else:
+                        raise
                     continue
             reports = self._make_room(marks)
         return reports
@@ -252,6 +262,7 @@ class Engine:
         if cohort.lanes[0].key.part == "train":
             scores = {name: value.tolist() for name, value in self._evaluate(cohort).items()}
         losses, accuracies = loss.tolist(), accuracy.tolist()  # waits for the device
+        finite = cohort.are_finite().tolist()
         elapsed = time.perf_counter() - began
         work = [lane.architecture.work for lane in cohort.lanes]
         reports = []
@@ -273,9 +284,7 @@ class Engine:
                     # A NaN in a gradient stays in the weight. The losses alone would not show
                     # it in the last step when nothing is validated, nor a bias of -inf before
                     # a ReLU.
-                    error=None
-                    if lane.is_finite() and all(map(math.isfinite, watched))
-                    else _DIVERGED,
+                    error=None if finite[i] and all(map(math.isfinite, watched)) else _DIVERGED,
                 )
             )
             if scores and not reports[-1].error:
@@ -336,6 +345,27 @@ class Engine:
             self._why_alone[lane.key.structure] = reason
             self._set_alone(lane, reason)
             untouched.append(self._ticket(number))
+        self._scheduler.put_back(untouched)
+        self._drop({failure.number for failure in failures})
+        return failures
+
+    def _unstack(self, marks: Mapping[int, Mark], error: Exception) -> list[EpochReport]:
+        """Train all lanes as on a CPU from now on, after a step of stacked ones failed.
+
+        Returns:
+            Failures: lanes that cannot be put back where they stood.
+        """
+        why = first_line(error)
+        warnings.warn(f"training networks one by one, more slowly: {why}", stacklevel=2)
+        self._data, self._cohorts = replace(self._data, is_stacked=False), {}
+        failures, untouched = [], []
+        for lane in self._lanes.values():
+            lane.leave()
+        for number, mark in marks.items():
+            if self._lanes[number].undo(mark):
+                untouched.append(self._ticket(number))
+            else:
+                failures.append(EpochReport.failed(number, mark.epoch + 1, f"{why}, {_CHANGED}"))
         self._scheduler.put_back(untouched)
         self._drop({failure.number for failure in failures})
         return failures

@@ -15,7 +15,7 @@ from cotune.engine.families import family_of
 from cotune.engine.networks import Architecture, CustomNetwork, Tensors
 from cotune.engine.networks.cnn import CNNArchitecture
 from cotune.engine.optim import MOMENTS, Rates
-from cotune.engine.schedules import Plateau, factor, warm_up
+from cotune.engine.schedules import STEADY, Plateau, factor, warm_up
 from cotune.engine.whitening import whiten
 from cotune.records import TrialSpec
 from cotune.space.hyperparameters import KNOWN
@@ -116,6 +116,12 @@ class Lane:
             * self.plateau.factor
         )
 
+    @property
+    def keeps_rate(self) -> bool:
+        """Whether the rate's factor is the same in all steps of an epoch."""
+        params = self.spec.params
+        return not params.get("warmup") and params.get("schedule", "constant") in STEADY
+
     def watch(self, loss: float) -> None:
         """Lower the rate after an epoch if the loss has stalled and the trial wants that.
 
@@ -128,20 +134,22 @@ class Lane:
             patience = int(params.get("plateau_patience", KNOWN["plateau_patience"].default))
             self.plateau = self.plateau.after(loss, shrink, patience)
 
-    def accumulate(self) -> None:
-        """Take the weights of now into the average.
+    def next_share(self) -> float:
+        """Count one more state of the average, and return its share.
 
         Polynomial decay (Shamir and Zhang 2013, eq. 2): the average is of about the last ninth of
         all steps so far, so it needs no horizon.
         """
         self.averaged += 1
-        share = (_RECENT + 1.0) / (self.averaged + _RECENT)
-        torch._foreach_lerp_(list(self.average.values()), _tensors(self), share)
+        return (_RECENT + 1.0) / (self.averaged + _RECENT)
 
-    def is_finite(self) -> bool:
-        """Return whether no weight or statistic is NaN or infinite."""
-        tensors = [*self.parameters.values(), *self.buffers.values()]
-        return bool(torch.stack([value.isfinite().all() for value in tensors]).all())
+    def accumulate(self) -> None:
+        """Take the weights of now into the average."""
+        torch._foreach_lerp_(list(self.average.values()), _tensors(self), self.next_share())
+
+    def is_finite(self) -> Tensor:
+        """Return whether no weight or statistic is NaN or infinite, a scalar on the device."""
+        return torch.stack([value.isfinite().all() for value in _tensors(self)]).all()
 
     def state_dict(self, best: bool = False) -> Tensors:
         """Copy parameters and buffers to the CPU, named as in the lane's module.
@@ -178,7 +186,7 @@ class Lane:
 
     def leave(self) -> None:
         """Copy what is shared with a cohort, which takes up memory as long as one lane views it."""
-        for tensors in (self.parameters, self.buffers):
+        for tensors in (self.parameters, self.buffers, self.average, *self.moments.values()):
             for name, value in tensors.items():
                 if value.untyped_storage().nbytes() > value.nbytes:
                     tensors[name] = value.clone()

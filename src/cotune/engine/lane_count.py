@@ -5,23 +5,20 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
-from types import TracebackType
-from typing import Final, Self
-
-import torch
+from typing import Final
 
 from cotune.engine.lane import start
+from cotune.engine.memory import Attempt
 from cotune.engine.step import DeviceData, make_cohort
 from cotune.records import TrialSpec, Value
 
-MOST_LANES: Final = {"cpu": 16, "cuda": 512}
-FIRST_GUESS: Final = {"cpu": 8, "cuda": 64}
+MOST_LANES: Final = {"cpu": 16, "cuda": 512, "mps": 128}
+FIRST_GUESS: Final = {"cpu": 8, "cuda": 64, "mps": 16}
 """Lanes that fit and pay nearly everywhere."""
 
 _PAYS: Final = 0.85  # another number of lanes is taken if a lane's step then costs less than this
 _TIMES: Final = 3  # measurements that have to say so
 _STEPS: Final = 6
-_ONEDNN_FAILED: Final = "could not create a primitive"
 # A small network, for which the number of lanes matters most: large ones fill a core alone.
 _SMALL: Final[dict[str, Value]] = {
     "n_layers": 2,
@@ -34,37 +31,6 @@ _SMALL: Final[dict[str, Value]] = {
     "batch_size": 32,
     "epochs": 1,
 }
-
-
-class Attempt:
-    """``with Attempt() as attempt:`` a block that ends where memory runs out.
-
-    Attributes:
-        failed: Whether it did. By then all that the block alone held on to is free.
-    """
-
-    failed = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool:
-        self.failed = self.failed or is_out_of_memory(error)
-        return is_out_of_memory(error)
-
-
-def is_out_of_memory(error: BaseException | None) -> bool:
-    """Return whether there was too little memory."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        # On a CPU, PyTorch and oneDNN, which convolves, have no class of their own for it.
-        isinstance(error, RuntimeError)
-        and ("can't allocate memory" in str(error) or str(error) == _ONEDNN_FAILED)
-    )
 
 
 def measure_lanes(data: DeviceData) -> int:

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from cotune.records import Value
 
-_EPS: Final = 1e-8
-_RMSPROP_ALPHA: Final = 0.99
+EPS: Final = 1e-8
+RMSPROP_ALPHA: Final = 0.99
 _MANY_STEPS: Final = 1e9
-_CLIP_EPS: Final = 1e-6
+CLIP_EPS: Final = 1e-6
 _MUON_MOMENTUM: Final = 0.95
-_MUON_SCALE: Final = 0.2  # root of an update's mean square, as AdamW's tends to be
+MUON_SCALE: Final = 0.2  # root of an update's mean square, as AdamW's tends to be
 _NEWTON_SCHULZ: Final = (3.4445, -4.7750, 2.0315)
 _NEWTON_SCHULZ_STEPS: Final = 5
 
@@ -109,7 +109,7 @@ def update(
     if rates.optimizer == "rmsprop":
         # RMSprop is Adam without a mean (beta1 = 0, so the mean is the gradient) and without bias
         # correction (which a large number of steps makes 1).
-        mean, beta1, beta2 = gradients, 0.0, _RMSPROP_ALPHA
+        mean, beta1, beta2 = gradients, 0.0, RMSPROP_ALPHA
         step = torch.full_like(step, _MANY_STEPS)
     else:
         mean = moments["mean"]
@@ -125,7 +125,7 @@ def update(
         beta1=beta1,
         beta2=beta2,
         weight_decay=rates.weight_decay,
-        eps=_EPS,
+        eps=EPS,
         amsgrad=False,
         maximize=False,
     )
@@ -147,23 +147,29 @@ def _update_matrices(
     for i in matrices:
         gradient = gradients[i]
         momentum[i].lerp_(gradient, 1.0 - rates.momentum)
-        direction = _orthogonal(gradient.lerp(momentum[i], rates.momentum).flatten(1))
-        scale = _MUON_SCALE * max(direction.shape) ** 0.5
+        direction = orthogonal(gradient.lerp(momentum[i], rates.momentum).flatten(1))
+        scale = MUON_SCALE * max(direction.shape) ** 0.5
         weights[i].mul_(1.0 - lr * rates.weight_decay)
         weights[i].sub_(direction.view_as(weights[i]) * (lr * scale))
     return [i for i in range(len(weights)) if i not in matrices]
 
 
-def _orthogonal(matrix: Tensor) -> Tensor:
-    """Return about the nearest matrix with singular values near 1, by Newton-Schulz iterations."""
+def orthogonal(matrix: Tensor) -> Tensor:
+    """Return about the nearest matrix with singular values near 1, by Newton-Schulz iterations.
+
+    Args:
+        matrix: One, or several of the same shape, ``[some, rows, columns]``. Rows and columns of
+            zeros stay zeros.
+    """
     a, b, c = _NEWTON_SCHULZ
-    tall = matrix.shape[0] > matrix.shape[1]
-    near = matrix.t() if tall else matrix
-    near = near / near.norm().clamp(min=1e-7)
+    add_product = torch.addmm if matrix.ndim == 2 else torch.baddbmm
+    tall = matrix.shape[-2] > matrix.shape[-1]
+    near = matrix.mT if tall else matrix
+    near = near / near.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(_NEWTON_SCHULZ_STEPS):
-        square = near @ near.t()
-        near = torch.addmm(near, torch.addmm(square, square, square, beta=b, alpha=c), near, beta=a)
-    return near.t() if tall else near
+        square = near @ near.mT
+        near = add_product(near, add_product(square, square, square, beta=b, alpha=c), near, beta=a)
+    return near.mT if tall else near
 
 
 def _clip(gradients: list[Tensor], most: float) -> None:
@@ -172,4 +178,4 @@ def _clip(gradients: list[Tensor], most: float) -> None:
     As ``torch.nn.utils.clip_grad_norm_`` (Pascanu et al. 2013, algorithm 1).
     """
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    torch._foreach_mul_(gradients, (most / (norm + _CLIP_EPS)).clamp_(max=1.0))
+    torch._foreach_mul_(gradients, (most / (norm + CLIP_EPS)).clamp_(max=1.0))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 SCHEDULES: Final = ("constant", "cooldown", "cosine", "linear", "one-cycle", "plateau")
+STEADY: Final = ("constant", "plateau")
+"""Schedules whose factor does not change within an epoch."""
 
 _WARM_UP: Final = 0.3
 _START: Final = 1 / 25
@@ -31,7 +33,7 @@ def factor(schedule: str, step: int, total: int) -> float:
         step: From 0.
         total: Steps of the whole training.
     """
-    if schedule in ("constant", "plateau"):
+    if schedule in STEADY:
         return 1.0
     if schedule == "cooldown":
         share = (step / total - (1.0 - _COOLDOWN)) / _COOLDOWN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,12 +14,16 @@ from torch import Tensor
 from cotune.data.dataset import TrainingData
 from cotune.engine.cohorts.base import Cohort
 from cotune.engine.cuda_graph import CapturedStep
+from cotune.engine.device import free_memory, widest_float
 from cotune.engine.families import family_of
 from cotune.engine.lane import AVERAGE_EVERY, CohortKey, Lane
 from cotune.engine.losses import balance
 from cotune.engine.networks import CustomNetwork
 from cotune.metrics import macro_auc, scores_of_confusion
 from cotune.space.hyperparameters import epochs_per_pass
+
+STACKED: Final = "COTUNE_STACKED"
+"""An environment variable, for tests and benchmarks, that stacks lanes on a CPU too."""
 
 _TRIED_ROWS: Final = 4  # by which a user's networks are tried when they are made
 
@@ -32,21 +36,26 @@ class DeviceData:
         inputs: ``[rows, features]``, the training part first; in the host's memory, or in a file
             that is mapped into it, where the device has no room for them.
         labels: ``[rows]``.
+        host_labels: The same on the CPU, to count them without waiting for the device.
         n_train: Rows of the training part.
         input_shape: Of one row before it was flattened.
-        fold_of: See ``TrainingData``.
+        fold_of: See ``TrainingData``; on the CPU.
         custom: Maker of the networks, where they are the user's own.
         is_streamed: The inputs are beside the device.
+        is_stacked: Lanes are padded and stacked where their family can; else they stand side by
+            side, or one after another.
     """
 
     inputs: Tensor
     labels: Tensor
+    host_labels: Tensor
     n_train: int
     n_classes: int
     input_shape: tuple[int, ...]
     fold_of: Tensor | None = None
     custom: CustomNetwork | None = None
     is_streamed: bool = False
+    is_stacked: bool = False
 
     @property
     def dtype(self) -> torch.dtype:
@@ -65,14 +74,17 @@ class DeviceData:
             index: ``[some]``.
             out: ``[some, features]``, what to fill.
         """
+        index = index.to(self.inputs.device)
         if not self.is_streamed:
             return torch.index_select(self.inputs, 0, index, out=out)
-        rows = self.inputs.index_select(0, index.to(self.inputs.device))
-        return rows.to(self.device) if out is None else out.copy_(rows)
+        rows = self.inputs.index_select(0, index)
+        if out is None:
+            return rows.to(self.device, non_blocking=True)
+        return out.copy_(rows, non_blocking=True)
 
     def training_rows(self, key: CohortKey) -> Tensor:
-        """Return indices of the rows that are trained on."""
-        everything = torch.arange(len(self.inputs), device=self.device)
+        """Return indices of the rows that are trained on, on the CPU: no device is waited for."""
+        everything = torch.arange(len(self.inputs))
         if key.part == "all":
             return everything
         if key.fold == 0:
@@ -81,9 +93,9 @@ class DeviceData:
         return torch.cat([kept, everything[self.n_train :]])
 
     def held_out_rows(self, key: CohortKey) -> Tensor:
-        """Return indices of the rows that scores are of."""
+        """Return indices of the rows that scores are of, on the CPU."""
         if key.fold == 0:
-            return torch.arange(self.n_train, len(self.inputs), device=self.device)
+            return torch.arange(self.n_train, len(self.inputs))
         return (self._folds == key.fold).nonzero()[:, 0]
 
     @property
@@ -111,16 +123,17 @@ class DeviceData:
         """
         inputs = torch.from_numpy(data.inputs)
         if most is None:
-            most = math.inf if device.type == "cpu" else torch.cuda.mem_get_info(device)[0] / 2
+            most = free_memory(device) / 2
         is_streamed = inputs.nbytes > most
         if not is_streamed:
             inputs = inputs.to(device)
-        labels = torch.from_numpy(data.labels).to(device)
+        labels = torch.from_numpy(data.labels)
         if custom is not None:
             custom = custom.tried_with(inputs[:_TRIED_ROWS].cpu())
-        folds = None if data.fold_of is None else torch.from_numpy(data.fold_of).to(device)
+        folds = None if data.fold_of is None else torch.from_numpy(data.fold_of)
         return cls(
             inputs,
+            labels.to(device),
             labels,
             data.n_train,
             data.n_classes,
@@ -128,6 +141,7 @@ class DeviceData:
             folds,
             custom,
             is_streamed,
+            device.type != "cpu" or STACKED in os.environ,
         )
 
 
@@ -140,9 +154,10 @@ def make_cohort(lanes: Sequence[Lane], data: DeviceData, bfloat16: bool = False)
     batch_size, _ = steps_per_epoch(lanes[0].key, data)
     balanced = None
     if any(lane.class_weight for lane in lanes):
-        balanced = balance(data.labels[data.training_rows(lanes[0].key)], data.n_classes)
+        balanced = balance(data.host_labels[data.training_rows(lanes[0].key)], data.n_classes)
     family = family_of(lanes[0].spec.params, data.custom)
-    cohort = family.cohort(lanes, batch_size, bfloat16, balanced)
+    put_together = family.stacked_cohort if data.is_stacked else family.cohort
+    cohort = put_together(lanes, batch_size, bfloat16, balanced)
     if data.inputs.is_cuda and not family.runs_user_code:
         cohort.captured = CapturedStep(
             data.inputs,
@@ -182,22 +197,24 @@ def train_epoch(
     # Of many rows, an epoch is a part of a pass, so the next continues where it ended.
     turn, place = divmod(epoch, epochs_per_pass(key.epoch_rows, len(trained_on)))
     first = place * n_steps * batch_size % len(trained_on)
-    order = row_order(len(trained_on), seed, turn).roll(-first)[: n_steps * batch_size]
-    drawn = key.augmentation.draw(trained_on.cpu()[order], len(data.inputs), seed, epoch, turn)
-    order = trained_on[order.to(data.device)]
-    labels = data.labels[order].view(n_steps, batch_size)
-    if data.is_streamed:
-        order = order.to(data.inputs.device)  # once, or the device would be waited for every step
-    loss_sum = torch.zeros(len(cohort.lanes), device=data.device, dtype=torch.float64)
+    order = trained_on[row_order(len(trained_on), seed, turn).roll(-first)[: n_steps * batch_size]]
+    drawn = key.augmentation.draw(order, len(data.inputs), seed, epoch, turn)
+    # Once an epoch, or the device would be waited for every step.
+    labels = data.labels[order.to(data.device)].view(n_steps, batch_size)
+    order = order.to(data.inputs.device)
+    wide = widest_float(data.device)
+    loss_sum = torch.zeros(len(cohort.lanes), device=data.device, dtype=wide)
     correct = torch.zeros(len(cohort.lanes), device=data.device, dtype=torch.int64)
-    averaged = [lane for lane in cohort.lanes if lane.average]
     rows = data.inputs.new_empty(batch_size, data.inputs.shape[1], device=data.device)
     moves = drawn.to(data.device).view(n_steps, batch_size, -1)
+    keep_rates = all(lane.keeps_rate for lane in cohort.lanes)
+    factors: list[float] = []
     for i, index in enumerate(order.view(n_steps, batch_size)):
         if cancelled():
             return None
         step = epoch * n_steps + i
-        factors = [lane.lr_factor(step, n_steps) for lane in cohort.lanes]
+        if i == 0 or not keep_rates:
+            factors = [lane.lr_factor(step, n_steps) for lane in cohort.lanes]
         if cohort.captured is not None:
             losses, hits = cohort.captured(cohort, index, moves[i], factors)
         else:
@@ -209,11 +226,10 @@ def train_epoch(
         loss_sum += losses
         correct += hits
         if (step + 1) % AVERAGE_EVERY == 0:
-            for lane in averaged:
-                lane.accumulate()
+            cohort.accumulate()
     for lane in cohort.lanes:
         lane.epoch += 1
-    return loss_sum / n_steps, correct.double() / (n_steps * batch_size), n_steps
+    return loss_sum / n_steps, correct.to(wide) / (n_steps * batch_size), n_steps
 
 
 def steps_per_epoch(key: CohortKey, data: DeviceData) -> tuple[int, int]:
@@ -242,22 +258,27 @@ def evaluate(cohort: Cohort, data: DeviceData, auc: bool = False) -> dict[str, T
         All of :data:`cotune.metrics.METRICS`, but perhaps ``auc``; ``[lanes]`` each.
     """
     held_out = data.held_out_rows(cohort.lanes[0].key)
+    labels, held_out = data.labels[held_out.to(data.device)], held_out.to(data.inputs.device)
     lanes, n_classes = len(cohort.lanes), data.n_classes
-    loss_sum = torch.zeros(lanes, dtype=torch.float64, device=held_out.device)
-    confusion = torch.zeros(lanes * n_classes**2, dtype=torch.int64, device=held_out.device)
-    lane_offset = torch.arange(lanes, device=held_out.device) * n_classes * n_classes
+    wide = widest_float(data.device)
+    loss_sum = torch.zeros(lanes, dtype=wide, device=data.device)
+    confusion = torch.zeros(lanes * n_classes**2, dtype=torch.int64, device=data.device)
+    lane_offset = torch.arange(lanes, device=data.device) * n_classes * n_classes
     probabilities = []
-    for index in held_out.split(cohort.evaluation_rows):
-        rows, truth = data.take(index), data.labels[index]
+    parts = held_out.split(cohort.evaluation_rows), labels.split(cohort.evaluation_rows)
+    for index, truth in zip(*parts, strict=True):
+        rows = data.take(index)
         logits = cohort.logits(rows)
         loss_sum += _cross_entropy(logits, truth) * len(rows)
         cells = lane_offset + truth[:, None] * n_classes + logits.argmax(-1)
-        confusion += torch.bincount(cells.flatten(), minlength=confusion.numel())
+        # Unlike bincount, it does not ask the device for the largest.
+        confusion.index_add_(0, cells.flatten(), torch.ones_like(cells).flatten())
         if auc:
             # In 64 bits, or those next to 1 would be ties.
-            probabilities.append(logits.double().softmax(-1))
+            probabilities.append(logits.to(wide).softmax(-1))
+    scored_on = data.device if wide == torch.float64 else torch.device("cpu")
     confusion = confusion.view(lanes, n_classes, n_classes)  # [lane, true, predicted]
-    scores = {"loss": loss_sum / len(held_out), **scores_of_confusion(confusion)}
+    scores = {"loss": loss_sum / len(held_out), **scores_of_confusion(confusion.to(scored_on))}
     if auc:
-        scores["auc"] = macro_auc(torch.cat(probabilities), data.labels[held_out])
+        scores["auc"] = macro_auc(torch.cat(probabilities).to(scored_on), labels.to(scored_on))
     return scores

@@ -124,7 +124,7 @@ def evaluate(
         data: A file or folder as in training; or a DataFrame, or a pair of arrays.
         target: Column or array of the labels; by default that of the training.
         ensemble: The run's ensemble instead of its final model.
-        device: ``cpu``, ``cuda`` or ``auto``.
+        device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
         model: Maker of the network, as for :func:`run`, where it is one of your own.
 
     Raises:

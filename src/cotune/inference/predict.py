@@ -130,7 +130,7 @@ def predict(
             a tensor of rows.
         proba: Return probabilities instead.
         ensemble: The run's ensemble instead of its final model.
-        device: ``cpu``, ``cuda`` or ``auto``.
+        device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
         model: Maker of the network, as for :func:`run`, where it is one of your own.
 
     Returns:

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from cotune.data.preprocessing.raw_rows import RawRows
 from cotune.data.readers.missing import fill_missing
+from cotune.engine.device import device_errors
+from cotune.engine.memory import Attempt
 from cotune.engine.networks.custom.whole_numbers import is_out_of_range
-from cotune.exceptions import DataError
+from cotune.exceptions import DataError, StorageError
 
 _ROWS = 2048  # at a time
 
@@ -29,8 +31,8 @@ def compute_logits(model: nn.Module, inputs: NDArray[np.generic], device: str = 
     Raises:
         DataError: The network takes whole numbers, and a row holds other numbers or one that it
             cannot look up; the row is named.
+        StorageError: The device failed, or has no memory for a single row.
     """
-    model = model.to(device)
     preprocessing = getattr(model, "preprocessing", None)
 
     def logits(start: int, stop: int) -> Tensor:
@@ -41,17 +43,25 @@ def compute_logits(model: nn.Module, inputs: NDArray[np.generic], device: str = 
         elif preprocessing is not None:
             some = fill_missing(preprocessing, some)
         rows = torch.tensor(_as_torch_can(some), device=device)
-        out: Tensor = model(rows).double().cpu()
-        return out
+        out: Tensor = model(rows)
+        return out.cpu().double()
 
-    chunks = []
-    for start in range(0, len(inputs), _ROWS):
-        try:
-            chunks.append(logits(start, start + _ROWS))
-        except IndexError as error:
-            if not is_out_of_range(error):
-                raise
-            raise DataError(_out_of_range(logits, inputs, start)) from error
+    chunks: list[Tensor] = []
+    start, rows = 0, _ROWS
+    with device_errors(torch.device(device)):
+        model = model.to(device)
+        while start < len(inputs):
+            with Attempt() as attempt:
+                try:
+                    chunks.append(logits(start, start + rows))
+                except IndexError as error:
+                    if not is_out_of_range(error):
+                        raise
+                    raise DataError(_out_of_range(logits, inputs, start)) from error
+                start += rows
+            if attempt.failed and rows == 1:
+                raise StorageError(f"device: {device} has too little memory for one row")
+            rows = max(1, rows // 2) if attempt.failed else rows
     return torch.cat(chunks)
 
 

@@ -93,7 +93,7 @@ class Resources:
     """Resources that a run may use.
 
     Attributes:
-        device: ``cpu`` or ``cuda``, on this machine.
+        device: ``cpu``, ``cuda`` or ``mps``, on this machine.
         workers: Processes, on the CPU; 0: none, this process trains.
         cluster: A Ray cluster that trains, instead of this machine.
         lanes: Trials in training at a time in each process; None: measured.

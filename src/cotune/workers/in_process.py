@@ -21,7 +21,7 @@ class InProcessExecutor(Executor):
     On a CPU, PyTorch then computes as in a worker process: on one thread.
 
     Args:
-        device: ``cpu`` or ``cuda``.
+        device: ``cpu``, ``cuda`` or ``mps``.
     """
 
     _engine: Engine

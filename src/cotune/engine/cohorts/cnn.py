@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cotune.engine.cohorts.base import Cohort
+from cotune.engine.cohorts.base import Cohort, autocast
 from cotune.engine.losses import weights_of_each
 from cotune.engine.networks.cnn import CNNArchitecture, activate, dropout_rates, forward, mirror
 from cotune.engine.optim import update
@@ -48,11 +48,11 @@ class CNNCohort(Cohort):
                 for name, value in tensors.items():
                     tensors[name] = value.contiguous(memory_format=_format(value))
         exponents = [lane.class_weight for lane in self.lanes]
-        dtype = lanes[0].parameters["head.weight"].dtype
-        self._class_weights = weights_of_each(balance, exponents, dtype)
+        like = lanes[0].parameters["head.weight"]
+        self._class_weights = weights_of_each(balance, exponents, like)
 
     def step(
-        self, rows: Tensor, labels: Tensor, lr_factors: Sequence[float] | Sequence[Tensor]
+        self, rows: Tensor, labels: Tensor, lr_factors: Sequence[float] | Tensor
     ) -> tuple[Tensor, Tensor]:
         results = [
             _step(lane, rows, labels, lr_factors[i], self._bfloat16, self._class_weights[i])
@@ -75,7 +75,7 @@ def _step(
     weight: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     leaves = {name: value.detach().requires_grad_() for name, value in lane.parameters.items()}
-    with torch.autocast(rows.device.type, torch.bfloat16, enabled=bfloat16):
+    with autocast(rows, bfloat16):
         logits = _logits(lane, leaves, rows, training=True)
     logits = logits.to(rows.dtype)
     smoothing = float(lane.spec.params.get("label_smoothing", 0.0))

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cotune.engine.cohorts.base import Cohort
-from cotune.engine.losses import class_weights
+from cotune.engine.losses import CrossEntropy
 from cotune.engine.networks.common import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, Tensors
 from cotune.engine.networks.mlp import MLPArchitecture, dropout_rates
 from cotune.engine.optim import update
@@ -76,16 +76,7 @@ class MLPCohort(Cohort):
         self._slope = [self._empty(batch_size, n) for n in neurons]
         n_classes = self.lanes[0].architecture.n_classes
         self._logits = self._empty(batch_size, len(self.lanes), n_classes)
-        self._smoothing = torch.tensor(
-            [float(lane.spec.params.get("label_smoothing", 0.0)) for lane in self.lanes],
-            device=self._device,
-            dtype=self._dtype,
-        )
-        self._smooths = bool(self._smoothing.any())
-        self._class_weights: Tensor | None = None
-        if balance is not None:
-            exponents = [lane.class_weight for lane in self.lanes]
-            self._class_weights = class_weights(balance, exponents, self._dtype)
+        self._entropy = CrossEntropy(self.lanes, balance, first)
         self._dropouts = [
             _Dropout(self.lanes, i, columns, self._empty(batch_size, columns[-1].stop))
             for i, columns in enumerate(self._columns)
@@ -104,7 +95,7 @@ class MLPCohort(Cohort):
         ]
 
     def step(
-        self, rows: Tensor, labels: Tensor, lr_factors: Sequence[float] | Sequence[Tensor]
+        self, rows: Tensor, labels: Tensor, lr_factors: Sequence[float] | Tensor
     ) -> tuple[Tensor, Tensor]:
         if self._bfloat16:
             rows = rows.bfloat16()
@@ -175,52 +166,7 @@ class MLPCohort(Cohort):
     def _loss(self, hidden: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return cross-entropy ``[lanes]``, hits ``[lanes]`` and the slope at the logits."""
         self._heads(hidden, self._logits)
-        correct = (self._logits.argmax(2) == labels[:, None]).sum(0)
-        log_shares = torch.log_softmax(self._logits, 2)
-        index = labels[:, None, None].expand(-1, len(self.lanes), 1)
-        of_truth = log_shares.gather(2, index)[:, :, 0]
-        if self._class_weights is not None:
-            losses, slope = self._weighted_loss(log_shares, of_truth, index, self._class_weights)
-            return losses, correct, slope
-        losses = -of_truth.mean(0)
-        if self._smooths:
-            losses = torch.lerp(losses, -log_shares.mean((0, 2)), self._smoothing)
-        slope = log_shares.exp_()  # softmax - target, divided by the rows
-        n_classes = slope.shape[2]
-        if self._smooths:
-            slope -= (self._smoothing / n_classes)[:, None]
-        target = (1.0 - self._smoothing)[None, :, None].expand(len(labels), -1, 1)
-        slope.scatter_add_(2, index, -target)
-        return losses, correct, slope.div_(len(labels))
-
-    def _weighted_loss(
-        self, log_shares: Tensor, of_truth: Tensor, index: Tensor, weights: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return loss and slope of ``CrossEntropyLoss(weight, label_smoothing)``.
-
-        The mean over the rows is weighted by their true classes.
-
-        Args:
-            log_shares: ``[batch, lanes, classes]``, overwritten.
-            of_truth: ``[batch, lanes]``: log shares of the true classes.
-            index: ``[batch, lanes, 1]``: the true classes.
-            weights: ``[lanes, classes]``.
-        """
-        n_classes = weights.shape[1]
-        of_rows = weights.expand_as(log_shares).gather(2, index)[:, :, 0]
-        total = of_rows.sum(0)
-        of_rows = of_rows / total
-        losses = -(of_truth * of_rows).sum(0)
-        # The target of a row: the part of its weight for the truth, and that for all classes.
-        truth = of_rows * (1.0 - self._smoothing)
-        even = weights * (self._smoothing / total / n_classes)[:, None]
-        if self._smooths:
-            flat = -(log_shares.sum(0) * weights).sum(1) / total / n_classes
-            losses = torch.lerp(losses, flat, self._smoothing)
-        slope = log_shares.exp_().mul_((truth + even.sum(1))[:, :, None])
-        if self._smooths:
-            slope -= even
-        return losses, slope.scatter_add_(2, index, -truth[:, :, None])
+        return self._entropy(self._logits, labels)
 
     def _backward(
         self,
@@ -272,7 +218,7 @@ class MLPCohort(Cohort):
                 weight = self.lanes[i].parameters[name]
                 torch.mm(lane_slope, weight, out=self._slope[layer - 1][:, inputs])
 
-    def _update(self, rows: Tensor, lr_factors: Sequence[float] | Sequence[Tensor]) -> None:
+    def _update(self, rows: Tensor, lr_factors: Sequence[float] | Tensor) -> None:
         for i, lane in enumerate(self.lanes):
             first = self._gradients[i]["hidden.0.weight"]
             _product(self._first_slope[:, self._columns[0][i]].t(), rows, first)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from cotune.engine.cohorts.base import Cohort
+from cotune.engine.cohorts.base import Cohort, autocast
 from cotune.engine.losses import weights_of_each
 from cotune.engine.networks.common import Tensors
 from cotune.engine.networks.custom.architecture import CustomArchitecture
@@ -47,7 +47,7 @@ class ModuleCohort(Cohort):
         self.lanes = list(lanes)
         self._bfloat16 = bfloat16
         exponents = [lane.class_weight for lane in lanes]
-        self._class_weights = weights_of_each(balanced, exponents, lanes[0].steps.dtype)
+        self._class_weights = weights_of_each(balanced, exponents, lanes[0].steps)
         self._mapped = _Mapped([_module(lane) for lane in lanes])
         self._parameters = _stack([lane.parameters for lane in lanes])
         self._buffers = _stack([lane.buffers for lane in lanes])
@@ -64,12 +64,13 @@ class ModuleCohort(Cohort):
         ]
 
     def step(
-        self, rows: Tensor, labels: Tensor, lr_factors: Sequence[float] | Sequence[Tensor]
+        self, rows: Tensor, labels: Tensor, lr_factors: Sequence[float] | Tensor
     ) -> tuple[Tensor, Tensor]:
         leaves = {n: value.detach().requires_grad_() for n, value in self._parameters.items()}
         seeds = torch.stack([_draw(lane) for lane in self.lanes])
-        with _noise(seeds[0], rows), _autocast(rows, self._bfloat16):
-            logits = self._mapped(leaves, self._buffers, rows, seeds.to(rows.device))
+        on_device = seeds.to(rows.device, non_blocking=True)
+        with _noise(seeds[0], rows), autocast(rows, self._bfloat16):
+            logits = self._mapped(leaves, self._buffers, rows, on_device)
         logits = logits.to(_dtype_of(self.lanes[0]))
         losses = torch.stack(
             [
@@ -103,18 +104,18 @@ class SoloCohort(Cohort):
     ) -> None:
         (lane,) = self.lanes = list(lanes)
         self._bfloat16 = bfloat16
-        (self._class_weights,) = weights_of_each(balanced, [lane.class_weight], lane.steps.dtype)
+        (self._class_weights,) = weights_of_each(balanced, [lane.class_weight], lane.steps)
         self._module = _module(lane)
         self._module.load_tensors({**lane.parameters, **lane.buffers})
         lane.parameters.update(self._module.trained())
         lane.buffers.update(self._module.buffers_of_floats())
 
     def step(
-        self, rows: Tensor, labels: Tensor, lr_factors: Sequence[float] | Sequence[Tensor]
+        self, rows: Tensor, labels: Tensor, lr_factors: Sequence[float] | Tensor
     ) -> tuple[Tensor, Tensor]:
         (lane,) = self.lanes
         self._module.train()
-        with _noise(_draw(lane), rows), _autocast(rows, self._bfloat16):
+        with _noise(_draw(lane), rows), autocast(rows, self._bfloat16):
             logits = self._module(rows)
         logits = logits.to(_dtype_of(lane))
         loss = _loss(lane, logits, labels, self._class_weights)
@@ -290,10 +291,6 @@ def _noise(seed: Tensor, rows: Tensor) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(int(seed))
         yield
-
-
-def _autocast(rows: Tensor, bfloat16: bool) -> torch.autocast:
-    return torch.autocast(rows.device.type, torch.bfloat16, enabled=bfloat16)
 
 
 def _loss(lane: Lane, logits: Tensor, labels: Tensor, weight: Tensor | None) -> Tensor:

@@ -78,6 +78,20 @@ class Family(ABC):
                 any.
         """
 
+    def stacked_cohort(
+        self,
+        lanes: Sequence[Lane],
+        batch_size: int,
+        bfloat16: bool = False,
+        balanced: Tensor | None = None,
+    ) -> Cohort:
+        """Put lanes together for a GPU: by few large operations, where the family has a way to.
+
+        Args:
+            lanes, batch_size, bfloat16, balanced: As for :meth:`cohort`.
+        """
+        return self.cohort(lanes, batch_size, bfloat16, balanced)
+
     @abstractmethod
     def read(self, described: Mapping[str, Any], params: Any) -> tuple[Architecture, list[float]]:
         """Return the architecture and dropout rates that a model file describes.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from cotune.engine.cohorts.mlp import MLPCohort
+from cotune.engine.cohorts.stacked_mlp import StackedMLPCohort
 from cotune.engine.families.base import Family, read_count, read_counts, read_rates, read_switch
 from cotune.engine.networks.mlp import MLPArchitecture, dropout_rates
 from cotune.records import Value
@@ -44,6 +45,15 @@ class MLPFamily(Family):
         balanced: Tensor | None = None,
     ) -> MLPCohort:
         return MLPCohort(lanes, batch_size, bfloat16, balanced)
+
+    def stacked_cohort(
+        self,
+        lanes: Sequence[Lane],
+        batch_size: int,
+        bfloat16: bool = False,
+        balanced: Tensor | None = None,
+    ) -> StackedMLPCohort:
+        return StackedMLPCohort(lanes, batch_size, bfloat16, balanced)
 
     def read(
         self, described: Mapping[str, Any], params: Any

@@ -121,7 +121,7 @@ def _where(config: RunConfig | ObjectiveConfig) -> str:
         is_local = cluster.address == "local"  # localhost:PORT is an address
         where = "on this machine" if is_local else f"at {cluster.address}"
         return f"{cluster.actors} on the Ray cluster {where}"
-    if isinstance(config, RunConfig) and config.device == "cuda":
+    if isinstance(config, RunConfig) and config.device != "cpu":
         return "the GPU"
     if not config.workers:
         return "this process"

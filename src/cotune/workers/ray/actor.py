@@ -101,7 +101,7 @@ class Engine:
     Args:
         labels, inputs: The dataset, read-only views of the node's object store.
         threads: Of PyTorch.
-        device: ``cpu`` or ``cuda``.
+        device: ``cpu``, ``cuda`` or ``mps``.
     """
 
     def __init__(

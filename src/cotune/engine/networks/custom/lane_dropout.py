@@ -5,16 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-_LEVELS = 1 << 24
+from cotune.engine.hashing import LEVELS, hashed
+
 _STEP = -1_640_531_527  # 2^32 divided by the golden ratio, as a signed number
-_FIRST, _SECOND = 0x7FEB352D, -2_073_254_261  # 0x846ca68b, as a signed number
 
 
 class LaneDropout(nn.Module):
     """Dropout (Srivastava et al. 2014) by a hash of a seed and the place of each value.
 
     The noise does not depend on other lanes, and needs no generator inside ``vmap``.
-    The hash is that of 32 bits by Wellons (2018), "lowbias32".
 
     Attributes:
         rate: Scalar, 0-1.
@@ -38,12 +37,8 @@ class LaneDropout(nn.Module):
         if not self.training:
             return values
         place = torch.arange(values.numel(), dtype=torch.int32, device=values.device)
-        mixed = (place.view(values.shape) + self._salt) * _STEP ^ self.seed
-        # Shifts of signed numbers bring in ones from the left, which are masked.
-        mixed = (mixed ^ (mixed >> 16 & 0xFFFF)) * _FIRST
-        mixed = (mixed ^ (mixed >> 15 & 0x1FFFF)) * _SECOND
-        mixed = mixed ^ (mixed >> 16 & 0xFFFF)
-        kept = (mixed >> 8 & 0xFFFFFF) >= self.rate * _LEVELS
+        mixed = hashed((place.view(values.shape) + self._salt) * _STEP ^ self.seed)
+        kept = (mixed >> 8 & 0xFFFFFF) >= self.rate * LEVELS
         return values * kept / (1.0 - self.rate)
 
 
