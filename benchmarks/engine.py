@@ -10,11 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 
 import numpy as np
@@ -28,6 +29,7 @@ from cotune.data.dataset import TrainingData
 from cotune.engine.device import PRECISIONS, n_cores
 from cotune.engine.families import family_of
 from cotune.engine.lane import key_of
+from cotune.engine.step import STACKED
 from cotune.records import TrialSpec, Value, Verdict
 from cotune.workers.base import EngineJob, Executor
 from cotune.workers.in_process import InProcessExecutor
@@ -111,7 +113,7 @@ class Cotune:
 
     def __init__(self, data: TrainingData, device: str, precision: str) -> None:
         self._executor: Executor = (
-            InProcessExecutor(device) if device == "cuda" else ProcessExecutor(n_cores())
+            InProcessExecutor(device) if device != "cpu" else ProcessExecutor(n_cores())
         )
         self._executor.load(EngineJob(data, 0, precision=precision))
 
@@ -244,22 +246,46 @@ def measure(
     }
 
 
+def measure_stacked(case: Case, data: TrainingData, repeats: int) -> list[float]:
+    """Seconds of Cotune on the CPU: lanes side by side, and stacked as on a GPU."""
+    seconds: list[list[float]] = [[], []]
+    for _ in range(repeats):
+        for times, is_stacked in zip(seconds, (False, True), strict=True):
+            os.environ.pop(STACKED, None)
+            if is_stacked:
+                os.environ[STACKED] = "1"
+            cotune = Cotune(data, "cpu", "float32")
+            cotune.train([replace(s, params={**s.params, "epochs": 1}) for s in case.specs[:2]])
+            began = time.perf_counter()
+            cotune.train(case.specs)
+            times.append(time.perf_counter() - began)
+            cotune.close()
+    return [statistics.median(times) for times in seconds]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--repeats", type=int, default=3, help="medians of this many (3)")
     parser.add_argument("--cases", default="abcd", help="letters of the cases to run (abcd)")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda", "mps"))
+    parser.add_argument(
+        "--stacked", action="store_true", help="only compare lanes as on a CPU with those of a GPU"
+    )
     parser.add_argument("--precision", default="float32", choices=PRECISIONS, help="Cotune's")
     options = parser.parse_args()
     dataset = load("fashion-mnist-small")
     data, _ = prepare(dataset, validation=1 - _ROWS / len(dataset), seed=0)
+    chosen = [case for case in cases() if case.name[0] in options.cases]
+    if options.stacked:
+        for case in chosen:
+            usual, stacked = measure_stacked(case, data, options.repeats)
+            print(f"{case.name:36}{usual:8.1f}s side by side{stacked:8.1f}s stacked", flush=True)
+        return
     results = []
     if not options.json:
         print(_HEADER)
-    for case in cases():
-        if case.name[0] not in options.cases:
-            continue
+    for case in chosen:
         result = measure(case, data, options.device, options.precision, options.repeats)
         results.append(result)
         if not options.json:
