@@ -77,7 +77,7 @@ class _Coefficients:
 
 @dataclass(frozen=True)
 class Rows:
-    """What the optimizer works on: a row for each lane, ``[lanes, values]``, padded with zeros.
+    """Parameters, gradients and moments: a row a lane, ``[lanes, values]``, padded with zeros.
 
     Attributes:
         weights, gradients, mean, square: ``mean`` is also SGD's velocity; optimizers that lack a
