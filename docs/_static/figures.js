@@ -20,13 +20,20 @@
     if (note) figure.parentElement.after(say(note, "figure-note"));
     const layout = { "title.text": "", "margin.t": 30 };
     if (!images) layout.autosize = true;
+    const { width, height } = figure.layout;
+    const room = figure.parentElement.clientWidth;
+    if (images && width > room) {
+      Object.assign(layout, { width: room, height: (height * room) / width });
+      figure.parentElement.style.height = `${layout.height}px`;
+    }
     for (const axis of axes) layout[`${axis}.zeroline`] = false;
     if (axes.length > 2) {
       figure.style.minWidth = "600px"; // slices, three in a row
     } else if (!images) {
-      if (annotations.length > 1) figure.style.minWidth = `${annotations.length * 20}px`; // parallel coordinates
+      const parallel = annotations.length > 1; // coordinates: a label at each tick
+      if (parallel) figure.style.minWidth = `${annotations.length * 20}px`;
       const legend = { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom", bgcolor: clear };
-      Object.assign(layout, { legend, "margin.l": 10, "margin.r": 15, "margin.b": 10 });
+      Object.assign(layout, { legend, "margin.l": parallel ? 46 : 10, "margin.r": 15, "margin.b": 10 });
       for (const axis of axes) layout[`${axis}.automargin`] = true;
     }
     Plotly.relayout(figure, layout);
@@ -53,10 +60,9 @@
       layout[`annotations[${i}].font.color`] = ink;
       if (note.bgcolor) layout[`annotations[${i}].bgcolor`] = card;
     });
+    for (const trace of figure.data) if (trace.type === "heatmap") trace.textfont = { color: ink };
     Plotly.relayout(figure, layout);
-    figure.data.forEach((trace, i) => {
-      if (trace.type === "heatmap") Plotly.restyle(figure, { "textfont.color": ink }, [i]);
-    });
+    Plotly.redraw(figure);
   }
 
   const each = (change) => document.querySelectorAll(".js-plotly-plot").forEach(change);
