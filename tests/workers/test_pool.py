@@ -313,8 +313,11 @@ class TestLostWorkers:
             executor.submit(trials)
             reports: list[EpochReport] = []
             for _ in range(2):
+                end = time.monotonic() + SECONDS
+                while executor._workers[0].in_training != [trials[0].number]:
+                    assert time.monotonic() < end
+                    reports += executor.reports(0.1)
                 (pid,) = workers_of(os.getpid())
-                time.sleep(2.5)  # the long one is in training, after an epoch of the other at most
                 os.kill(pid, signal.SIGKILL)
                 while workers_of(os.getpid()) in ([], [pid]):
                     reports += executor.reports(0.1)
