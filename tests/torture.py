@@ -18,8 +18,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from cotune.runs.directory import RunDirectory
 from cotune.study.journal import load_study
@@ -37,16 +39,17 @@ class Case:
     """What is run."""
 
     data: str
-    workers: int
+    workers: int | Literal["max"]
     n_trials: int
     model: str = "mlp"
     executor: str = "processes"
+    address: str = "local"
 
     def command(self, out: Path, seed: int) -> list[str]:
         options = f"--n-trials {self.n_trials} --workers {self.workers} --model {self.model}"
         options += f" --seed {seed} --checkpoint 1s --lanes 4 --quiet"
         if self.executor == "ray":
-            options += " --executor ray --address local"
+            options += f" --executor ray --address {self.address}"
         return [*_COTUNE, "run", self.data, *options.split(), "--out", str(out)]
 
 
@@ -138,7 +141,7 @@ class Torture:
             if killed == "nothing":
                 break
             kills -= 1
-            before = self._look(out, before, case.workers > 1, killed)
+            before = self._look(out, before, case.workers != 1, killed)
             if killed == "worker":
                 end = time.monotonic() + _HANG_SECONDS
                 while driver.poll() is None and time.monotonic() < end and kills > 0 and self._left:
@@ -146,24 +149,28 @@ class Torture:
                     if killed == "nothing":
                         break
                     kills -= 1
-                    before = self._look(out, before, case.workers > 1, killed)
+                    before = self._look(out, before, case.workers != 1, killed)
                     if killed == "driver":
                         break
                 if killed == "worker":
                     self._wait(driver, out)
-                    before = self._look(out, before, case.workers > 1, "end")
-            # Nothing was made before the kill where even config.yaml is missing.
-            if (out / "config.yaml").exists():
-                command = [*_COTUNE, "resume", str(out), "--quiet"]
-            elif out.exists():
-                for left in out.iterdir():
-                    left.unlink()
+                    before = self._look(out, before, case.workers != 1, "end")
+            command = self._next_command(out, command)
         if driver_code := self._wait(driver, out):
             if driver_code == -signal.SIGKILL:
                 self._finish(command, out)
             else:
                 self._problem(f"{out.name}: exit code {driver_code}", out)
         self._check(case, out, seed, before, self.count.worker_kills > worker_kills)
+
+    def _next_command(self, out: Path, before: list[str]) -> list[str]:
+        """Return what goes on with a run that was killed."""
+        if (out / "config.yaml").exists():
+            return [*_COTUNE, "resume", str(out), "--quiet"]
+        # Nothing was made before the kill where even config.yaml is missing.
+        for left in out.iterdir() if out.exists() else ():
+            left.unlink()
+        return before
 
     def _finish(self, command: list[str], out: Path) -> None:
         with open(out.with_suffix(".stderr"), "w") as errors:
@@ -189,13 +196,19 @@ class Torture:
         driver.kill()
         driver.wait()
         self.count.driver_kills += 1
-        end = time.monotonic() + _ORPHAN_SECONDS
-        while orphans := [pid for pid in workers if lives(pid)]:
+        self._see_ended(lambda: [pid for pid in workers if lives(pid)])
+        return "driver"
+
+    def _see_ended(
+        self, left: Callable[[], list[int]], seconds: float = _ORPHAN_SECONDS, what: str = "orphans"
+    ) -> None:
+        """See that processes end soon."""
+        end = time.monotonic() + seconds
+        while pids := left():
             if time.monotonic() > end:
-                self._problem(f"orphans: {orphans}")
+                self._problem(f"{what}: {pids}")
                 break
             time.sleep(0.05)
-        return "driver"
 
     def _look(self, out: Path, before: dict[str, Row], exact: bool, killed: str) -> dict[str, Row]:
         """Finished trials of now, if those of before are among them."""

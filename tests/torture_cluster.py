@@ -18,13 +18,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tests.support.hosts import Hosts, can_make_hosts
 from tests.support.processes import lives, workers_of
 from tests.torture import Case, Row, Torture
 
-_CASE = Case("digits", 3, 150, executor="ray")
+_CASE = Case("digits", "max", 150, executor="ray")
 _WORKERS = (1, 2, 3)  # hosts that train; 0 is the head
 _SLOW_KBIT = 1_000
 _DRAIN_SECONDS = 6
@@ -72,11 +73,7 @@ class ClusterTorture(Torture):
     def _run_on_cluster(self, out: Path, seed: int, faults: int) -> None:
         self.count.runs += 1
         before: dict[str, Row] = {}
-        where = ["--executor", "ray", "--address", self._hosts.address]
-        command = [*_CASE.command(out, seed)]
-        command[command.index("--executor") : command.index("--address") + 2] = where
-        at = command.index("--workers")
-        command[at + 1] = "max"
+        command = replace(_CASE, address=self._hosts.address).command(out, seed)
         self._start(command, out)
         while faults > 0 and self._left > 0:
             try:
@@ -92,20 +89,15 @@ class ClusterTorture(Torture):
                 before = self._look(out, before, True, kind)
             if self._driver.poll() is not None and self._is_told(out):
                 self._repair()
-                command = self._resume_command(out, command)
+                command = self._next_command(out, command)
                 self._start(command, out)
         while (code := self._wait(self._driver, out)) and self._is_told(out):
             self._repair()
-            self._start(self._resume_command(out, command), out)
+            self._start(self._next_command(out, command), out)
         if code:
             self._problem(f"{out.name}: exit code {code}", out)
         self._check(_CASE, out, seed, before, True)
-        end = time.monotonic() + _ORPHAN_SECONDS
-        while orphans := self._hosts.actors():
-            if time.monotonic() > end:
-                self._problem(f"{out.name}: actors are left: {orphans}")
-                break
-            time.sleep(0.1)
+        self._see_ended(self._hosts.actors, _ORPHAN_SECONDS, f"{out.name}: actors are left")
 
     def _start(self, command: list[str], out: Path) -> None:
         with open(out.with_suffix(".stderr"), "w") as errors:
@@ -115,13 +107,6 @@ class ClusterTorture(Torture):
                 stderr=errors,
                 env=self._hosts.environment,
             )
-
-    def _resume_command(self, out: Path, first: list[str]) -> list[str]:
-        if not (out / "config.yaml").exists():
-            for left in out.iterdir() if out.exists() else ():
-                left.unlink()
-            return first
-        return [sys.executable, "-m", "cotune", "resume", str(out), "--quiet"]
 
     def _is_told(self, out: Path) -> bool:
         """Whether the driver was killed, or stopped and said how to go on; or nothing was begun."""
@@ -173,12 +158,7 @@ class ClusterTorture(Torture):
         actors = self._hosts.actors()
         self._driver.kill()
         self._driver.wait()
-        end = time.monotonic() + _ORPHAN_SECONDS
-        while orphans := [pid for pid in actors if lives(pid)]:
-            if time.monotonic() > end:
-                self._problem(f"orphans: {orphans}")
-                break
-            time.sleep(0.1)
+        self._see_ended(lambda: [pid for pid in actors if lives(pid)], _ORPHAN_SECONDS)
 
     def _kill_head(self) -> None:
         self._hosts.kill(0, keep=self._driver.pid)

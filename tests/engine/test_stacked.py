@@ -41,6 +41,7 @@ from tests.support.parity import (
     spec,
     start_lanes,
     train,
+    train_beside_a_diverging_lane,
 )
 
 norms = pytest.mark.parametrize("batch_norm", [True, False])
@@ -294,29 +295,7 @@ class TestEngine:
     @norms
     @pytest.mark.parametrize("optimizer", MOMENTS)
     def test_a_diverging_lane_leaves_its_neighbours_bits(self, optimizer, batch_norm):
-        specs = [
-            spec(
-                i,
-                optimizer=optimizer,
-                batch_norm=batch_norm,
-                dropout=0.1 * (i % 3),
-                width=12 + i,
-                n_layers=2 + i % 2,
-            )
-            for i in range(6)
-        ]
-        wild = replace(specs[2], params={**specs[2].params, "lr": 1e30})
-        results = []
-        for third in (specs[2], wild):
-            engine = Engine(SINGLE, RUN_SEED, max_lanes=6)
-            engine.add([*specs[:2], third, *specs[3:]])
-            results.append((engine, {r.number: r for r in engine.step()}))
-        (calm, calm_reports), (engine, reports) = results
-        assert reports[2].error
-        assert calm_reports[2].error is None
-        for n in (0, 1, 3, 4, 5):
-            assert same_bits(engine.weights(n), calm.weights(n)), n
-            assert replace(reports[n], seconds=0.0) == replace(calm_reports[n], seconds=0.0)
+        train_beside_a_diverging_lane(optimizer, batch_norm)
 
     def test_moving_between_cohorts_keeps_the_state(self):
         lanes, data = start_lanes(every_optimizer(8, dropout=0.3), SINGLE)

@@ -71,8 +71,7 @@ class Hosts:
             _run("ip", "-n", self._switch, "link", "set", "hub", "up")
             for i in range(len(self._cpus)):
                 self._wire(i)
-            self.start(0)
-            for i in range(1, len(self._cpus)):
+            for i in range(len(self._cpus)):
                 self.start(i)
         except BaseException:
             self.close()

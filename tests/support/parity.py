@@ -13,6 +13,7 @@ rounding of its kink.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -160,3 +161,36 @@ def check_against_reference(
             # beside them an AUC, where classes are uneven
             scores = {name: report.scores[name] for name in epoch.scores}
             assert scores == pytest.approx(epoch.scores, rel=10 * tolerance)
+
+
+def train_beside_a_diverging_lane(
+    optimizer: str, batch_norm: bool
+) -> tuple[Engine, dict[int, EpochReport]]:
+    """Train six lanes for an epoch, the third with an absurd rate; return engine and reports.
+
+    The others have the bits and reports that they have beside a third one that does not diverge.
+    """
+    specs = [
+        spec(
+            i,
+            optimizer=optimizer,
+            batch_norm=batch_norm,
+            dropout=0.1 * (i % 3),
+            width=12 + i,
+            n_layers=2 + i % 2,
+        )
+        for i in range(6)
+    ]
+    wild = replace(specs[2], params={**specs[2].params, "lr": 1e30})
+    results = []
+    for third in (specs[2], wild):
+        engine = Engine(SINGLE, RUN_SEED, max_lanes=6)
+        engine.add([*specs[:2], third, *specs[3:]])
+        results.append((engine, {r.number: r for r in engine.step()}))
+    (calm, calm_reports), (engine, reports) = results
+    assert calm_reports[2].error is None
+    assert reports[2].error
+    for n in (0, 1, 3, 4, 5):
+        assert same_bits(engine.weights(n), calm.weights(n)), n
+        assert replace(reports[n], seconds=0.0) == replace(calm_reports[n], seconds=0.0)
+    return engine, reports

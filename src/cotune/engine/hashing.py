@@ -7,7 +7,10 @@ from typing import Final
 from torch import Tensor
 
 LEVELS: Final = 1 << 24
-"""The noise that is made of 24 bits of a hash is a whole number below this."""
+"""Noise is a whole number below this: 24 bits of a hash."""
+
+GOLDEN: Final = -1_640_531_527
+"""2^32 divided by the golden ratio, as a signed number: spreads numbers that follow each other."""
 
 _FIRST, _SECOND = 0x7FEB352D, -2_073_254_261  # 0x846ca68b, as a signed number
 
@@ -18,3 +21,8 @@ def hashed(numbers: Tensor) -> Tensor:
     mixed = (numbers ^ (numbers >> 16 & 0xFFFF)) * _FIRST
     mixed = (mixed ^ (mixed >> 15 & 0x1FFFF)) * _SECOND
     return mixed ^ (mixed >> 16 & 0xFFFF)
+
+
+def noise(numbers: Tensor) -> Tensor:
+    """Return noise that depends on each number alone, ``int32``, 0 to ``LEVELS - 1``."""
+    return hashed(numbers) >> 8 & LEVELS - 1

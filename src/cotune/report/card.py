@@ -11,7 +11,8 @@ import yaml
 from cotune.engine.networks import CUSTOM
 from cotune.exceptions import ModelFileError
 from cotune.inference.model_file import model_folder, read_card
-from cotune.records import SIGNIFICANT, FinalResult
+from cotune.records import FinalResult
+from cotune.report.gain import gain_over
 from cotune.report.html import text
 from cotune.report.html.html_file import facts, read_template
 from cotune.report.html.page import search_settings
@@ -159,11 +160,9 @@ def _gain(final: FinalResult, *, is_default: bool) -> str:
         return "Nothing did better than the default configuration."
     if p_value is None or default is None or final.test_accuracy is None:
         return ""
-    noise = "beyond" if p_value < SIGNIFICANT else "within"
-    change = final.test_accuracy - default
-    verb = "gained" if change >= 0 else "lost"
+    verb, points, noise = gain_over(default, final.test_accuracy, p_value)
     return (
-        f"Tuning {verb} {text.percent(abs(change))} over the default, {noise} noise "
+        f"Tuning {verb} {text.percent(points)} over the default, {noise} noise "
         f"(McNemar's test, p = {text.value(p_value)})."
     )
 

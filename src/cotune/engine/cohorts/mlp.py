@@ -54,11 +54,11 @@ class MLPCohort(Cohort):
         balance: Tensor | None = None,
     ) -> None:
         self._bfloat16 = bfloat16
-        self.lanes = sorted(lanes, key=lambda lane: -len(_widths(lane)))
+        self.lanes = sorted(lanes, key=lambda lane: -len(widths_of(lane)))
         self._norm = lanes[0].key.batch_norm
         first = self.lanes[0].parameters["head.weight"]
         self._device, self._dtype = first.device, first.dtype
-        self._depths = [len(_widths(lane)) for lane in self.lanes]
+        self._depths = [len(widths_of(lane)) for lane in self.lanes]
         # columns[layer][lane]: the lane's part of the layer's matrix.
         self._columns = [_side_by_side(self.lanes, i) for i in range(self._depths[0])]
         neurons = [columns[-1].stop for columns in self._columns]
@@ -314,12 +314,13 @@ def _bias(norm: bool, layer: int) -> str:
 def _side_by_side(lanes: Sequence[Lane], layer: int) -> list[slice]:
     columns, start = [], 0
     for lane in lanes:
-        if layer < len(_widths(lane)):
-            columns.append(slice(start, start + _widths(lane)[layer]))
+        if layer < len(widths_of(lane)):
+            columns.append(slice(start, start + widths_of(lane)[layer]))
             start = columns[-1].stop
     return columns
 
 
-def _widths(lane: Lane) -> tuple[int, ...]:
+def widths_of(lane: Lane) -> tuple[int, ...]:
+    """Return the widths of a perceptron's hidden layers."""
     assert isinstance(lane.architecture, MLPArchitecture)
     return lane.architecture.widths

@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cotune.engine.cohorts.base import Cohort
-from cotune.engine.hashing import LEVELS, hashed
+from cotune.engine.cohorts.mlp import widths_of
+from cotune.engine.hashing import GOLDEN, LEVELS, hashed, noise
 from cotune.engine.losses import CrossEntropy
 from cotune.engine.networks.common import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, Tensors
 from cotune.engine.networks.mlp import MLPArchitecture, dropout_rates
@@ -28,7 +29,6 @@ from cotune.engine.stacked_optim import Matrices, Rows, StackedOptimizer
 if TYPE_CHECKING:
     from cotune.engine.lane import Lane
 
-_GOLDEN = -1_640_531_527  # 2^32 divided by the golden ratio, as a signed number
 _ROW, _LAYER = 1_000_003, 0x3C6EF35F
 
 
@@ -55,13 +55,13 @@ class StackedMLPCohort(Cohort):
         balance: Tensor | None = None,
     ) -> None:
         self._bfloat16 = bfloat16
-        self.lanes = sorted(lanes, key=lambda lane: -len(_widths(lane)))
+        self.lanes = sorted(lanes, key=lambda lane: -len(widths_of(lane)))
         like = self.lanes[0].parameters["head.weight"]
-        depths = [len(_widths(lane)) for lane in self.lanes]
+        depths = [len(widths_of(lane)) for lane in self.lanes]
         # How many lanes have a layer, and the widest of them.
         self._having = [sum(depth > i for depth in depths) for i in range(depths[0])]
         self._width = [
-            max(_widths(lane)[i] for lane in self.lanes[:n]) for i, n in enumerate(self._having)
+            max(widths_of(lane)[i] for lane in self.lanes[:n]) for i, n in enumerate(self._having)
         ]
         self._depths = {
             depth: slice(depths.index(depth), depths.index(depth) + depths.count(depth))
@@ -93,7 +93,7 @@ class StackedMLPCohort(Cohort):
         self, rows: Tensor, labels: Tensor, lr_factors: Sequence[float] | Tensor
     ) -> tuple[Tensor, Tensor]:
         hidden, saved, masks = [rows], [], []
-        noise = self._noise.of_step(self._steps) if any(self._dropouts) else None
+        of_step = self._noise.of_step(self._steps) if any(self._dropouts) else None
         for i, before in enumerate(self._before):
             self._products(i, hidden[-1], before, self._bfloat16)
             if self._norm:
@@ -108,7 +108,7 @@ class StackedMLPCohort(Cohort):
                 after = flat.view_as(before).relu_()
             else:
                 after = before.add_(self._bias[i]).relu_()
-            mask = self._dropouts[i].draw(noise) if noise is not None else None
+            mask = self._dropouts[i].draw(of_step) if of_step is not None else None
             masks.append(mask)
             hidden.append(after if mask is None else after * mask)
         logits = self._heads(hidden)
@@ -329,7 +329,7 @@ class _Noise:
 
     def of_step(self, steps: Tensor) -> Tensor:
         """Return ``int32 [lanes]``: it depends on a trial's seed and step alone."""
-        return hashed(hashed(self._seeds) + steps.int() * _GOLDEN)
+        return hashed(hashed(self._seeds) + steps.int() * GOLDEN)
 
 
 class _Dropout:
@@ -351,21 +351,21 @@ class _Dropout:
         self._scale = torch.tensor(scales, dtype=like.dtype)[:, None].to(like.device)
         rows, neurons = (torch.arange(n, dtype=torch.int32) for n in (batch, width))
         place = rows[:, None, None] * _ROW + neurons + _LAYER * (layer + 1) % 2**31
-        self._place = (place * _GOLDEN).to(like.device)
+        self._place = (place * GOLDEN).to(like.device)
 
     def __bool__(self) -> bool:
         return self._levels is not None
 
-    def draw(self, noise: Tensor) -> Tensor | None:
+    def draw(self, of_step: Tensor) -> Tensor | None:
         """Return a mask ``[batch, lanes, width]`` of zeros and scales.
 
         Args:
-            noise: ``[all lanes]``, of the step.
+            of_step: ``[all lanes]``, of :meth:`_Noise.of_step`.
         """
         if self._levels is None:
             return None
-        mixed = hashed(self._place ^ noise[: len(self._levels), None])
-        return ((mixed >> 8 & LEVELS - 1) >= self._levels) * self._scale
+        drawn = noise(self._place ^ of_step[: len(self._levels), None])
+        return (drawn >= self._levels) * self._scale
 
 
 def _product(left: Tensor, right: Tensor, out: Tensor, bfloat16: bool = False) -> None:
@@ -374,8 +374,3 @@ def _product(left: Tensor, right: Tensor, out: Tensor, bfloat16: bool = False) -
         out.copy_(torch.bmm(left.bfloat16(), right.bfloat16()))
     else:
         torch.bmm(left, right, out=out)
-
-
-def _widths(lane: Lane) -> tuple[int, ...]:
-    assert isinstance(lane.architecture, MLPArchitecture)
-    return lane.architecture.widths

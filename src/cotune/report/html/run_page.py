@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cotune.diagnostics import Calibration, Reliability
-from cotune.records import SIGNIFICANT, FinalResult
+from cotune.records import FinalResult
+from cotune.report.gain import gain_over
 from cotune.report.html import text
 from cotune.report.html.columns_chart import columns_chart
 from cotune.report.html.confusion_chart import confusion_chart
@@ -192,10 +193,8 @@ def _default_tile(contents: Contents, final: FinalResult) -> Tile:
     if final.default_number == contents.best:
         note = "nothing did better than the default configuration"
     else:
-        change = "gained" if final.test_accuracy >= accuracy else "lost"
-        noise = "beyond" if p_value is not None and p_value < SIGNIFICANT else "within"
-        points = text.percent(abs(final.test_accuracy - accuracy))
-        note = f"on the same rows; tuning {change} {points}, {noise} noise"
+        verb, points, noise = gain_over(accuracy, final.test_accuracy, p_value)
+        note = f"on the same rows; tuning {verb} {text.percent(points)}, {noise} noise"
         if p_value is not None:
             note += f" (p = {text.value(p_value)})"
     return Tile("Default’s test accuracy", text.percent(accuracy), note)

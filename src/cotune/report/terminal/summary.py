@@ -7,7 +7,8 @@ import textwrap
 from rich.console import Console
 from rich.text import Text
 
-from cotune.records import SIGNIFICANT, FinalResult, ObjectiveFinalist
+from cotune.records import FinalResult, ObjectiveFinalist
+from cotune.report.gain import gain_over
 from cotune.report.terminal.lines import (
     baseline_line,
     calibration_line,
@@ -204,9 +205,8 @@ def _default_line(final: FinalSummary) -> str:
     assert accuracy is not None
     if final.default_chosen or final.test_accuracy is None or p_value is None:
         return f"{accuracy:.2%} (nothing did better than the default configuration)"
-    verdict = "tuning " + ("gained" if final.test_accuracy >= accuracy else "lost")
-    noise = "beyond" if p_value < SIGNIFICANT else "within"
-    return f"{accuracy:.2%} ({verdict} {abs(final.test_accuracy - accuracy):.2%}, {noise} noise)"
+    verb, points, noise = gain_over(accuracy, final.test_accuracy, p_value)
+    return f"{accuracy:.2%} (tuning {verb} {points:.2%}, {noise} noise)"
 
 
 def _repeats_line(finalist: ObjectiveFinalist) -> str:

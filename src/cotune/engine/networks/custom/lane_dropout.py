@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cotune.engine.hashing import LEVELS, hashed
-
-_STEP = -1_640_531_527  # 2^32 divided by the golden ratio, as a signed number
+from cotune.engine.hashing import GOLDEN, LEVELS, noise
 
 
 class LaneDropout(nn.Module):
@@ -37,8 +35,8 @@ class LaneDropout(nn.Module):
         if not self.training:
             return values
         place = torch.arange(values.numel(), dtype=torch.int32, device=values.device)
-        mixed = hashed((place.view(values.shape) + self._salt) * _STEP ^ self.seed)
-        kept = (mixed >> 8 & 0xFFFFFF) >= self.rate * LEVELS
+        drawn = noise((place.view(values.shape) + self._salt) * GOLDEN ^ self.seed)
+        kept = drawn >= self.rate * LEVELS
         return values * kept / (1.0 - self.rate)
 
 
